@@ -1,0 +1,203 @@
+//! What a kind is: its names, scope, subresources, columns, and its [`Rules`].
+//!
+//! The API server knows no kind by name: it runs every one of them through the same steps, and asks the kind's
+//! rules at each. Adding a kind is adding a file under `kinds/` and a line to [`crate::kinds::ALL`].
+//!
+//! ```text
+//! create:  decode -> default -> (mutating admission) -> prepare_create -> validate -> (validating admission) -> store
+//! update:  decode -> default -> (mutating admission) -> prepare_update -> validate + validate_update -> ... -> store
+//! status:  decode -> default -> prepare_status     -> validate_status                             -> store
+//! ```
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::field;
+
+/// Whether objects of a kind live in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// `/api/v1/namespaces/{namespace}/pods`
+    Namespaced,
+    /// `/api/v1/nodes`
+    Cluster,
+}
+
+/// Which verbs a kind answers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbs {
+    /// Everything a stored kind has: create, get, list, watch, update, patch, delete, deletecollection.
+    All,
+    /// Only create, and nothing is stored: the review kinds.
+    CreateOnly,
+}
+
+/// How names of a kind must look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// DNS-1123 subdomain, at most 253 characters.
+    Subdomain,
+    /// DNS-1123 label, at most 63 characters (Namespace, ...).
+    Label,
+    /// DNS-1035 label (Service).
+    Label1035,
+    /// Anything that is one path segment (RBAC kinds).
+    PathSegment,
+}
+
+/// A path below an object: `pods/{name}/log`.
+#[derive(Clone, Copy, Debug)]
+pub struct Subresource {
+    /// Last path segment: `status`, `scale`, `log`, `binding`, ...
+    pub name: &'static str,
+    /// Group, version and kind of what is read or written there; the parent's own for `status`.
+    pub gvk: (&'static str, &'static str, &'static str),
+    /// Its verbs, as discovery lists them.
+    pub verbs: &'static [&'static str],
+}
+
+/// A column of `kubectl get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Heading: `Name`, `Ready`, ...
+    pub name: &'static str,
+    /// OpenAPI type: `string`, `integer`.
+    pub kind: &'static str,
+    /// `name` for the name column, else empty.
+    pub format: &'static str,
+    /// 0 is always shown; more only with `-o wide`.
+    pub priority: i32,
+}
+
+/// A kind of object: the one description from which discovery, OpenAPI, routes, storage and tables follow.
+pub struct Kind {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// API version: `v1`.
+    pub version: &'static str,
+    /// `Pod`
+    pub kind: &'static str,
+    /// `pods`
+    pub plural: &'static str,
+    /// `pod`
+    pub singular: &'static str,
+    /// `po`
+    pub short_names: &'static [&'static str],
+    /// `all`
+    pub categories: &'static [&'static str],
+    /// Where its objects live.
+    pub scope: Scope,
+    /// What may be done with it.
+    pub verbs: Verbs,
+    /// How its names look.
+    pub names: NameRule,
+    /// Paths below its objects.
+    pub subresources: &'static [Subresource],
+    /// Name of its definition in the OpenAPI schema: `io.k8s.api.core.v1.Pod`.
+    pub schema: &'static str,
+    /// Its storage prefix, shared by kinds that are views of the same objects (both groups' Events): `pods`.
+    pub storage: &'static str,
+    /// The columns of its table, the cells come from [`Rules::row`].
+    pub columns: &'static [Column],
+    /// Its rules.
+    pub rules: &'static dyn Rules,
+}
+
+impl Kind {
+    /// `v1`, `apps/v1`
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+/// What is special about a kind. Every method has the common behaviour as its default; all are pure.
+///
+/// Objects come as JSON values with `apiVersion`, `kind` and `metadata` already checked and typed fields known to
+/// have the right JSON types. Rules change only what is theirs: generic metadata (uid, timestamps, generation,
+/// managedFields) is the registry's work, except that [`Rules::generation_changes`] says when generation grows.
+pub trait Rules: Sync + Send {
+    /// Fills in the defaults that upstream fills in.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Before a create is validated: drops what a client may not set (`status` of kinds that have one).
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// Before an update of the main resource: takes over from `old` what this path may not change (`status`).
+    fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
+
+    /// Before an update through `status`: takes over from `old` all but the status (the default does just this,
+    /// keeping `metadata` of `old` except labels, annotations, finalizers, ownerReferences and managedFields).
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        if let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) {
+            for (name, value) in old {
+                if name != "status" && name != "metadata" {
+                    new.insert(name.clone(), value.clone());
+                }
+            }
+            new.retain(|name, _| name == "status" || old.contains_key(name));
+        }
+    }
+
+    /// The faults of an object, apart from its metadata.
+    fn validate(&self, _object: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// The faults of a change (immutable fields); [`Rules::validate`] has been asked about `new` as well.
+    fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// The faults of a change through `status`.
+    fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// What the client should be warned of.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether `metadata.generation` grows with this change. The default: when anything but `metadata` and `status` differs.
+    fn generation_changes(&self, new: &Value, old: &Value) -> bool {
+        let rest = |value: &Value| -> Vec<(String, Value)> {
+            let fields = value.as_object().into_iter().flatten();
+            fields.filter(|(k, _)| *k != "metadata" && *k != "status").map(|(k, v)| (k.clone(), v.clone())).collect()
+        };
+        rest(new) != rest(old)
+    }
+
+    /// Whether objects of this kind carry `metadata.generation` at all.
+    fn has_generation(&self) -> bool {
+        false
+    }
+
+    /// Fields for field selectors besides `metadata.name` and `metadata.namespace`: `("spec.nodeName", "n1")`.
+    fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The names that [`Rules::selectable_fields`] always answers with, for rejecting unknown selectors.
+    fn selectable_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The cells of the object's row, one for each of [`Kind::columns`].
+    fn row(&self, _object: &Value, _now: Timestamp) -> Vec<Value> {
+        Vec::new()
+    }
+
+    /// The grace period of a deletion in seconds, or `None` for kinds that are deleted at once.
+    /// `requested` is `DeleteOptions.gracePeriodSeconds`.
+    fn grace_period_seconds(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// Turns the form clients send into the stored form (Events of `events.k8s.io` are stored as core Events).
+    fn to_storage(&self, _object: &mut Value) {}
+
+    /// The inverse of [`Rules::to_storage`]; `None` when the stored form is served as it is.
+    fn from_storage(&self, _stored: &Value) -> Option<Value> {
+        None
+    }
+}

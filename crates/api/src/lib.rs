@@ -1,0 +1,9 @@
+//! The words of Kubernetes: every kind, its schema, defaults, validation and table columns; patches; `Status`.
+//!
+//! Nothing here does I/O and nothing reads a clock: all of it is functions over JSON values and typed objects.
+//! Start at [`kind`] (what a kind is) and [`kinds`] (the list of them).
+
+pub mod field;
+pub mod kind;
+pub mod kinds;
+pub mod status;

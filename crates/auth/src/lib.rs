@@ -1,0 +1,70 @@
+//! Who you are and what you may do: the cluster's certificate authority, service-account tokens, RBAC.
+//!
+//! All decisions are pure functions; nothing here speaks HTTP or reads the API. Start at [`Identity`] (who),
+//! [`Attributes`] (what) and [`Authorizer`] (may they).
+
+use std::collections::BTreeMap;
+
+/// An authenticated user, as upstream's `user.Info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// User name: `system:kube-scheduler`, `system:serviceaccount:ns:name`.
+    pub name: String,
+    /// UID, where the user has one.
+    pub uid: String,
+    /// Groups: `system:masters`, `system:authenticated`.
+    pub groups: Vec<String>,
+    /// Whatever else is known of them.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// Where a request came from, put into its extensions by the transport: the one input to authentication besides
+/// the request's own headers.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// A connection from the network.
+    Remote {
+        /// The other end.
+        address: std::net::SocketAddr,
+        /// DER of the verified client certificate, if one was shown.
+        certificate: Option<Vec<u8>>,
+    },
+    /// A component in this process, with the identity it was started with.
+    InProcess(Identity),
+}
+
+/// What a request wants to do, as the authorizer sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    /// `get`, `list`, `create`, ...; the lower-case HTTP method for paths that are no resource.
+    pub verb: String,
+    /// API group.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// Plural resource; empty for paths that are no resource.
+    pub resource: String,
+    /// Subresource: `status`, `log`.
+    pub subresource: String,
+    /// Namespace; empty for cluster scope.
+    pub namespace: String,
+    /// Object name; empty for collections.
+    pub name: String,
+    /// The request path.
+    pub path: String,
+}
+
+/// An authorizer's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes, and why.
+    Allow(String),
+    /// Nothing allows it; what is known of the reason.
+    NoOpinion(String),
+}
+
+/// Decides whether `who` may do `what`. Pure over the rules it holds; cheap enough for every request.
+pub trait Authorizer: Send + Sync {
+    /// The decision.
+    fn authorize(&self, who: &Identity, what: &Attributes) -> Decision;
+}

@@ -1,0 +1,199 @@
+//! Durable, revisioned key-value storage with watches: what an API server needs of etcd, as a trait, and an
+//! embedded engine that keeps the same promises in one process.
+//!
+//! Promises, those of etcd v3: every write has its own revision, larger than all before; a write is durable before
+//! it is acknowledged; a read never shows what is not durable; a watch misses nothing, repeats nothing and keeps
+//! the order of revisions. The store knows bytes, not Kubernetes.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// A point in the store's history. 0 is "before everything"; the first write has revision 1.
+pub type Revision = u64;
+
+/// A key's value at some revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+    /// The revision of the key's creation.
+    pub created: Revision,
+    /// The revision of the last write to the key.
+    pub modified: Revision,
+}
+
+/// The keys of a [`Store::range`]: `start` inclusive, `end` exclusive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First key.
+    pub start: Bytes,
+    /// First key that no longer belongs to the span.
+    pub end: Bytes,
+}
+
+impl Span {
+    /// All keys that begin with `prefix`.
+    pub fn prefix(prefix: &[u8]) -> Self {
+        let mut end = prefix.to_vec();
+        while let Some(last) = end.pop() {
+            if last < 0xff {
+                end.push(last + 1);
+                break;
+            }
+        }
+        Self { start: Bytes::copy_from_slice(prefix), end: end.into() }
+    }
+}
+
+/// A page of a range, read at one revision.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The revision at which the page was read: the next page is asked for at the same.
+    pub revision: Revision,
+    /// The entries in key order.
+    pub entries: Vec<Entry>,
+    /// Number of keys of the span after the last entry of this page.
+    pub remaining: u64,
+}
+
+/// A conditional write of one key.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Only if the key does not exist.
+    Create {
+        /// The key.
+        key: Bytes,
+        /// Its value.
+        value: Bytes,
+    },
+    /// Only if the key was last written at revision `expected`.
+    Update {
+        /// The key.
+        key: Bytes,
+        /// Its new value.
+        value: Bytes,
+        /// Revision of the write this one replaces.
+        expected: Revision,
+    },
+    /// Only if the key was last written at revision `expected`.
+    Delete {
+        /// The key.
+        key: Bytes,
+        /// Revision of the write this one removes.
+        expected: Revision,
+    },
+}
+
+/// What became of a [`Write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable, at this revision.
+    Done(Revision),
+    /// The condition did not hold; the key as it is now, or `None` if there is none.
+    Unmet(Option<Entry>),
+}
+
+/// A change as a watch sees it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A key was written. `previous` is its entry before, `None` for a creation.
+    Put {
+        /// The entry as written.
+        entry: Entry,
+        /// The entry before.
+        previous: Option<Entry>,
+    },
+    /// A key was deleted at `revision`. `previous` is its last entry.
+    Delete {
+        /// The deletion's revision.
+        revision: Revision,
+        /// The entry before.
+        previous: Entry,
+    },
+    /// Nothing of the span changed up to `revision`: everything at or below it has been delivered.
+    Progress {
+        /// The revision up to which the watch is complete.
+        revision: Revision,
+    },
+}
+
+/// Why the store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// History before `compacted` is gone.
+    #[error("revision {asked} is compacted, the oldest is {oldest}")]
+    Compacted {
+        /// The revision asked for.
+        asked: Revision,
+        /// The oldest revision that can still be read.
+        oldest: Revision,
+    },
+    /// No write has had this revision yet.
+    #[error("revision {asked} is in the future, the newest is {newest}")]
+    Future {
+        /// The revision asked for.
+        asked: Revision,
+        /// The newest revision.
+        newest: Revision,
+    },
+    /// A watcher did not read fast enough; it must list again.
+    #[error("the watcher fell behind by more than {limit} events")]
+    Lagged {
+        /// The bound on undelivered events.
+        limit: usize,
+    },
+    /// The data directory is held by another process.
+    #[error("{path} is in use by another sampan; stop it, or choose another data directory")]
+    InUse {
+        /// The data directory.
+        path: std::path::PathBuf,
+    },
+    /// The disk's content is not what was written.
+    #[error("{path} is damaged at byte {offset}: {why}")]
+    Corrupt {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What was found.
+        why: String,
+    },
+    /// The disk failed while doing `what`.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The store. Implementations are shared behind an `Arc`.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The newest durable revision.
+    async fn revision(&self) -> Result<Revision, Error>;
+
+    /// The entry of `key` at `at`, or now.
+    async fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<Entry>, Error>;
+
+    /// Entries of `span` in key order, at `at` or now, at most `limit` of them.
+    async fn range(&self, span: &Span, at: Option<Revision>, limit: Option<usize>) -> Result<Page, Error>;
+
+    /// Carries out one conditional write. Returns after it is durable.
+    async fn write(&self, write: Write) -> Result<Outcome, Error>;
+
+    /// All changes of `span` after revision `after`, in order, for as long as the stream is held. Every stream
+    /// gets a [`Event::Progress`] at least once after it caught up with the revision current at its start, and
+    /// whenever revisions pass that do not touch its span (batched), so that a cache knows how far it is.
+    async fn watch(&self, span: &Span, after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error>;
+
+    /// Forgets history before `revision`; the newest entry of each key stays.
+    async fn compact(&self, revision: Revision) -> Result<(), Error>;
+}
