@@ -194,10 +194,10 @@ pub trait Rules: Sync + Send {
     }
 
     /// Turns the form clients send into the stored form (Events of `events.k8s.io` are stored as core Events).
-    fn to_storage(&self, _object: &mut Value) {}
+    fn stored_form(&self, _object: &mut Value) {}
 
-    /// The inverse of [`Rules::to_storage`]; `None` when the stored form is served as it is.
-    fn from_storage(&self, _stored: &Value) -> Option<Value> {
+    /// The inverse of [`Rules::stored_form`]; `None` when the stored form is served as it is.
+    fn served_form(&self, _stored: &Value) -> Option<Value> {
         None
     }
 }
