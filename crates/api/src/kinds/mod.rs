@@ -1,6 +1,97 @@
-//! The list of kinds: one file each.
+//! The list of kinds: one file each, with the kind's descriptor and its rules.
+//!
+//! A file reads: names, columns, [`Rules`](crate::kind::Rules); what several kinds share is in [`cells`] (tables),
+//! [`fill`] (defaults), [`read`] (fields) and [`crate::validation`] (everything that can be wrong).
+
+mod cells;
+pub(crate) mod fill;
+pub(crate) mod read;
+mod subresources;
+
+mod binding;
+mod cluster_role;
+mod cluster_role_binding;
+mod config_map;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod events_event;
+mod lease;
+mod local_subject_access_review;
+mod namespace;
+mod node;
+mod pod;
+mod replica_set;
+mod role;
+mod role_binding;
+mod secret;
+mod self_subject_access_review;
+mod self_subject_review;
+mod self_subject_rules_review;
+mod service;
+mod service_account;
+mod subject_access_review;
+mod token_review;
+
+pub use binding::BINDING;
+pub use cluster_role::CLUSTER_ROLE;
+pub use cluster_role_binding::CLUSTER_ROLE_BINDING;
+pub use config_map::CONFIG_MAP;
+pub use deployment::DEPLOYMENT;
+pub use endpoint_slice::ENDPOINT_SLICE;
+pub use endpoints::ENDPOINTS;
+pub use event::EVENT;
+pub use events_event::EVENTS_EVENT;
+pub use lease::LEASE;
+pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
+pub use namespace::NAMESPACE;
+pub use node::NODE;
+pub use pod::POD;
+pub use replica_set::REPLICA_SET;
+pub use role::ROLE;
+pub use role_binding::ROLE_BINDING;
+pub use secret::SECRET;
+pub use self_subject_access_review::SELF_SUBJECT_ACCESS_REVIEW;
+pub use self_subject_review::SELF_SUBJECT_REVIEW;
+pub use self_subject_rules_review::SELF_SUBJECT_RULES_REVIEW;
+pub use service::SERVICE;
+pub use service_account::SERVICE_ACCOUNT;
+pub use subject_access_review::SUBJECT_ACCESS_REVIEW;
+pub use token_review::TOKEN_REVIEW;
 
 use crate::kind::Kind;
 
 /// Every built-in kind. Discovery, OpenAPI, routes and storage follow from it.
-pub static ALL: &[&Kind] = &[];
+pub static ALL: &[&Kind] = &[
+    &BINDING,
+    &CONFIG_MAP,
+    &ENDPOINTS,
+    &EVENT,
+    &NAMESPACE,
+    &NODE,
+    &POD,
+    &SECRET,
+    &SERVICE_ACCOUNT,
+    &SERVICE,
+    &DEPLOYMENT,
+    &REPLICA_SET,
+    &TOKEN_REVIEW,
+    &SELF_SUBJECT_REVIEW,
+    &LOCAL_SUBJECT_ACCESS_REVIEW,
+    &SELF_SUBJECT_ACCESS_REVIEW,
+    &SELF_SUBJECT_RULES_REVIEW,
+    &SUBJECT_ACCESS_REVIEW,
+    &LEASE,
+    &ENDPOINT_SLICE,
+    &EVENTS_EVENT,
+    &CLUSTER_ROLE_BINDING,
+    &CLUSTER_ROLE,
+    &ROLE_BINDING,
+    &ROLE,
+];
+
+/// The built-in kind of that group, version and kind.
+pub fn find(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
+    ALL.iter().copied().find(|k| k.group == group && k.version == version && k.kind == kind)
+}

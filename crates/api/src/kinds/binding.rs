@@ -1,0 +1,26 @@
+//! Binding: puts a Pod on a node.
+
+use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+
+/// `bindings`, create only. Also the kind of `pods/{name}/binding`.
+pub static BINDING: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Binding",
+    plural: "bindings",
+    singular: "binding",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: Verbs::CreateOnly,
+    names: NameRule::Subdomain,
+    subresources: &[],
+    schema: "io.k8s.api.core.v1.Binding",
+    storage: "bindings",
+    columns: &[],
+    rules: &BindingRules,
+};
+
+struct BindingRules;
+
+impl Rules for BindingRules {}

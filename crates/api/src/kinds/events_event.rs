@@ -1,0 +1,94 @@
+//! Event of `events.k8s.io`: the newer words for the core [Event](super::EVENT), over the same stored objects.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::event;
+use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+
+/// `events.events.k8s.io`
+pub static EVENTS_EVENT: Kind = Kind {
+    group: "events.k8s.io",
+    version: "v1",
+    kind: "Event",
+    plural: "events",
+    singular: "event",
+    short_names: &["ev"],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: Verbs::All,
+    names: NameRule::Subdomain,
+    subresources: &[],
+    schema: "io.k8s.api.events.v1.Event",
+    storage: "events",
+    columns: event::COLUMNS,
+    rules: &EventsEventRules,
+};
+
+/// Fields that the two groups call differently: (`events.k8s.io`, core).
+const RENAMED: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+/// The field selectors of this group, in the order of [`event::selectable_fields`].
+const SELECTABLE: &[&str] = &[
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "reportingController",
+    "source",
+    "type",
+];
+
+struct EventsEventRules;
+
+impl Rules for EventsEventRules {
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        let core = event::selectable_fields(&to_core(object));
+        SELECTABLE.iter().copied().zip(core.into_iter().map(|(_, value)| value)).collect()
+    }
+
+    fn selectable_names(&self) -> &'static [&'static str] {
+        SELECTABLE
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        event::row(&to_core(object), now)
+    }
+
+    fn stored_form(&self, object: &mut Value) {
+        *object = to_core(object);
+    }
+
+    fn served_form(&self, stored: &Value) -> Option<Value> {
+        Some(rename(stored, "events.k8s.io/v1", |(newer, core)| (core, newer)))
+    }
+}
+
+/// The core form; an object that is in it already stays as it is.
+fn to_core(event: &Value) -> Value {
+    rename(event, "v1", |names| *names)
+}
+
+fn rename<'n>(event: &Value, api_version: &str, direction: impl Fn(&'n (&str, &str)) -> (&'n str, &'n str)) -> Value {
+    let mut event = event.clone();
+    let Some(map) = event.as_object_mut() else { return event };
+    for (from, to) in RENAMED.iter().map(direction) {
+        if let Some(value) = map.remove(from) {
+            map.insert(to.to_owned(), value);
+        }
+    }
+    map.insert("apiVersion".to_owned(), api_version.into());
+    event
+}

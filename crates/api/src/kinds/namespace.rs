@@ -1,0 +1,82 @@
+//! Namespace: a space of names. It is deleted in two steps: `status.phase` Terminating, then, once it is empty, its
+//! own finalizer in `spec.finalizers` is taken away through `finalize`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::subresources::{Gvk, status};
+use super::{cells, fill, read};
+use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
+
+const GVK: Gvk = ("", "v1", "Namespace");
+
+/// `namespaces`
+pub static NAMESPACE: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Namespace",
+    plural: "namespaces",
+    singular: "namespace",
+    short_names: &["ns"],
+    categories: &[],
+    scope: Scope::Cluster,
+    verbs: Verbs::All,
+    names: NameRule::Label,
+    subresources: &[Subresource { name: "finalize", gvk: GVK, verbs: &["update"] }, status(GVK)],
+    schema: "io.k8s.api.core.v1.Namespace",
+    storage: "namespaces",
+    columns: &[cells::NAME, cells::text("Status"), cells::AGE],
+    rules: &NamespaceRules,
+};
+
+/// The label that lets selectors name a namespace.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// The finalizer that the namespace controller takes away.
+const FINALIZER: &str = "kubernetes";
+
+struct NamespaceRules;
+
+impl Rules for NamespaceRules {
+    fn default(&self, object: &mut Value) {
+        label_with_name(object);
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        label_with_name(object);
+        object["status"] = json!({ "phase": "Active" });
+        let mut finalizers = read::texts(object, "/spec/finalizers");
+        if !finalizers.contains(&FINALIZER) {
+            finalizers.push(FINALIZER);
+        }
+        object["spec"] = json!({ "finalizers": finalizers });
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        fill::keep(new, old, "spec");
+        fill::keep(new, old, "status");
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.phase", read::text(object, "/status/phase").to_owned())]
+    }
+
+    fn selectable_names(&self) -> &'static [&'static str] {
+        &["status.phase"]
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![cells::name(object), read::text(object, "/status/phase").into(), cells::age(object, now)]
+    }
+}
+
+fn label_with_name(namespace: &mut Value) {
+    let name = read::text(namespace, "/metadata/name").to_owned();
+    if name.is_empty() {
+        return; // A generated name comes later; prepare_create is asked after it.
+    }
+    fill::at(namespace, "/metadata", |metadata| {
+        if let Some(labels) = fill::map(metadata, "labels") {
+            labels.insert(NAME_LABEL.to_owned(), name.into());
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! ReplicaSet: so many Pods of one template.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::subresources::{Gvk, SCALE, status};
+use super::{cells, fill, pod, read};
+use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+
+const GVK: Gvk = ("apps", "v1", "ReplicaSet");
+
+/// `replicasets.apps`
+pub static REPLICA_SET: Kind = Kind {
+    group: "apps",
+    version: "v1",
+    kind: "ReplicaSet",
+    plural: "replicasets",
+    singular: "replicaset",
+    short_names: &["rs"],
+    categories: &["all"],
+    scope: Scope::Namespaced,
+    verbs: Verbs::All,
+    names: NameRule::Subdomain,
+    subresources: &[SCALE, status(GVK)],
+    schema: "io.k8s.api.apps.v1.ReplicaSet",
+    storage: "replicasets",
+    columns: &[
+        cells::NAME,
+        cells::number("Desired"),
+        cells::number("Current"),
+        cells::number("Ready"),
+        cells::AGE,
+        cells::wide("Containers"),
+        cells::wide("Images"),
+        cells::wide("Selector"),
+    ],
+    rules: &ReplicaSetRules,
+};
+
+struct ReplicaSetRules;
+
+impl Rules for ReplicaSetRules {
+    fn default(&self, object: &mut Value) {
+        fill::at(object, "/spec", |spec| {
+            fill::absent(spec, "replicas", 1);
+            fill::at(spec, "/template", pod::default_template);
+        });
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        object["status"] = json!({ "replicas": 0 });
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        fill::keep(new, old, "status");
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", read::int(object, "/status/replicas").to_string())]
+    }
+
+    fn selectable_names(&self) -> &'static [&'static str] {
+        &["status.replicas"]
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let [containers, images] = cells::containers_and_images(object);
+        vec![
+            cells::name(object),
+            read::int(object, "/spec/replicas").into(),
+            read::int(object, "/status/replicas").into(),
+            read::int(object, "/status/readyReplicas").into(),
+            cells::age(object, now),
+            containers,
+            images,
+            cells::selector(object, "/spec/selector"),
+        ]
+    }
+}

@@ -1,0 +1,150 @@
+//! Service: one stable address and name for a changing set of Pods.
+//!
+//! Addresses and node ports are allocated by the API server; here are only the fields that follow from the object.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::subresources::{Gvk, PROXY, status};
+use super::{cells, fill, read};
+use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
+
+const GVK: Gvk = ("", "v1", "Service");
+
+/// `services`
+pub static SERVICE: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "Service",
+    plural: "services",
+    singular: "service",
+    short_names: &["svc"],
+    categories: &["all"],
+    scope: Scope::Namespaced,
+    verbs: Verbs::All,
+    names: NameRule::Label1035,
+    subresources: &[Subresource { name: "proxy", gvk: ("", "v1", "ServiceProxyOptions"), verbs: PROXY }, status(GVK)],
+    schema: "io.k8s.api.core.v1.Service",
+    storage: "services",
+    columns: &[
+        cells::NAME,
+        cells::text("Type"),
+        cells::text("Cluster-IP"),
+        cells::text("External-IP"),
+        cells::text("Port(s)"),
+        cells::AGE,
+        cells::wide("Selector"),
+    ],
+    rules: &ServiceRules,
+};
+
+/// How long a client sticks to its endpoint, unless said otherwise.
+const CLIENT_IP_TIMEOUT_SECONDS: i64 = 10_800;
+
+struct ServiceRules;
+
+impl Rules for ServiceRules {
+    fn default(&self, object: &mut Value) {
+        fill::at(object, "/spec", default_spec);
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        object["status"] = json!({ "loadBalancer": {} });
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        fill::keep(new, old, "status");
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![
+            ("spec.clusterIP", read::text(object, "/spec/clusterIP").to_owned()),
+            ("spec.type", read::text(object, "/spec/type").to_owned()),
+        ]
+    }
+
+    fn selectable_names(&self) -> &'static [&'static str] {
+        &["spec.clusterIP", "spec.type"]
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            cells::name(object),
+            read::text(object, "/spec/type").into(),
+            cells::or_none(cluster_ip(object)),
+            external_address(object).into(),
+            cells::or_none(&ports(object)),
+            cells::age(object, now),
+            cells::labels(object, "/spec/selector"),
+        ]
+    }
+}
+
+fn default_spec(spec: &mut Value) {
+    fill::zero(spec, "type", "ClusterIP");
+    fill::zero(spec, "sessionAffinity", "None");
+    match read::text(spec, "/sessionAffinity") {
+        "ClientIP" => default_client_ip_timeout(spec),
+        "None" => fill::keep(spec, &Value::Null, "sessionAffinityConfig"),
+        _ => {}
+    }
+    fill::each(spec, "/ports", |port| {
+        fill::zero(port, "protocol", "TCP");
+        let number = port["port"].clone();
+        fill::zero(port, "targetPort", number);
+    });
+    let kind = read::text(spec, "/type").to_owned();
+    let outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer") || !read::list(spec, "/externalIPs").is_empty();
+    if outside && kind != "ExternalName" {
+        fill::zero(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if matches!(kind.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer") {
+        fill::absent(spec, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        fill::absent(spec, "allocateLoadBalancerNodePorts", true);
+    }
+}
+
+fn default_client_ip_timeout(spec: &mut Value) {
+    fill::absent(spec, "sessionAffinityConfig", json!({}));
+    fill::at(spec, "/sessionAffinityConfig", |config| {
+        fill::absent(config, "clientIP", json!({}));
+        fill::at(config, "/clientIP", |client| fill::absent(client, "timeoutSeconds", CLIENT_IP_TIMEOUT_SECONDS));
+    });
+}
+
+fn cluster_ip(service: &Value) -> &str {
+    read::or(read::text(service, "/spec/clusterIPs/0"), read::text(service, "/spec/clusterIP"))
+}
+
+fn external_address(service: &Value) -> String {
+    let external = read::texts(service, "/spec/externalIPs");
+    match read::text(service, "/spec/type") {
+        "ClusterIP" | "NodePort" => read::or(&external.join(","), "<none>").to_owned(),
+        "LoadBalancer" => {
+            let mut addresses: Vec<_> =
+                read::list(service, "/status/loadBalancer/ingress").iter().map(ingress).collect();
+            addresses.sort_unstable();
+            addresses.extend(external);
+            read::or(&addresses.join(","), "<pending>").to_owned()
+        }
+        "ExternalName" => read::text(service, "/spec/externalName").to_owned(),
+        _ => "<unknown>".to_owned(),
+    }
+}
+
+fn ingress(ingress: &Value) -> &str {
+    read::or(read::text(ingress, "/ip"), read::text(ingress, "/hostname"))
+}
+
+fn ports(service: &Value) -> String {
+    let ports = read::list(service, "/spec/ports").iter().map(|port| {
+        let (number, protocol) = (read::int(port, "/port"), read::text(port, "/protocol"));
+        match read::int(port, "/nodePort") {
+            0 => format!("{number}/{protocol}"),
+            node_port => format!("{number}:{node_port}/{protocol}"),
+        }
+    });
+    ports.collect::<Vec<_>>().join(",")
+}
