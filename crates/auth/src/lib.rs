@@ -3,7 +3,27 @@
 //! All decisions are pure functions; nothing here speaks HTTP or reads the API. Start at [`Identity`] (who),
 //! [`Attributes`] (what) and [`Authorizer`] (may they).
 
+pub mod authority;
+pub mod bootstrap;
+pub mod certificate;
+pub mod rbac;
+pub mod token;
+
 use std::collections::BTreeMap;
+
+/// Why a certificate or a token could not be made or believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Making or reading a key or a certificate failed.
+    #[error("certificate authority: {0}")]
+    Authority(#[from] rcgen::Error),
+    /// A certificate says nothing usable.
+    #[error("certificate: {0}")]
+    Certificate(String),
+    /// A token is not to be believed, or could not be signed.
+    #[error("token: {0}")]
+    Token(String),
+}
 
 /// An authenticated user, as upstream's `user.Info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
