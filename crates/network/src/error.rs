@@ -25,6 +25,9 @@ pub enum Error {
     /// The sandbox's name cannot be recorded in the kernel.
     #[error("sandbox name {0:?} is empty or longer than 128 bytes")]
     SandboxName(String),
+    /// The sandbox's namespace vanished while it was being connected.
+    #[error("sandbox {0} ended while it was being connected")]
+    SandboxEnded(String),
     /// The network namespace could not be opened or entered.
     #[error("network namespace {path}: {source}")]
     Netns {

@@ -4,16 +4,30 @@
 //! Here lives the built-in one, [`BridgeNetwork`]. It does not know Services (the `proxy` crate), names (`dns`) or
 //! what a container is: it is given a sandbox's name and the path of its network namespace.
 //!
-//! Start reading at the trait.
+//! Start reading at `bridge.rs`, which puts the pure parts (`options.rs`, `addresses.rs`, `rules.rs`) and the kernel's
+//! edge (`links.rs`, `netlink.rs`, `nft.rs`, `sysctl.rs`) together.
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use async_trait::async_trait;
 
+mod addresses;
+mod bridge;
 mod error;
+mod links;
+mod netlink;
+mod nft;
+mod options;
+mod rules;
+mod sysctl;
 
+pub use bridge::BridgeNetwork;
 pub use error::Error;
+pub use options::Options;
+
+/// The name of a sandbox's own end, as every CNI network calls it.
+const INTERFACE: &str = "eth0";
 
 /// What a sandbox got from the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
