@@ -1,0 +1,36 @@
+//! The types whose schema is built in. A new kind is one more name here; what it refers to comes along by itself.
+
+use k8s_openapi::api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+
+use crate::types::Types;
+
+macro_rules! kinds {
+    ($types:ident, $($module:ident :: $version:ident :: { $($kind:ident),* $(,)? })*) => {
+        $($( $types.add_kind::<api::$module::$version::$kind>(); )*)*
+    };
+}
+
+/// Adds every type that is read or written through the API.
+pub(crate) fn add_all(types: &mut Types) {
+    kinds! { types,
+        core::v1::{
+            Binding, ConfigMap, Endpoints, Event, Namespace, Node, Pod, PodTemplate, Secret, Service, ServiceAccount,
+        }
+        apps::v1::{ControllerRevision, Deployment, ReplicaSet}
+        authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview}
+        authorization::v1::{
+            LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
+        }
+        autoscaling::v1::{Scale}
+        coordination::v1::{Lease}
+        discovery::v1::{EndpointSlice}
+        events::v1::{Event}
+        policy::v1::{Eviction}
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding}
+    }
+    types.add_kind::<meta::Status>();
+    types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");
+    types.add::<meta::ListMeta>();
+    types.add::<meta::Patch>();
+}

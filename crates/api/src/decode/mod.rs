@@ -1,0 +1,167 @@
+//! Bodies to objects: JSON or YAML in, a value that fits its schema out, or upstream's complaint.
+//!
+//! First the text becomes a [`tree`], which still has duplicate keys and is bounded in size; then [`typed`] walks tree
+//! and schema together: checks types, finds unknown and duplicate fields, drops nulls, and rewrites quantities and
+//! times in canonical form. Defaults and validation are not done here. Start at [`object`].
+
+mod scalar;
+mod tree;
+mod typed;
+
+use serde_json::Value;
+
+use crate::field;
+use crate::schema::{self, Definition, Gvk};
+use crate::status::{Resource, Status};
+use tree::Tree;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`
+    Json,
+    /// `application/yaml`, `application/apply-patch+yaml`
+    Yaml,
+}
+
+/// What happens to unknown and duplicate fields: the request's `fieldValidation`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// The request fails.
+    Strict,
+    /// They are dropped and the client is warned.
+    #[default]
+    Warn,
+    /// They are dropped.
+    Ignore,
+}
+
+impl FieldValidation {
+    /// The value of the request parameter `fieldValidation`; empty is the default.
+    pub fn parse(parameter: &str) -> Option<Self> {
+        match parameter {
+            "Strict" => Some(Self::Strict),
+            "Warn" | "" => Some(Self::Warn),
+            "Ignore" => Some(Self::Ignore),
+            _ => None,
+        }
+    }
+}
+
+/// Reads an object of the definition's kind. Returns it with the warnings for the client.
+///
+/// `apiVersion` and `kind` may be missing; in the result they are there.
+pub fn object(
+    body: &[u8],
+    format: Format,
+    definition: &'static Definition,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let expected = definition.short_name();
+    let tree = tree::parse(body, format).map_err(|error| unrecognized(expected, &error, body))?;
+    let Tree::Map(fields) = &tree else {
+        let found = tree.go_kind();
+        let error = format!("json: cannot unmarshal {found} into Go value of type struct");
+        return Err(unrecognized(expected, &error, body));
+    };
+    let text = |name: &str| fields.iter().rev().find(|(key, _)| key == name).and_then(|(_, tree)| tree.as_str());
+    let sent = (text("apiVersion").unwrap_or_default().to_owned(), text("kind").unwrap_or_default().to_owned());
+    check_kind(&sent, definition)?;
+    finish(typed::decode(tree, definition), definition, validation).map_err(|error| {
+        let version = definition.gvk.map_or("", |gvk| gvk.version);
+        Status::bad_request(format!("{expected} in version \"{version}\" cannot be handled as a {expected}: {error}"))
+    })
+}
+
+/// Fits a patched object to its schema again; unknown fields now come from the patch, and so does the blame.
+pub fn patched(
+    value: Value,
+    definition: &'static Definition,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let text = value.to_string();
+    finish(typed::decode(value.into(), definition), definition, validation).map_err(|error| {
+        let fault = field::Error::invalid(&field::Path::new("patch"), text, error);
+        Status::invalid(Resource { group: "", name: "" }, "", &[fault])
+    })
+}
+
+/// Reads JSON or YAML of any shape, within the same bounds; of duplicate keys the last counts. The second part names
+/// the duplicates: `duplicate field "spec.replicas"`.
+pub fn any(body: &[u8], format: Format) -> Result<(Value, Vec<String>), Status> {
+    let tree = tree::parse(body, format).map_err(|error| match format {
+        Format::Json => Status::bad_request(format!("error decoding patch: {error}")),
+        Format::Yaml => Status::bad_request(format!("error decoding YAML: {error}")),
+    })?;
+    Ok(typed::untyped(tree))
+}
+
+fn finish(
+    decoded: Result<typed::Decoded, String>,
+    definition: &'static Definition,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), String> {
+    let typed::Decoded { mut value, faults } = decoded?;
+    if validation == FieldValidation::Strict && !faults.is_empty() {
+        return Err(format!("strict decoding error: {}", faults.join(", ")));
+    }
+    if let (Some(gvk), Some(object)) = (definition.gvk, value.as_object_mut()) {
+        let filled = |text: &str| !text.is_empty();
+        if !object.get("apiVersion").and_then(Value::as_str).is_some_and(filled) {
+            object.insert("apiVersion".into(), api_version(gvk).into());
+        }
+        if !object.get("kind").and_then(Value::as_str).is_some_and(filled) {
+            object.insert("kind".into(), gvk.kind.into());
+        }
+    }
+    Ok((value, if validation == FieldValidation::Warn { faults } else { Vec::new() }))
+}
+
+fn api_version(gvk: Gvk) -> String {
+    if gvk.group.is_empty() { gvk.version.to_owned() } else { format!("{}/{}", gvk.group, gvk.version) }
+}
+
+/// Checks that `apiVersion` and `kind`, as far as they were sent, are what this path takes.
+fn check_kind((sent_version, sent_kind): &(String, String), definition: &Definition) -> Result<(), Status> {
+    let Some(gvk) = definition.gvk else { return Ok(()) };
+    let every_group_has_it = gvk.kind == "DeleteOptions";
+    if !sent_kind.is_empty() && sent_kind != gvk.kind {
+        return Err(other_kind(sent_version, sent_kind, gvk));
+    }
+    let expected = api_version(gvk);
+    if sent_version.is_empty() || *sent_version == expected || every_group_has_it {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "the API version in the data ({sent_version}) does not match the expected API version ({expected})"
+    )))
+}
+
+fn other_kind(sent_version: &str, sent_kind: &str, expected: Gvk) -> Status {
+    let (group, version) = sent_version.split_once('/').unwrap_or(("", sent_version));
+    let why = match schema::of_kind(group, version, sent_kind) {
+        Some(_) => format!("converting ({version}.{sent_kind}) to ({}.{}): unknown conversion", expected.version, expected.kind),
+        None => format!("no kind \"{sent_kind}\" is registered for version \"{sent_version}\" in scheme \"sampan\""),
+    };
+    Status::bad_request(format!("{sent_kind} in version \"{version}\" cannot be handled as a {}: {why}", expected.kind))
+}
+
+/// What of a body is shown back to the client, in bytes.
+const SHOWN_BODY_BYTES: usize = 30;
+
+fn unrecognized(expected: &str, error: &str, body: &[u8]) -> Status {
+    let shown = &body[..body.len().min(SHOWN_BODY_BYTES)];
+    let more = if body.len() > shown.len() { " ..." } else { "" };
+    let summary = match shown {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => String::from_utf8_lossy(shown).into_owned(),
+        _ => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {expected}): \
+         couldn't get version/kind; json parse error: {error} ({summary}{more})"
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The structure of every built-in type: its fields, their types, and how they merge.
+//!
+//! The tables are made by `build.rs` and live in the binary's read-only data: looking something up allocates nothing.
+//! Descriptions are kept compressed and unpacked only for OpenAPI, see [`Descriptions`].
+//! Start at [`definition`] or [`of_kind`].
+
+mod descriptions;
+
+pub use descriptions::Descriptions;
+
+include!(concat!(env!("OUT_DIR"), "/schema.rs"));
+
+/// One type: `io.k8s.api.core.v1.PodSpec`.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name in OpenAPI documents.
+    pub name: &'static str,
+    /// Group, version and kind, if objects of this type stand alone.
+    pub gvk: Option<Gvk>,
+    /// The form of its JSON.
+    pub shape: Shape,
+    /// Whether apply owns it as a whole wherever it occurs (`x-kubernetes-map-type: atomic`).
+    pub atomic: bool,
+    /// Its fields by name; none unless the shape is [`Shape::Struct`].
+    pub fields: &'static [Field],
+    /// Where its texts begin in [`Descriptions`]: its own, then one per field.
+    description: usize,
+}
+
+/// Group, version and kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gvk {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// `v1`
+    pub version: &'static str,
+    /// `Pod`
+    pub kind: &'static str,
+}
+
+/// The form of a definition's JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// An object with the definition's fields and no others.
+    Struct,
+    /// Any JSON, kept as it is.
+    Json,
+    /// `100m`, `1Gi`, 2
+    Quantity,
+    /// 80, `25%`
+    IntOrString,
+    /// RFC 3339 in whole seconds.
+    Time,
+    /// RFC 3339 in microseconds.
+    MicroTime,
+}
+
+/// A field of a definition.
+#[derive(Debug)]
+pub struct Field {
+    /// Its JSON name.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// Whether upstream's types demand it.
+    pub required: bool,
+    /// How it merges.
+    pub merge: Merge,
+    /// Its declared default as JSON text, or empty.
+    default: &'static str,
+}
+
+/// The type of a field, of a list's items or of a map's values.
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    /// One plain value.
+    Scalar(Scalar),
+    /// A definition.
+    Ref(&'static Definition),
+    /// `[]`
+    List(&'static Type),
+    /// `{}` with free keys.
+    Map(&'static Type),
+}
+
+/// A plain value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// Text.
+    String,
+    /// Base64 text.
+    Bytes,
+    /// `true`, `false`
+    Boolean,
+    /// 32-bit integer.
+    Int32,
+    /// 64-bit integer.
+    Int64,
+    /// 64-bit floating point.
+    Double,
+}
+
+/// How a field merges: `list` and `map` are for apply, `strategy` and `merge_key` for strategic merge patches.
+#[derive(Clone, Copy, Debug)]
+pub struct Merge {
+    /// `x-kubernetes-list-type` with its keys; `None` merges as atomic.
+    pub list: Option<List>,
+    /// `x-kubernetes-patch-strategy`: `merge`, `retainKeys`, both with a comma, `replace`, or empty.
+    pub strategy: &'static str,
+    /// `x-kubernetes-patch-merge-key`, or empty.
+    pub merge_key: &'static str,
+    /// `x-kubernetes-map-type`: `atomic`, `granular` or empty.
+    pub map: &'static str,
+}
+
+/// How apply merges a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// As one value.
+    Atomic,
+    /// Item by item; items are scalars and unique.
+    Set,
+    /// Item by item; items are objects that these fields tell apart.
+    Map(&'static [&'static str]),
+}
+
+impl Merge {
+    const PLAIN: Self = Self { list: None, strategy: "", merge_key: "", map: "" };
+
+    /// Whether a strategic merge patch merges this list instead of replacing it.
+    pub fn patch_merges(&self) -> bool {
+        self.strategy.split(',').any(|word| word == "merge")
+    }
+
+    /// Whether a strategic merge patch replaces this object or list even without saying so.
+    pub fn patch_replaces(&self) -> bool {
+        self.strategy == "replace"
+    }
+}
+
+impl Definition {
+    /// The field of this name.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.binary_search_by(|field| field.name.cmp(name)).ok().map(|index| &self.fields[index])
+    }
+
+    /// The Go name of the type: `PodSpec`.
+    pub fn short_name(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+}
+
+impl Field {
+    /// The value that upstream's schema gives a missing field: the declared default, else the zero of a required scalar.
+    pub fn default(&self) -> Option<serde_json::Value> {
+        if !self.default.is_empty() {
+            return serde_json::from_str(self.default).ok();
+        }
+        match self.ty {
+            Type::Scalar(scalar) if self.required => Some(scalar.zero()),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar {
+    /// Go's zero value.
+    pub fn zero(self) -> serde_json::Value {
+        match self {
+            Self::String | Self::Bytes => "".into(),
+            Self::Boolean => false.into(),
+            Self::Int32 | Self::Int64 | Self::Double => 0.into(),
+        }
+    }
+}
+
+/// The definition of this name: `io.k8s.api.core.v1.Pod`.
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    DEFINITIONS.binary_search_by(|definition| definition.name.cmp(name)).ok().map(|index| DEFINITIONS[index])
+}
+
+/// The definition of this group, version and kind.
+pub fn of_kind(group: &str, version: &str, kind: &str) -> Option<&'static Definition> {
+    let wanted = |gvk: Gvk| gvk.group == group && gvk.version == version && gvk.kind == kind;
+    DEFINITIONS.iter().copied().find(|definition| definition.gvk.is_some_and(wanted))
+}
+
+/// Every definition, by name.
+pub fn all() -> &'static [&'static Definition] {
+    DEFINITIONS
+}
