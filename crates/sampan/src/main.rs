@@ -1,1 +1,24 @@
-fn main() {}
+//! `sampan`: Kubernetes in one small binary. This crate is the program: its verbs, its configuration, and the ordered
+//! table of components. Everything a cluster does lives in the other crates.
+//!
+//! Start at [`verbs`] (one file per verb) and [`components`] (what runs in a server, in which order).
+
+mod components;
+mod config;
+mod daemon;
+mod kubeconfig;
+mod pki;
+mod preflight;
+mod progress;
+mod verbs;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The shim is started for every Pod and stays small: it meets neither the argument parser nor a runtime.
+    let mut args = std::env::args_os();
+    if args.nth(1).is_some_and(|verb| verb == "shim") {
+        return sampan_runtime::shim::main(args.collect());
+    }
+    verbs::run()
+}

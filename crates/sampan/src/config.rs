@@ -1,0 +1,273 @@
+//! The configuration of a server: flags, then the file, then defaults.
+//!
+//! The keys of the file are the names of the flags; flags win. An unknown key is an error that names it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// The options of a server as they are given, on the command line or in the file. All have defaults.
+#[derive(Clone, Debug, Default, Deserialize, clap::Args)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Flags {
+    /// Name of this cluster on this machine: prefix of its links, cgroups, nftables tables and directories
+    #[arg(long, global = true)]
+    pub(crate) instance: Option<String>,
+    /// Configuration file, whose keys are the names of these flags [default: /etc/<instance>/config.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the cluster's data lives [default: /var/lib/<instance>]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where run-time state and sockets live [default: /run/<instance>]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where the administrator's kubeconfig is written [default: /etc/<instance>/kubeconfig.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Address the API server listens on [default: 0.0.0.0]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind_address: Option<IpAddr>,
+    /// Port of the API server [default: 6443]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Port of the kubelet's API [default: 10250]
+    #[arg(long)]
+    pub(crate) kubelet_port: Option<u16>,
+    /// Name of this node [default: the host's name]
+    #[arg(long)]
+    pub(crate) node_name: Option<String>,
+    /// Address of this node [default: the address of the default route]
+    #[arg(long, value_name = "IP")]
+    pub(crate) node_ip: Option<IpAddr>,
+    /// Labels of this node, as key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) node_label: Option<Vec<String>>,
+    /// Addresses of Pods [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) cluster_cidr: Option<String>,
+    /// Addresses of Services [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_cidr: Option<String>,
+    /// Address of the cluster's DNS, one of the Services' [default: 10.43.0.10]
+    #[arg(long, value_name = "IP")]
+    pub(crate) cluster_dns: Option<Ipv4Addr>,
+    /// Domain of the cluster's names [default: cluster.local]
+    #[arg(long)]
+    pub(crate) cluster_domain: Option<String>,
+    /// Ports for Services of type NodePort [default: 30000-32767]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) service_node_port_range: Option<String>,
+    /// More names and addresses for the API server's certificate
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tls_san: Option<Vec<String>>,
+    /// Socket of another container runtime to use instead of the embedded one
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) container_runtime_endpoint: Option<PathBuf>,
+    /// How much to log: error, warn, info, debug, trace, or directives such as info,sampan_kubelet=debug
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+}
+
+/// The configuration of a server with nothing left open.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) instance: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) bind_address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) kubelet_port: u16,
+    pub(crate) node_name: String,
+    pub(crate) node_ip: IpAddr,
+    pub(crate) node_labels: Vec<(String, String)>,
+    pub(crate) cluster_cidr: ipnet::Ipv4Net,
+    pub(crate) service_cidr: ipnet::Ipv4Net,
+    pub(crate) cluster_dns: Ipv4Addr,
+    pub(crate) cluster_domain: String,
+    pub(crate) node_ports: (u16, u16),
+    pub(crate) tls_san: Vec<String>,
+    pub(crate) container_runtime_endpoint: Option<PathBuf>,
+    pub(crate) log_level: String,
+}
+
+/// The longest instance name whose links still fit in the kernel's 15 bytes.
+const INSTANCE_BYTES: usize = 8;
+
+impl Config {
+    /// The configuration that `flags`, the file they name and the defaults make together.
+    pub(crate) fn resolve(flags: &Flags) -> Result<Self> {
+        let file = read_file(flags)?;
+        let instance = pick(&flags.instance, file.instance.clone(), || "sampan".to_owned());
+        check_instance(&instance)?;
+        let service_cidr = network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
+        let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
+            Some(address) => address,
+            None => service_cidr.hosts().nth(9).context("service-cidr: too small, give it at least 16 addresses")?,
+        };
+        if !service_cidr.contains(&cluster_dns) {
+            bail!("cluster-dns: {cluster_dns} is not in the service network {service_cidr}; choose an address of it");
+        }
+        let ports = pick(&flags.service_node_port_range, file.service_node_port_range, || "30000-32767".into());
+        Ok(Self {
+            data_dir: pick(&flags.data_dir, file.data_dir, || format!("/var/lib/{instance}").into()),
+            state_dir: pick(&flags.state_dir, file.state_dir, || format!("/run/{instance}").into()),
+            kubeconfig: pick(&flags.kubeconfig, file.kubeconfig, || format!("/etc/{instance}/kubeconfig.yaml").into()),
+            bind_address: flags.bind_address.or(file.bind_address).unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            port: flags.port.or(file.port).unwrap_or(6443),
+            kubelet_port: flags.kubelet_port.or(file.kubelet_port).unwrap_or(10250),
+            node_name: match flags.node_name.clone().or(file.node_name) {
+                Some(name) => name,
+                None => hostname()?,
+            },
+            node_ip: match flags.node_ip.or(file.node_ip) {
+                Some(address) => address,
+                None => default_address()?,
+            },
+            node_labels: labels(&pick(&flags.node_label, file.node_label, Vec::new))?,
+            cluster_cidr: network("cluster-cidr", &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()))?,
+            service_cidr,
+            cluster_dns,
+            cluster_domain: pick(&flags.cluster_domain, file.cluster_domain, || "cluster.local".into()),
+            node_ports: port_range(&ports)?,
+            tls_san: pick(&flags.tls_san, file.tls_san, Vec::new),
+            container_runtime_endpoint: flags.container_runtime_endpoint.clone().or(file.container_runtime_endpoint),
+            log_level: pick(&flags.log_level, file.log_level, || "info".into()),
+            instance,
+        })
+    }
+
+    /// The URL under which this machine reaches the API server.
+    pub(crate) fn server_url(&self) -> String {
+        let address = if self.bind_address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.bind_address };
+        format!("https://{}", std::net::SocketAddr::new(address, self.port))
+    }
+
+    /// The CRI socket of the embedded runtime.
+    pub(crate) fn cri_socket(&self) -> PathBuf {
+        self.state_dir.join("cri.sock")
+    }
+
+    /// The socket the kubelet speaks to.
+    pub(crate) fn runtime_endpoint(&self) -> PathBuf {
+        self.container_runtime_endpoint.clone().unwrap_or_else(|| self.cri_socket())
+    }
+}
+
+fn pick<T: Clone>(flag: &Option<T>, file: Option<T>, default: impl FnOnce() -> T) -> T {
+    flag.clone().or(file).unwrap_or_else(default)
+}
+
+fn read_file(flags: &Flags) -> Result<Flags> {
+    let instance = flags.instance.as_deref().unwrap_or("sampan");
+    let path = flags.config.clone().unwrap_or_else(|| format!("/etc/{instance}/config.yaml").into());
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse_file(&text).with_context(|| format!("reading the configuration file {}", path.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && flags.config.is_none() => Ok(Flags::default()),
+        Err(e) => Err(e).with_context(|| format!("reading the configuration file {}", path.display())),
+    }
+}
+
+fn parse_file(text: &str) -> Result<Flags> {
+    if text.trim().is_empty() {
+        return Ok(Flags::default());
+    }
+    Ok(serde_yaml_ng::from_str(text)?)
+}
+
+fn check_instance(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > INSTANCE_BYTES || !name.chars().all(plain) || name.starts_with('-') {
+        bail!("instance: {name:?} must be 1 to {INSTANCE_BYTES} lower-case letters, digits or dashes: it begins the names of network links");
+    }
+    Ok(())
+}
+
+fn network(flag: &str, text: &str) -> Result<ipnet::Ipv4Net> {
+    text.parse::<ipnet::Ipv4Net>()
+        .map(|net| net.trunc())
+        .with_context(|| format!("{flag}: {text:?} is no IPv4 network such as 10.42.0.0/16"))
+}
+
+fn port_range(text: &str) -> Result<(u16, u16)> {
+    let parsed = text.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    match parsed {
+        Some((first, last)) if 0 < first && first <= last => Ok((first, last)),
+        _ => bail!("service-node-port-range: {text:?} is no range such as 30000-32767"),
+    }
+}
+
+fn labels(texts: &[String]) -> Result<Vec<(String, String)>> {
+    let split = |text: &String| {
+        let (key, value) = text.split_once('=').with_context(|| format!("node-label: {text:?} is not key=value"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(split).collect()
+}
+
+fn hostname() -> Result<String> {
+    let name = nix::unistd::gethostname().context("reading the host's name")?;
+    let name = name.to_string_lossy().to_lowercase();
+    if name.is_empty() {
+        bail!("node-name: this host has no name; give one with --node-name");
+    }
+    Ok(name)
+}
+
+/// The address this machine would use towards the outside. Asking the kernel for a route sends nothing.
+fn default_address() -> Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("opening a socket")?;
+    let routed = socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr());
+    match routed {
+        Ok(address) if !address.ip().is_loopback() => Ok(address.ip()),
+        _ => bail!("node-ip: this machine has no default route to take its address from; give one with --node-ip"),
+    }
+}
+
+/// Makes `dir` and its parents, the last one for root alone.
+pub(crate) fn private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(dir).with_context(|| format!("making the directory {}", dir.display()))?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("closing the directory {} to others", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(yaml: &str) -> Flags {
+        let mut flags = parse_file(yaml).unwrap();
+        flags.config = Some("/dev/null".into());
+        flags.node_ip = flags.node_ip.or(Some(Ipv4Addr::new(192, 0, 2, 7).into()));
+        flags
+    }
+
+    #[test]
+    fn defaults_follow_the_instance_and_the_networks() {
+        let config = Config::resolve(&flags("instance: t1\nservice-cidr: 10.99.0.0/16")).unwrap();
+        assert_eq!(config.data_dir, Path::new("/var/lib/t1"));
+        assert_eq!(config.cluster_dns, Ipv4Addr::new(10, 99, 0, 10));
+        assert_eq!(config.cri_socket(), Path::new("/run/t1/cri.sock"));
+    }
+
+    #[test]
+    fn every_fault_names_its_flag() {
+        for (yaml, flag) in [
+            ("instance: Much-Too-Long", "instance"),
+            ("cluster-cidr: nonsense", "cluster-cidr"),
+            ("cluster-dns: 192.0.2.1", "cluster-dns"),
+            ("service-node-port-range: 9-1", "service-node-port-range"),
+            ("node-label: [nonsense]", "node-label"),
+        ] {
+            let error = Config::resolve(&flags(yaml)).unwrap_err().to_string();
+            assert!(error.starts_with(flag), "{yaml}: {error}");
+        }
+        let error = parse_file("portt: 1").unwrap_err().to_string();
+        assert!(error.contains("unknown field `portt`"), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! A server in the background: starting it, finding it, ending it.
+//!
+//! A running server holds a lock on `<state-dir>/server.lock` and has written its process id there. The lock, not the
+//! number, says whether it runs.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::config::{Config, private_dir};
+use crate::progress;
+
+/// A server that is told to end has this long before it is killed; Pods are not its to wait for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The mark of a running server; dropping it says that the server has ended.
+pub(crate) struct Mark {
+    _lock: Flock<File>,
+}
+
+fn lock_path(config: &Config) -> PathBuf {
+    config.state_dir.join("server.lock")
+}
+
+/// Where a server in the background logs to.
+pub(crate) fn log_path(config: &Config) -> PathBuf {
+    config.data_dir.join("server.log")
+}
+
+/// Marks this process as the server of `config`; fails if another one is.
+pub(crate) fn mark(config: &Config) -> Result<Mark> {
+    private_dir(&config.state_dir)?;
+    let path = lock_path(config);
+    let mut file = open_lock(&path)?;
+    match Flock::lock(file.try_clone().context("cloning a file handle")?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => {
+            file.set_len(0).and_then(|()| file.rewind()).with_context(|| format!("writing {}", path.display()))?;
+            writeln!(file, "{}", std::process::id()).with_context(|| format!("writing {}", path.display()))?;
+            Ok(Mark { _lock: lock })
+        }
+        Err((_, _)) => {
+            let pid = read_pid(&path).unwrap_or_default();
+            bail!(
+                "another sampan (process {pid}) runs with the state directory {}; end it with `sampan down`, or give \
+                 this one another --instance",
+                config.state_dir.display()
+            )
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    file.with_context(|| format!("opening {}", path.display()))
+}
+
+fn read_pid(path: &Path) -> Option<i32> {
+    let mut text = String::new();
+    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The process id of the running server, if one runs.
+pub(crate) fn running(config: &Config) -> Option<i32> {
+    let path = lock_path(config);
+    let file = File::open(&path).ok()?;
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => None,
+        Err(_) => read_pid(&path),
+    }
+}
+
+/// Starts a server in the background with the arguments `args` and waits until it is ready.
+pub(crate) fn start(config: &Config, args: &[String]) -> Result<()> {
+    private_dir(&config.data_dir)?;
+    let log = log_path(config);
+    let log_file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .with_context(|| format!("opening the log {}", log.display()))?;
+    let mut server = Command::new(std::env::current_exe().context("finding our own program")?)
+        .arg("server")
+        .arg("--background")
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .current_dir("/")
+        .spawn()
+        .context("starting the server")?;
+    let lines = server.stdout.take().context("invariant: standard output is a pipe")?;
+    progress::draw(BufReader::new(lines)).map_err(|why| {
+        let _ = server.wait();
+        anyhow::anyhow!("{why}\n    the log: {}", log.display())
+    })
+}
+
+/// Asks the running server to end and waits until it has. Its Pods run on.
+pub(crate) fn stop(config: &Config) -> Result<bool> {
+    let Some(pid) = running(config).and_then(Pid::from_raw) else { return Ok(false) };
+    let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Ok(false) };
+    let signal = |signal| rustix::process::pidfd_send_signal(&handle, signal);
+    let _ = signal(rustix::process::Signal::TERM);
+    let timeout = PollTimeout::try_from(STOP_TIMEOUT).unwrap_or(PollTimeout::MAX);
+    let ended = |timeout| {
+        let mut wait = [PollFd::new(std::os::fd::AsFd::as_fd(&handle), PollFlags::POLLIN)];
+        nix::poll::poll(&mut wait, timeout).context("waiting for the server to end")
+    };
+    if ended(timeout)? == 0 {
+        eprintln!("the server did not end within {} s and is killed ({})", STOP_TIMEOUT.as_secs(), Signal::SIGKILL);
+        let _ = signal(rustix::process::Signal::KILL);
+        ended(timeout)?;
+    }
+    Ok(true)
+}
