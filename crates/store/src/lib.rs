@@ -4,12 +4,17 @@
 //! Promises, those of etcd v3: every write has its own revision, larger than all before; a write is durable before
 //! it is acknowledged; a read never shows what is not durable; a watch misses nothing, repeats nothing and keeps
 //! the order of revisions. The store knows bytes, not Kubernetes.
+//!
+//! Start at [`Store`]; the engine is [`embedded::Embedded`].
+
+pub mod embedded;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-/// A point in the store's history. 0 is "before everything"; the first write has revision 1.
+/// A point in the store's history, larger for every write. 0 is "before everything". In the embedded engine the
+/// first write has revision 1 and there are no gaps; other engines may begin elsewhere and leave gaps.
 pub type Revision = u64;
 
 /// A key's value at some revision.
@@ -25,7 +30,7 @@ pub struct Entry {
     pub modified: Revision,
 }
 
-/// The keys of a [`Store::range`]: `start` inclusive, `end` exclusive.
+/// The keys of a [`Store::range`]: `start` inclusive, `end` exclusive; an empty `end` is the end of all keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// First key.
@@ -45,6 +50,11 @@ impl Span {
             }
         }
         Self { start: Bytes::copy_from_slice(prefix), end: end.into() }
+    }
+
+    /// Whether `key` belongs to the span.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= &self.start[..] && (self.end.is_empty() || key < &self.end[..])
     }
 }
 
@@ -169,9 +179,48 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Key and value together are more than the store takes.
+    #[error("an entry of {bytes} bytes is more than the {limit} that the store takes")]
+    TooLarge {
+        /// Length of key and value.
+        bytes: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
+}
+
+impl Error {
+    /// For `map_err`: an [`Error::Io`] that says what was being done.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Error::Io { what, source }
+    }
+
+    /// The same error once more, for everyone whom one failure concerns.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Error::Compacted { asked, oldest } => Error::Compacted { asked: *asked, oldest: *oldest },
+            Error::Future { asked, newest } => Error::Future { asked: *asked, newest: *newest },
+            Error::Lagged { limit } => Error::Lagged { limit: *limit },
+            Error::InUse { path } => Error::InUse { path: path.clone() },
+            Error::Corrupt { path, offset, why } => {
+                Error::Corrupt { path: path.clone(), offset: *offset, why: why.clone() }
+            }
+            Error::Io { what, source } => Error::Io { what: what.clone(), source: repeat(source) },
+            Error::TooLarge { bytes, limit } => Error::TooLarge { bytes: *bytes, limit: *limit },
+            Error::Closed => Error::Closed,
+        }
+    }
+}
+
+fn repeat(error: &std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => std::io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 /// The store. Implementations are shared behind an `Arc`.
@@ -191,9 +240,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// All changes of `span` after revision `after`, in order, for as long as the stream is held. Every stream
     /// gets a [`Event::Progress`] at least once after it caught up with the revision current at its start, and
-    /// whenever revisions pass that do not touch its span (batched), so that a cache knows how far it is.
+    /// whenever revisions pass that do not touch its span (batched), so that a cache knows how far it is. A stream
+    /// ends after its first error. Refused with [`Error::Compacted`] or [`Error::Future`] if `after` is not a
+    /// revision that can be read.
     async fn watch(&self, span: &Span, after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error>;
 
-    /// Forgets history before `revision`; the newest entry of each key stays.
+    /// Forgets history before `revision`: reads at `revision` and watches after it still work, older ones do not. The
+    /// newest entry of each key stays. Does nothing if that much is forgotten already.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
 }

@@ -1,0 +1,226 @@
+//! Opening: from the files of a directory to the index, and the repair of what a crash can leave behind.
+//!
+//! ```text
+//! <revision>.snapshot  what is left of everything up to that revision      at most one counts: the newest
+//! <revision>.log       the writes from that revision on                     no gaps; the last one is written to
+//! snapshot.tmp         an unfinished snapshot                               removed
+//! ```
+//! A crash tears only the end of the last log, and only what was never acknowledged: that is cut off. Anything else
+//! that does not read back is damage, and refused.
+
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::index::{Index, Version};
+use super::record::{Flaw, Form, HEADER_BYTES, Header, Kind, Record, later_batch};
+use super::segment::{Found, Location, Name, Reader, Segment, UNFINISHED};
+use crate::{Error, Revision};
+
+/// The log that is written to.
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    /// The first revision it may hold.
+    pub(super) first: Revision,
+    /// Where the next batch goes.
+    pub(super) end: u64,
+}
+
+/// Bytes on disk.
+#[derive(Default)]
+pub(super) struct Sizes {
+    /// Of the snapshot.
+    pub(super) snapshot: u64,
+    /// Of each log that is no longer written to, by first revision.
+    pub(super) sealed: Vec<(Revision, u64)>,
+}
+
+/// A store as found on disk.
+pub(super) struct Recovered {
+    pub(super) index: Index,
+    pub(super) active: Active,
+    pub(super) sizes: Sizes,
+}
+
+/// Reads everything and repairs what a crash left.
+pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, Error> {
+    let names: Vec<Name> = list(disk)?.iter().filter_map(|name| Name::parse(name)).collect();
+    let mut recovery = Recovery { disk, index: Index::default(), sizes: Sizes::default() };
+    if let Some(snapshot) = names.iter().filter(|name| matches!(name, Name::Snapshot(_))).max() {
+        recovery.snapshot(*snapshot)?;
+    }
+    remove_superseded(disk, recovery.index.revision())?;
+    let active = recovery.logs(names)?;
+    if !recovery.index.is_whole() {
+        return Err(active.segment.corrupt(0, "revisions are missing between the snapshot and the log"));
+    }
+    Ok(Recovered { index: recovery.index, active, sizes: recovery.sizes })
+}
+
+/// Removes what a snapshot through `through` makes superfluous, and unfinished snapshots.
+pub(super) fn remove_superseded(disk: &dyn Disk, through: Revision) -> Result<(), Error> {
+    for name in list(disk)? {
+        if name == UNFINISHED || Name::parse(&name).is_some_and(|name| name.superseded_by(through)) {
+            disk.remove(&name).map_err(Error::io(format!("remove {}", disk.path(&name).display())))?;
+        }
+    }
+    Ok(())
+}
+
+fn list(disk: &dyn Disk) -> Result<Vec<String>, Error> {
+    disk.list().map_err(Error::io("list the data directory"))
+}
+
+/// Starts the log whose first revision is `first`, durably.
+pub(super) fn create_log(disk: &dyn Disk, first: Revision) -> Result<Active, Error> {
+    let name = Name::Log(first);
+    let what = || format!("create {}", disk.path(&name.to_string()).display());
+    let file = disk.create(&name.to_string()).map_err(Error::io(what()))?;
+    let header = Header { form: Form::Log, revision: first, compacted: 0 };
+    file.write(0, &header.encode()).map_err(Error::io(what()))?;
+    file.sync().map_err(Error::io(what()))?;
+    disk.sync().map_err(Error::io(what()))?;
+    Ok(Active { segment: Segment::new(disk, name, file), first, end: HEADER_BYTES })
+}
+
+struct Recovery<'a> {
+    disk: &'a dyn Disk,
+    index: Index,
+    sizes: Sizes,
+}
+
+impl Recovery<'_> {
+    fn open(&self, name: Name) -> Result<Arc<Segment>, Error> {
+        let path = name.to_string();
+        let file = self.disk.open(&path).map_err(Error::io(format!("open {}", self.disk.path(&path).display())))?;
+        Ok(Segment::new(self.disk, name, file))
+    }
+
+    fn snapshot(&mut self, name: Name) -> Result<(), Error> {
+        let segment = self.open(name)?;
+        let header = header(&segment)?;
+        self.index.begin_snapshot(header.compacted, header.revision);
+        let mut reader = Reader::new(segment.clone())?;
+        for count in 0.. {
+            let offset = reader.offset();
+            match reader.next()? {
+                Found::Record(record, _) if record.kind == Kind::End && record.created == count => break,
+                Found::Record(record, len) if matches!(record.kind, Kind::Put | Kind::Delete) => {
+                    insert(&mut self.index, &record, Location { segment: segment.clone(), offset, len });
+                }
+                Found::Record(..) => return Err(segment.corrupt(offset, "records are missing before the end")),
+                Found::Flaw(flaw) => return Err(segment.corrupt(offset, flaw)),
+                Found::End => return Err(segment.corrupt(offset, Flaw::Short)),
+            }
+        }
+        self.index.end_snapshot();
+        self.sizes.snapshot = reader.offset();
+        Ok(())
+    }
+
+    fn logs(&mut self, names: Vec<Name>) -> Result<Active, Error> {
+        let through = self.index.revision();
+        let mut logs: Vec<Name> = names.into_iter().filter(|name| matches!(name, Name::Log(_))).collect();
+        logs.retain(|name| !name.superseded_by(through));
+        logs.sort();
+        let Some(last) = logs.pop() else { return create_log(self.disk, through + 1) };
+        for name in logs {
+            let segment = self.open_next(name)?;
+            header(&segment)?;
+            let (end, flaw) = self.replay(&segment)?;
+            if let Some(flaw) = flaw {
+                return Err(segment.corrupt(end, flaw));
+            }
+            if let Name::Log(first) = name {
+                self.sizes.sealed.push((first, end));
+            }
+        }
+        self.last_log(last)
+    }
+
+    /// Opens a log that must hold the next revision.
+    fn open_next(&self, name: Name) -> Result<Arc<Segment>, Error> {
+        let segment = self.open(name)?;
+        let next = self.index.revision() + 1;
+        if name != Name::Log(next) {
+            return Err(segment.corrupt(0, format_args!("the log from revision {next} on is missing before it")));
+        }
+        Ok(segment)
+    }
+
+    fn last_log(&mut self, name: Name) -> Result<Active, Error> {
+        let segment = self.open_next(name)?;
+        let first = self.index.revision() + 1;
+        if is_unborn(&segment)? {
+            return create_log(self.disk, first);
+        }
+        header(&segment)?;
+        let (end, flaw) = self.replay(&segment)?;
+        if let Some(flaw) = flaw {
+            cut_tail(&segment, end, flaw)?;
+        }
+        // What a killed process wrote is readable before it is durable; it must not be shown before it is.
+        segment.file().sync().map_err(segment.io("sync"))?;
+        self.disk.sync().map_err(Error::io("sync the data directory"))?;
+        Ok(Active { segment, first, end })
+    }
+
+    /// Takes in records until the end or a flaw, and says where that is.
+    fn replay(&mut self, segment: &Arc<Segment>) -> Result<(u64, Option<Flaw>), Error> {
+        let mut reader = Reader::new(segment.clone())?;
+        loop {
+            let offset = reader.offset();
+            let (record, len) = match reader.next()? {
+                Found::Record(record, len) => (record, len),
+                Found::Flaw(flaw) => return Ok((offset, Some(flaw))),
+                Found::End => return Ok((offset, None)),
+            };
+            match record.kind {
+                Kind::Put | Kind::Delete if record.revision == self.index.revision() + 1 => {
+                    insert(&mut self.index, &record, Location { segment: segment.clone(), offset, len });
+                    self.index.advance(record.revision);
+                }
+                Kind::Compact if record.revision <= self.index.revision() => self.index.forget(record.revision),
+                _ => return Err(segment.corrupt(offset, "a record is out of order")),
+            }
+        }
+    }
+}
+
+fn insert(index: &mut Index, record: &Record<'_>, location: Location) {
+    let deleted = record.kind == Kind::Delete;
+    let version = Version { revision: record.revision, created: record.created, deleted, location };
+    index.insert(record.key, version);
+}
+
+/// The header, which must be the one its name promises.
+fn header(segment: &Segment) -> Result<Header, Error> {
+    let header = segment.header()?;
+    let name = header.as_ref().map(|header| match header.form {
+        Form::Log => Name::Log(header.revision),
+        Form::Snapshot => Name::Snapshot(header.revision),
+    });
+    match header {
+        Some(header) if name == Some(segment.name()) => Ok(header),
+        _ => Err(segment.corrupt(0, "the header is damaged, or of a newer version of sampan")),
+    }
+}
+
+/// Whether a crash came before the log's header was written.
+fn is_unborn(segment: &Segment) -> Result<bool, Error> {
+    let len = segment.file().len().map_err(segment.io("measure"))?;
+    let mut bytes = vec![0; len.min(HEADER_BYTES) as usize];
+    segment.file().read(0, &mut bytes).map_err(segment.io("read"))?;
+    Ok(len < HEADER_BYTES || (len == HEADER_BYTES && bytes.iter().all(|byte| *byte == 0)))
+}
+
+/// Cuts off what a crash left after `end`, unless it was once acknowledged.
+fn cut_tail(segment: &Segment, end: u64, flaw: Flaw) -> Result<(), Error> {
+    let len = segment.file().len().map_err(segment.io("measure"))?;
+    let mut tail = vec![0; (len - end) as usize];
+    segment.file().read(end, &mut tail).map_err(segment.io("read"))?;
+    if later_batch(&tail, end) {
+        return Err(segment.corrupt(end, flaw));
+    }
+    tracing::info!(bytes = len - end, "cut off a write that a crash interrupted");
+    segment.file().truncate(end).map_err(segment.io("truncate"))
+}

@@ -1,0 +1,279 @@
+//! The one thread that writes: takes all that is queued, decides it as a [`Batch`], appends it in one write, syncs
+//! once, and only then shows and answers it. It also seals logs and starts compactions, always because of a write:
+//! an idle store does nothing.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::batch::{Batch, Verdict};
+use super::compaction::Compaction;
+use super::disk::Disk;
+use super::index::Retention;
+use super::recover::{Active, Sizes, create_log};
+use crate::{Error, Revision, Write};
+
+/// Bound on requests that wait for the writer; more wait in line without being queued.
+pub(super) const QUEUE: usize = 1_024;
+/// Bound on the requests of one batch.
+const BATCH_REQUESTS: usize = 1_024;
+/// No more is taken into a batch that has this many bytes.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// When to seal, forget and compact.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A log of this length is sealed.
+    pub(super) log_bytes: u64,
+    /// History that is kept.
+    pub(super) retention: Retention,
+    /// Compaction waits for this many dead bytes more than there are live ones.
+    pub(super) slack_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let retention = Retention { revisions: 10_000, bytes: 128 << 20 };
+        Self { log_bytes: 64 << 20, retention, slack_bytes: 16 << 20 }
+    }
+}
+
+/// What the writer is asked to do.
+pub(super) enum Task {
+    /// A conditional write.
+    Write(Write),
+    /// Forget history before a revision.
+    Compact(Revision),
+}
+
+/// Where the answer goes.
+pub(super) type Reply = oneshot::Sender<Result<Verdict, Error>>;
+
+/// A message to the writer.
+pub(super) enum Command {
+    /// Do this and answer.
+    Do(Task, Reply),
+    /// Finish what came before, then stop.
+    Close,
+}
+
+/// Why a batch did not become durable.
+enum Failure {
+    /// The log is as it was before; the next batch may succeed.
+    Refused(Error),
+    /// What is on disk is not known any more.
+    Fatal(Error),
+}
+
+/// The writer's state, all of it its own.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) active: Active,
+    pub(super) sizes: Sizes,
+    pub(super) limits: Limits,
+    pub(super) compaction: Option<JoinHandle<Result<Done, Error>>>,
+    /// After a compaction failed: dead bytes to wait for before the next.
+    pub(super) postponed: u64,
+}
+
+/// A compaction's result.
+pub(super) struct Done {
+    /// The snapshot's last revision.
+    pub(super) through: Revision,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
+impl Writer {
+    /// Works until [`Command::Close`], until nobody can send any more, or until the disk fails for good.
+    pub(super) fn run(mut self) {
+        let mut open = true;
+        let mut why = Error::Closed;
+        while open && let Some(first) = self.commands.blocking_recv() {
+            let requests;
+            (requests, open) = self.gather(first);
+            if let Err(fatal) = self.commit(requests) {
+                tracing::error!(error = %fatal, "the store has stopped");
+                (open, why) = (false, fatal);
+            } else if open {
+                self.maintain();
+            }
+        }
+        self.shared.end(why);
+        if let Some(compaction) = self.compaction.take() {
+            // It sees that the store has ended. What it left behind, the next start removes.
+            let _unfinished = compaction.join();
+        }
+    }
+
+    /// All requests that wait, and whether to go on after them.
+    fn gather(&mut self, first: Command) -> (Vec<(Task, Reply)>, bool) {
+        let mut requests = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(command) = next {
+            let Command::Do(task, reply) = command else { return (requests, false) };
+            bytes += task.bytes();
+            requests.push((task, reply));
+            let full = requests.len() >= BATCH_REQUESTS || bytes >= BATCH_BYTES;
+            next = if full { None } else { self.commands.try_recv().ok() };
+        }
+        (requests, true)
+    }
+
+    /// Makes requests durable, visible and answered, in this order. An error is fatal.
+    fn commit(&mut self, requests: Vec<(Task, Reply)>) -> Result<(), Error> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let (batch, answers) = self.decide(requests);
+        let failure = match self.append(&batch) {
+            Ok(()) => {
+                self.publish(batch);
+                answers.into_iter().for_each(|(reply, answer)| answered(reply, answer));
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let (Failure::Refused(error) | Failure::Fatal(error)) = &failure;
+        if let Failure::Fatal(error) = &failure {
+            // Before the answers: who gets one must find the store stopped.
+            self.shared.end(error.again());
+        }
+        answers.into_iter().for_each(|(reply, _)| answered(reply, Err(error.again())));
+        match failure {
+            Failure::Refused(_) => Ok(()),
+            Failure::Fatal(error) => Err(error),
+        }
+    }
+
+    fn decide(&self, requests: Vec<(Task, Reply)>) -> (Batch, Vec<(Reply, Result<Verdict, Error>)>) {
+        let index = self.shared.index.read();
+        let mut batch = Batch::new(self.active.segment.clone(), self.active.end, index.revision());
+        let mut answers = Vec::with_capacity(requests.len());
+        for (task, reply) in requests {
+            let answer = match task {
+                Task::Write(write) => batch.stage(write, &index),
+                Task::Compact(revision) if revision <= index.compacted() => Ok(Verdict::Done(revision)),
+                Task::Compact(revision) => index.check(revision).map(|()| {
+                    batch.forget(revision);
+                    Verdict::Done(revision)
+                }),
+            };
+            answers.push((reply, answer));
+        }
+        if !batch.bytes().is_empty()
+            && let Some(revision) = index.surplus(self.limits.retention)
+        {
+            batch.forget(revision);
+        }
+        (batch, answers)
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let bytes = batch.bytes();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (segment, end) = (&self.active.segment, self.active.end);
+        let file = segment.file();
+        if let Err(error) = file.write(end, bytes) {
+            // Back to the old end, durably: a crash now must not bring back what is about to be refused.
+            let undone = file.truncate(end).and_then(|()| file.sync());
+            undone.map_err(|error| Failure::Fatal(segment.io("undo a failed write to")(error)))?;
+            return Err(Failure::Refused(segment.io("write to")(error)));
+        }
+        // After a failed sync the kernel forgets which pages were dirty: a second one would lie.
+        file.sync().map_err(|error| Failure::Fatal(segment.io("sync")(error)))?;
+        self.active.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn publish(&self, batch: Batch) {
+        if batch.bytes().is_empty() {
+            return;
+        }
+        // Watchers first, then the index: a new watch takes both in this order, and so sees all of a batch or nothing.
+        let mut watchers = self.shared.watchers.lock();
+        let mut index = self.shared.index.write();
+        let changes = batch.publish(&mut index);
+        let revision = index.revision();
+        drop(index);
+        watchers.dispatch(&changes, revision);
+    }
+
+    /// Seals a full log and starts a compaction if enough is dead. Their failure harms nothing but space.
+    fn maintain(&mut self) {
+        self.finish_compaction();
+        if self.active.end >= self.limits.log_bytes {
+            self.seal().unwrap_or_else(|error| tracing::warn!(%error, "cannot begin a new log yet"));
+        }
+        let live = self.shared.index.read().live_bytes();
+        let dead = self.total_bytes().saturating_sub(live);
+        if self.compaction.is_none() && dead > self.postponed.max(live + self.limits.slack_bytes) {
+            self.start_compaction().unwrap_or_else(|error| self.postpone(&error));
+        }
+    }
+
+    fn total_bytes(&self) -> u64 {
+        self.sizes.snapshot + self.sizes.sealed.iter().map(|(_, bytes)| bytes).sum::<u64>() + self.active.end
+    }
+
+    /// Goes on to a new log, if the present one holds any revision: a log is named by its first.
+    fn seal(&mut self) -> Result<(), Error> {
+        let next = self.shared.index.read().revision() + 1;
+        if next > self.active.first {
+            let new = create_log(&*self.disk, next)?;
+            let sealed = std::mem::replace(&mut self.active, new);
+            self.sizes.sealed.push((sealed.first, sealed.end));
+        }
+        Ok(())
+    }
+
+    fn start_compaction(&mut self) -> Result<(), Error> {
+        self.seal()?;
+        let through = self.active.first - 1;
+        let compacted = self.shared.index.read().compacted().min(through);
+        let compaction = Compaction { shared: self.shared.clone(), disk: self.disk.clone(), through, compacted };
+        let thread = thread::Builder::new().name("store-compaction".into());
+        self.compaction = Some(thread.spawn(move || compaction.run()).map_err(Error::io("start a thread"))?);
+        Ok(())
+    }
+
+    fn finish_compaction(&mut self) {
+        let Some(compaction) = self.compaction.take_if(|compaction| compaction.is_finished()) else { return };
+        match compaction.join() {
+            Ok(Ok(done)) => {
+                self.sizes.sealed.retain(|(first, _)| *first > done.through);
+                self.sizes.snapshot = done.bytes;
+                self.postponed = 0;
+            }
+            Ok(Err(error)) => self.postpone(&error),
+            Err(_panic) => self.postpone(&Error::Closed),
+        }
+    }
+
+    fn postpone(&mut self, error: &Error) {
+        tracing::warn!(%error, "compaction failed; the next one waits for more to compact");
+        self.postponed = self.total_bytes() + self.limits.slack_bytes;
+    }
+}
+
+impl Task {
+    fn bytes(&self) -> usize {
+        match self {
+            Task::Write(Write::Create { key, value } | Write::Update { key, value, .. }) => key.len() + value.len(),
+            Task::Write(Write::Delete { key, .. }) => key.len(),
+            Task::Compact(_) => 0,
+        }
+    }
+}
+
+fn answered(reply: Reply, answer: Result<Verdict, Error>) {
+    // Who asked may have gone; the write stands all the same.
+    let _gone = reply.send(answer);
+}
