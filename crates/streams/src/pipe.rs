@@ -94,17 +94,17 @@ impl<M> WeakQueue<M> {
     }
 }
 
-/// Whether a stream was torn down instead of ended.
+/// A fact that becomes true once: that a stream was torn down, that its peer has finished.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fate(Arc<AtomicBool>);
 
 impl Fate {
-    /// Both ends of the stream fail from now on.
-    pub(crate) fn abort(&self) {
+    /// From now on it is true.
+    pub(crate) fn seal(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_aborted(&self) -> bool {
+    fn is_sealed(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -114,14 +114,14 @@ pub(crate) struct Outbound<M: From<Chunk>> {
     id: u32,
     queue: Queue<M>,
     budget: PollSemaphore,
-    fate: Fate,
+    aborted: Fate,
     ended: bool,
 }
 
 impl<M: From<Chunk>> Outbound<M> {
-    pub(crate) fn new(id: u32, queue: Queue<M>, fate: Fate) -> Self {
+    pub(crate) fn new(id: u32, queue: Queue<M>, aborted: Fate) -> Self {
         let budget = PollSemaphore::new(queue.budget.clone());
-        Self { id, queue, budget, fate, ended: false }
+        Self { id, queue, budget, aborted, ended: false }
     }
 
     pub(crate) fn queue(&self) -> &Queue<M> {
@@ -134,7 +134,7 @@ impl<M: From<Chunk>> Outbound<M> {
     }
 
     fn end(&mut self) {
-        if !std::mem::replace(&mut self.ended, true) && !self.fate.is_aborted() {
+        if !std::mem::replace(&mut self.ended, true) && !self.aborted.is_sealed() {
             self.queue.send(Chunk::End { id: self.id }.into());
         }
     }
@@ -148,7 +148,7 @@ impl<M: From<Chunk>> Drop for Outbound<M> {
 
 impl<M: From<Chunk>> AsyncWrite for Outbound<M> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if self.ended || self.fate.is_aborted() {
+        if self.ended || self.aborted.is_sealed() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if data.is_empty() {
@@ -171,17 +171,25 @@ impl<M: From<Chunk>> AsyncWrite for Outbound<M> {
     }
 }
 
-/// The connection reader's side of an [`Inbound`]. Dropping it ends the stream: with end of file, or with an error
-/// after [`Fate::abort`].
+/// The connection reader's side of an [`Inbound`]: dropped after [`Feed::finish`] it is end of file, else a failure if
+/// the stream was aborted.
 #[derive(Clone)]
-pub(crate) struct Feed(mpsc::Sender<Bytes>);
+pub(crate) struct Feed {
+    sender: mpsc::Sender<Bytes>,
+    finished: Fate,
+}
 
 impl Feed {
     /// Hands bytes to the reader of the stream, waiting for room; nobody reads any more: they are dropped.
     pub(crate) async fn push(&self, bytes: Bytes) {
         if !bytes.is_empty() {
-            let _ = self.0.send(bytes).await;
+            let _ = self.sender.send(bytes).await;
         }
+    }
+
+    /// The peer has said that nothing more will come.
+    pub(crate) fn finish(&self) {
+        self.finished.seal();
     }
 }
 
@@ -189,13 +197,15 @@ impl Feed {
 pub(crate) struct Inbound {
     receiver: mpsc::Receiver<Bytes>,
     current: Bytes,
-    fate: Fate,
+    finished: Fate,
+    aborted: Fate,
 }
 
 /// The two sides of a stream's reading direction.
-pub(crate) fn inbound(fate: Fate) -> (Feed, Inbound) {
+pub(crate) fn inbound(aborted: Fate) -> (Feed, Inbound) {
     let (sender, receiver) = mpsc::channel(INBOUND_CHUNKS);
-    (Feed(sender), Inbound { receiver, current: Bytes::new(), fate })
+    let finished = Fate::default();
+    (Feed { sender, finished: finished.clone() }, Inbound { receiver, current: Bytes::new(), finished, aborted })
 }
 
 impl AsyncRead for Inbound {
@@ -203,7 +213,9 @@ impl AsyncRead for Inbound {
         if self.current.is_empty() {
             match ready!(self.receiver.poll_recv(cx)) {
                 Some(bytes) => self.current = bytes,
-                None if self.fate.is_aborted() => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                None if self.aborted.is_sealed() && !self.finished.is_sealed() => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
                 None => return Poll::Ready(Ok(())),
             }
         }

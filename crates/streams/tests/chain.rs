@@ -284,3 +284,216 @@ async fn spdy_all_versions() {
     check_exec(|a| exec_spdy(a, "/0", "v2.channel.k8s.io"), "HELLO", "bye", "").await;
     check_exec(|a| exec_spdy(a, "/3", "channel.k8s.io"), "HELLO", "bye", EXIT_3).await;
 }
+
+/// A Pod whose port 7 echoes, whose port 9 greets and hangs up, and which listens on no other.
+async fn forward_server() -> SocketAddr {
+    listen(|request| async move {
+        let ports = portforward::ports(request.uri().query().unwrap_or_default()).expect("ports");
+        portforward::serve(request, ports, |port| async move {
+            let (ours, mut theirs) = tokio::io::duplex(1024);
+            match port {
+                7 => drop(tokio::spawn(async move {
+                    let (mut read, mut write) = tokio::io::split(theirs);
+                    tokio::io::copy(&mut read, &mut write).await.expect("echo");
+                    write.shutdown().await.expect("end");
+                })),
+                9 => theirs.write_all(b"go away").await?,
+                _ => return Err("connection refused".into()),
+            }
+            Ok(ours)
+        })
+    })
+    .await
+}
+
+/// Forwards several connections at once over one SPDY connection.
+async fn check_forward(mut connection: Connection) {
+    let mut pairs = Vec::new();
+    for (id, port) in ["7", "9", "7", "8"].into_iter().enumerate() {
+        let id = id.to_string();
+        let error = open(&mut connection, &[("streamtype", "error"), ("port", port), ("requestid", &id)]).await;
+        let data = open(&mut connection, &[("streamtype", "data"), ("port", port), ("requestid", &id)]).await;
+        pairs.push((data, error));
+    }
+    let large = "x".repeat(1_000_000);
+    let wants =
+        [(large.as_str(), ""), ("go away", ""), ("two", ""), ("", "error forwarding port 8: connection refused")];
+    let checks = pairs.into_iter().zip(wants).map(|((data, mut error), (want, failure))| async move {
+        let (mut read, mut write) = tokio::io::split(data);
+        let send = async {
+            if failure.is_empty() && want != "go away" {
+                write.write_all(want.as_bytes()).await.expect("send");
+            }
+            write.shutdown().await.expect("end");
+        };
+        let mut got = String::new();
+        let (_, received) =
+            timeout(PATIENCE, async { tokio::join!(send, read.read_to_string(&mut got)) }).await.expect("in time");
+        received.expect("receive");
+        assert!(got == want, "got {} bytes, want {}", got.len(), want.len());
+        assert_eq!(read_all(&mut error).await, failure);
+    });
+    futures::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn portforward_over_spdy() {
+    let server = forward_server().await;
+    for address in [server, behind_proxies(server).await] {
+        check_forward(spdy(address, "/", &["portforward.k8s.io"]).await).await;
+    }
+}
+
+#[tokio::test]
+async fn portforward_over_a_websocket_tunnel() {
+    let server = forward_server().await;
+    for address in [server, behind_proxies(server).await] {
+        let tunnel = Tunnel::new(websocket(address, "/", "SPDY/3.1+portforward.k8s.io").await);
+        let (connection, driver) = Connection::new(tunnel, Role::Client);
+        tokio::spawn(driver.run());
+        check_forward(connection).await;
+    }
+}
+
+#[tokio::test]
+async fn portforward_over_websocket_channels() {
+    let server = forward_server().await;
+    for address in [server, behind_proxies(server).await] {
+        let mut socket = websocket(address, "/?ports=9,8", "v4.channel.k8s.io").await;
+        let mut channels = vec![Vec::new(); 4];
+        while let Some(message) = timeout(PATIENCE, socket.next()).await.expect("in time") {
+            if let Message::Binary(bytes) = message.expect("message") {
+                channels[usize::from(bytes[0])].extend_from_slice(&bytes[1..]);
+            }
+            if channels[0].ends_with(b"go away") && channels[3].ends_with(b"refused") {
+                break;
+            }
+        }
+        let text: Vec<_> = channels.iter().map(|channel| String::from_utf8_lossy(channel)).collect();
+        assert_eq!(text, ["\x09\0go away", "\x09\0", "\x08\0", "\x08\0error forwarding port 8: connection refused"]);
+    }
+}
+
+#[tokio::test]
+async fn plain_requests_stream_through_the_proxies() {
+    let server = listen(|request| async move {
+        let line = format!("{} {} {:?}", request.method(), request.uri(), request.headers().get("x-hop"));
+        let body = request.into_body().collect().await.expect("body").to_bytes();
+        text(StatusCode::OK, [line.as_bytes(), b" ", &body].concat())
+    })
+    .await;
+    let proxy = behind_proxies(server).await;
+    let stream = TcpStream::connect(proxy).await.expect("connect");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("handshake");
+    tokio::spawn(connection);
+    // The same client connection serves any number of plain requests.
+    for _ in 0..2 {
+        let request = Request::put("/a/b?c=d")
+            .header(header::HOST, "pod")
+            .header(header::CONNECTION, "x-hop")
+            .header("x-hop", "secret")
+            .body(Full::new(Bytes::from_static(b"hello")))
+            .expect("request");
+        let response = sender.send_request(request).await.expect("response");
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        assert_eq!(body, "PUT /a/b?c=d None hello");
+    }
+}
+
+/// CVE-2018-1002105: whatever follows a refused upgrade on the same connection must not reach the backend.
+#[tokio::test]
+async fn a_refused_upgrade_leaves_no_tunnel() {
+    let server = listen(|request| async move {
+        assert_ne!(request.uri().path(), "/smuggled");
+        text(StatusCode::FORBIDDEN, "no")
+    })
+    .await;
+    let mut stream = TcpStream::connect(behind_proxies(server).await).await.expect("connect");
+    let first = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let second = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    stream.write_all(format!("{first}{second}").as_bytes()).await.expect("send");
+    let mut answer = Vec::new();
+    // A reset after the answer is as good as a close.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the proxy closes");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+}
+
+/// CVE-2022-3172, and a backend that switches without being asked.
+#[tokio::test]
+async fn upgrades_are_not_redirected_nor_forced() {
+    let server = listen(|request| async move {
+        if request.uri().path() == "/redirect" {
+            let mut response = text(StatusCode::FOUND, "");
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("http://169.254.169.254/"));
+            return response;
+        }
+        let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("evil"));
+        response
+    })
+    .await;
+    let proxy = behind_proxies(server).await;
+    for (path, protocol) in [("/redirect", "SPDY/3.1"), ("/evil", "SPDY/3.1")] {
+        let response = send(proxy, upgrade_request(proxy, path, protocol, &[])).await;
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{path}");
+    }
+    let response =
+        send(proxy, Request::get("/evil").header(header::HOST, "a").body(Empty::new()).expect("request")).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn what_cannot_be_negotiated_is_refused() {
+    let server = exec_server().await;
+    let check = async |request: Request<Empty<Bytes>>, want: StatusCode| {
+        let response = send(server, request).await;
+        assert_eq!(response.status(), want);
+        response
+    };
+    let response =
+        check(upgrade_request(server, "/0", "SPDY/3.1", &["v9.channel.k8s.io"]), StatusCode::FORBIDDEN).await;
+    assert_eq!(response.headers().get_all("x-accepted-stream-protocol-versions").iter().count(), 5);
+    check(upgrade_request(server, "/0", "websocket", &[]), StatusCode::BAD_REQUEST).await;
+    check(upgrade_request(server, "/0", "h2c", &[]), StatusCode::BAD_REQUEST).await;
+    check(Request::get("/0").header(header::HOST, "a").body(Empty::new()).expect("request"), StatusCode::BAD_REQUEST)
+        .await;
+}
+
+/// CVE-2022-31030 and its like: sessions are bounded, and clients that vanish leave nothing behind.
+#[tokio::test]
+async fn sessions_are_bounded_and_end_with_their_client() {
+    const LIMIT: usize = 20;
+    let sessions = Sessions::new(LIMIT);
+    let owner = sessions.clone();
+    let server = listen(move |mut request| {
+        request.extensions_mut().insert(owner.clone());
+        async move {
+            let options = Options { stdin: true, stdout: true, ..Options::default() };
+            remotecommand::serve(request, options, |_session| std::future::pending())
+        }
+    })
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..LIMIT {
+        open.push(websocket(server, "/", "v5.channel.k8s.io").await);
+    }
+    assert_eq!(sessions.open(), LIMIT);
+    let refused = upgrade_request(server, "/", "SPDY/3.1", &["v4.channel.k8s.io"]);
+    assert_eq!(send(server, refused).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    // No close frame, no good-bye: the connections just end.
+    drop(open);
+    let all_gone = async {
+        while sessions.open() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, all_gone).await.expect("every session ends");
+    let _held = websocket(server, "/", "v5.channel.k8s.io").await;
+    timeout(PATIENCE, sessions.shutdown()).await.expect("shutdown ends the rest");
+    assert_eq!(sessions.open(), 0);
+}

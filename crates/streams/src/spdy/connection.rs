@@ -67,7 +67,7 @@ struct Shared {
 struct Entry {
     /// None when the peer will send nothing more.
     feed: Option<Feed>,
-    fate: Fate,
+    aborted: Fate,
     /// Who waits for the reply to a stream opened here.
     opened: Option<oneshot::Sender<()>>,
 }
@@ -109,7 +109,7 @@ impl Connection {
 
 impl Entry {
     fn abort(&mut self) {
-        self.fate.abort();
+        self.aborted.seal();
         self.feed = None;
         self.opened = None;
     }
@@ -138,17 +138,17 @@ impl Shared {
     /// A new stream, known to the reader.
     fn stream(self: &Arc<Self>, id: u32, headers: Headers, queue: Queue<Frame>, reply: Reply) -> Stream {
         let Reply { permit, opened } = reply;
-        let fate = Fate::default();
-        let (feed, read) = inbound(fate.clone());
-        self.streams.lock().insert(id, Entry { feed: Some(feed), fate: fate.clone(), opened });
+        let aborted = Fate::default();
+        let (feed, read) = inbound(aborted.clone());
+        self.streams.lock().insert(id, Entry { feed: Some(feed), aborted: aborted.clone(), opened });
         let place = Place { id, shared: self.clone(), _permit: permit };
-        Stream { headers, read, write: Outbound::new(id, queue, fate), place }
+        Stream { headers, read, write: Outbound::new(id, queue, aborted), place }
     }
 
     /// The peer will send nothing more on the stream.
     fn end(&self, id: u32) {
-        if let Some(entry) = self.streams.lock().get_mut(&id) {
-            entry.feed = None;
+        if let Some(feed) = self.streams.lock().get_mut(&id).and_then(|entry| entry.feed.take()) {
+            feed.finish();
         }
     }
 

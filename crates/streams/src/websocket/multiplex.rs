@@ -32,7 +32,7 @@ pub(crate) struct Multiplex<S> {
     socket: WebSocketStream<S>,
     codec: Codec,
     feeds: Vec<Option<Feed>>,
-    fate: Fate,
+    aborted: Fate,
     queue: Queue<Chunk>,
     queued: mpsc::UnboundedReceiver<Queued<Chunk>>,
 }
@@ -40,12 +40,12 @@ pub(crate) struct Multiplex<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Multiplex<S> {
     pub(crate) fn new(socket: WebSocketStream<S>, codec: Codec) -> Self {
         let (queue, queued) = Queue::new();
-        Self { socket, codec, feeds: Vec::new(), fate: Fate::default(), queue, queued }
+        Self { socket, codec, feeds: Vec::new(), aborted: Fate::default(), queue, queued }
     }
 
     /// What the client sends on `channel`; without this it is thrown away.
     pub(crate) fn read(&mut self, channel: u8) -> Inbound {
-        let (feed, inbound) = inbound(self.fate.clone());
+        let (feed, inbound) = inbound(self.aborted.clone());
         let index = usize::from(channel);
         if self.feeds.len() <= index {
             self.feeds.resize_with(index + 1, || None);
@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Multiplex<S> {
 
     /// The way to the client on `channel`.
     pub(crate) fn write(&self, channel: u8) -> Outbound<Chunk> {
-        Outbound::new(channel.into(), self.queue.clone(), self.fate.clone())
+        Outbound::new(channel.into(), self.queue.clone(), self.aborted.clone())
     }
 
     /// Sends one message at once, before all that is written later.
@@ -66,11 +66,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Multiplex<S> {
 
     /// Runs the connection until either side has closed it.
     pub(crate) async fn drive(self) -> Result<(), Error> {
-        let Self { socket, codec, feeds, fate, queue, queued } = self;
+        let Self { socket, codec, feeds, aborted, queue, queued } = self;
         drop(queue);
         let idle = Idle::new();
         let (sink, source) = socket.split();
-        let mut read = std::pin::pin!(read_messages(source, codec, (feeds, &fate), &idle));
+        let mut read = std::pin::pin!(read_messages(source, codec, (feeds, &aborted), &idle));
         tokio::select! {
             result = &mut read => result,
             () = idle.expired() => Err(Error::Idle),
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Multiplex<S> {
 async fn read_messages<S: AsyncRead + AsyncWrite + Unpin>(
     mut source: SplitStream<WebSocketStream<S>>,
     codec: Codec,
-    (mut feeds, fate): (Vec<Option<Feed>>, &Fate),
+    (mut feeds, aborted): (Vec<Option<Feed>>, &Fate),
     idle: &Idle,
 ) -> Result<(), Error> {
     let outcome = loop {
@@ -107,15 +107,15 @@ async fn read_messages<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             }
             Received::End(channel) => {
-                if let Some(feed) = feeds.get_mut(usize::from(channel)) {
-                    *feed = None;
+                if let Some(feed) = feeds.get_mut(usize::from(channel)).and_then(Option::take) {
+                    feed.finish();
                 }
             }
             Received::Nothing => {}
             Received::Invalid(reason) => break Err(std::io::Error::other(reason).into()),
         }
     };
-    fate.abort();
+    aborted.seal();
     outcome
 }
 
