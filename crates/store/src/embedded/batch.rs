@@ -88,6 +88,15 @@ impl Batch {
         revision
     }
 
+    /// Decides whether to forget what came before `revision`.
+    pub(super) fn compact(&mut self, revision: Revision, index: &Index) -> Result<Verdict, Error> {
+        if revision > index.compacted() {
+            index.check(revision)?;
+            self.forget(revision);
+        }
+        Ok(Verdict::Done(revision))
+    }
+
     /// Takes in that history before `revision` is to be forgotten.
     pub(super) fn forget(&mut self, revision: Revision) {
         self.append(Kind::Compact, (revision, 0), &[], &[]);

@@ -3,6 +3,7 @@
 //! Runs beside the writer, on files that nobody writes to any more. A crash at any step leaves either the old files or
 //! the whole snapshot: it is written under another name, synced, and renamed; the old files go last.
 
+use std::iter::repeat;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,9 +42,16 @@ struct Move {
     len: u32,
 }
 
+/// A snapshot that is durable but not yet in its place.
+struct Written {
+    file: Box<dyn File>,
+    bytes: u64,
+    moves: Vec<Move>,
+}
+
 impl Compaction {
     pub(super) fn run(self) -> Result<Done, Error> {
-        let (file, moves, bytes) = self.write()?;
+        let Written { file, bytes, moves } = self.write().inspect_err(|_| self.clean_up())?;
         let name = Name::Snapshot(self.through);
         let what = || format!("put in place {}", self.disk.path(&name.to_string()).display());
         self.disk.rename(UNFINISHED, &name.to_string()).map_err(Error::io(what()))?;
@@ -53,42 +61,30 @@ impl Compaction {
         Ok(Done { through: self.through, bytes })
     }
 
-    /// Writes the snapshot, durably, under its unfinished name.
-    fn write(&self) -> Result<(Box<dyn File>, Vec<Move>, u64), Error> {
-        let what = || Error::io(format!("write {}", self.disk.path(UNFINISHED).display()));
-        let mut output = Output::new(self.disk.create(UNFINISHED).map_err(what())?);
-        let written = self.fill(&mut output, what);
-        match written.and_then(|moves| output.finish(self.through).map_err(what()).map(|bytes| (moves, bytes))) {
-            Ok((moves, bytes)) => Ok((output.file, moves, bytes)),
-            Err(error) => {
-                // Gives the space back at once, which may be what is lacking. If that fails too, the next start does it.
-                let _leftover = self.disk.remove(UNFINISHED);
-                Err(error)
-            }
-        }
+    /// Gives the space back at once, which may be what is lacking. If that fails too, the next start does it.
+    fn clean_up(&self) {
+        let _left_over = self.disk.remove(UNFINISHED);
     }
 
-    fn fill<E: FnOnce(std::io::Error) -> Error>(
-        &self,
-        output: &mut Output,
-        what: impl Fn() -> E,
-    ) -> Result<Vec<Move>, Error> {
+    fn write(&self) -> Result<Written, Error> {
+        let what = || Error::io(format!("write {}", self.disk.path(UNFINISHED).display()));
+        let mut output = Output::new(self.disk.create(UNFINISHED).map_err(what())?);
         output.header(&Header { form: Form::Snapshot, revision: self.through, compacted: self.compacted });
         let mut moves = Vec::new();
         let mut after = None;
         loop {
+            self.shared.check()?;
             let portion = self.shared.index.read().portion(after.as_ref(), self.through, PORTION_KEYS);
-            let Some((last, _)) = portion.last() else { return Ok(moves) };
+            let Some((last, _)) = portion.last() else { break };
             after = Some(last.clone());
-            for (key, versions) in portion {
-                for version in versions {
-                    let (offset, len) = output.copy(&version)?;
-                    moves.push(Move { key: key.clone(), revision: version.revision, offset, len });
-                }
+            for (key, version) in portion.into_iter().flat_map(|(key, versions)| repeat(key).zip(versions)) {
+                let (offset, len) = output.copy(&version)?;
+                moves.push(Move { key, revision: version.revision, offset, len });
                 output.flush_if(BUFFER_BYTES).map_err(what())?;
             }
-            self.shared.check()?;
         }
+        let bytes = output.finish(self.through).map_err(what())?;
+        Ok(Written { file: output.file, bytes, moves })
     }
 
     fn relocate(&self, segment: &Arc<Segment>, moves: Vec<Move>) {

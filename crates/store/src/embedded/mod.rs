@@ -16,6 +16,8 @@ mod index;
 mod record;
 mod recover;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 
@@ -33,7 +35,7 @@ use self::batch::Verdict;
 use self::disk::{Directory, Disk};
 use self::index::{Found, Index};
 use self::watch::Watchers;
-use self::writer::{Command, Limits, Task, Writer};
+use self::writer::{Command, Limits, Request, Task, Writer};
 use crate::{Entry, Error, Event, Outcome, Page, Revision, Span, Store, Write};
 
 /// Where and how to open the store.
@@ -116,7 +118,7 @@ impl Embedded {
         self.shared.check()?;
         let commands = self.running.lock().as_ref().map(|running| running.commands.clone()).ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let sent = commands.send(Command::Do(task, reply)).await.map_err(|_| self.ended());
+        let sent = commands.send(Command::Do(Request { task, reply })).await.map_err(|_| self.ended());
         drop(commands);
         sent?;
         answer.await.map_err(|_| self.ended())?

@@ -21,6 +21,9 @@ pub(super) const QUEUE: usize = 1_024;
 const BATCH_REQUESTS: usize = 1_024;
 /// No more is taken into a batch that has this many bytes.
 const BATCH_BYTES: usize = 8 << 20;
+/// Writes wait for a running compaction when the dead bytes are this many times those that started it: so the disk
+/// cannot fill faster than it is cleared.
+const OVERGROWTH: u64 = 4;
 
 /// When to seal, forget and compact.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +51,40 @@ pub(super) enum Task {
     Compact(Revision),
 }
 
-/// Where the answer goes.
-pub(super) type Reply = oneshot::Sender<Result<Verdict, Error>>;
+/// A task of a caller who waits.
+pub(super) struct Request {
+    /// What to do.
+    pub(super) task: Task,
+    /// Where the answer goes.
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+/// What the caller gets.
+type Answer = Result<Verdict, Error>;
 
 /// A message to the writer.
 pub(super) enum Command {
     /// Do this and answer.
-    Do(Task, Reply),
+    Do(Request),
     /// Finish what came before, then stop.
     Close,
+}
+
+/// An answer that waits for its batch to be durable.
+struct Pending {
+    reply: oneshot::Sender<Answer>,
+    answer: Answer,
+}
+
+impl Pending {
+    fn send(self) {
+        // Who asked may have gone; the write stands all the same.
+        let _gone = self.reply.send(self.answer);
+    }
+
+    fn refuse(self, error: &Error) {
+        Self { answer: Err(error.again()), ..self }.send();
+    }
 }
 
 /// Why a batch did not become durable.
@@ -111,14 +139,14 @@ impl Writer {
     }
 
     /// All requests that wait, and whether to go on after them.
-    fn gather(&mut self, first: Command) -> (Vec<(Task, Reply)>, bool) {
+    fn gather(&mut self, first: Command) -> (Vec<Request>, bool) {
         let mut requests = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(command) = next {
-            let Command::Do(task, reply) = command else { return (requests, false) };
-            bytes += task.bytes();
-            requests.push((task, reply));
+            let Command::Do(request) = command else { return (requests, false) };
+            bytes += request.task.bytes();
+            requests.push(request);
             let full = requests.len() >= BATCH_REQUESTS || bytes >= BATCH_BYTES;
             next = if full { None } else { self.commands.try_recv().ok() };
         }
@@ -126,46 +154,38 @@ impl Writer {
     }
 
     /// Makes requests durable, visible and answered, in this order. An error is fatal.
-    fn commit(&mut self, requests: Vec<(Task, Reply)>) -> Result<(), Error> {
-        if requests.is_empty() {
-            return Ok(());
-        }
+    fn commit(&mut self, requests: Vec<Request>) -> Result<(), Error> {
         let (batch, answers) = self.decide(requests);
-        let failure = match self.append(&batch) {
+        match self.append(&batch) {
             Ok(()) => {
                 self.publish(batch);
-                answers.into_iter().for_each(|(reply, answer)| answered(reply, answer));
-                return Ok(());
+                answers.into_iter().for_each(Pending::send);
+                Ok(())
             }
-            Err(failure) => failure,
-        };
-        let (Failure::Refused(error) | Failure::Fatal(error)) = &failure;
-        if let Failure::Fatal(error) = &failure {
-            // Before the answers: who gets one must find the store stopped.
-            self.shared.end(error.again());
-        }
-        answers.into_iter().for_each(|(reply, _)| answered(reply, Err(error.again())));
-        match failure {
-            Failure::Refused(_) => Ok(()),
-            Failure::Fatal(error) => Err(error),
+            Err(Failure::Refused(error)) => {
+                answers.into_iter().for_each(|pending| pending.refuse(&error));
+                Ok(())
+            }
+            Err(Failure::Fatal(error)) => {
+                // First: who gets the answer must find the store stopped.
+                self.shared.end(error.again());
+                answers.into_iter().for_each(|pending| pending.refuse(&error));
+                Err(error)
+            }
         }
     }
 
-    fn decide(&self, requests: Vec<(Task, Reply)>) -> (Batch, Vec<(Reply, Result<Verdict, Error>)>) {
+    fn decide(&self, requests: Vec<Request>) -> (Batch, Vec<Pending>) {
         let index = self.shared.index.read();
         let mut batch = Batch::new(self.active.segment.clone(), self.active.end, index.revision());
-        let mut answers = Vec::with_capacity(requests.len());
-        for (task, reply) in requests {
+        let decide = |Request { task, reply }| {
             let answer = match task {
                 Task::Write(write) => batch.stage(write, &index),
-                Task::Compact(revision) if revision <= index.compacted() => Ok(Verdict::Done(revision)),
-                Task::Compact(revision) => index.check(revision).map(|()| {
-                    batch.forget(revision);
-                    Verdict::Done(revision)
-                }),
+                Task::Compact(revision) => batch.compact(revision, &index),
             };
-            answers.push((reply, answer));
-        }
+            Pending { reply, answer }
+        };
+        let answers = requests.into_iter().map(decide).collect();
         if !batch.bytes().is_empty()
             && let Some(revision) = index.surplus(self.limits.retention)
         {
@@ -208,15 +228,28 @@ impl Writer {
 
     /// Seals a full log and starts a compaction if enough is dead. Their failure harms nothing but space.
     fn maintain(&mut self) {
-        self.finish_compaction();
+        if self.compaction.as_ref().is_some_and(|compaction| compaction.is_finished() || self.is_overgrown()) {
+            self.finish_compaction();
+        }
         if self.active.end >= self.limits.log_bytes {
             self.seal().unwrap_or_else(|error| tracing::warn!(%error, "cannot begin a new log yet"));
         }
-        let live = self.shared.index.read().live_bytes();
-        let dead = self.total_bytes().saturating_sub(live);
-        if self.compaction.is_none() && dead > self.postponed.max(live + self.limits.slack_bytes) {
+        let (dead, bound) = self.dead_bytes();
+        if self.compaction.is_none() && dead > bound.max(self.postponed) {
             self.start_compaction().unwrap_or_else(|error| self.postpone(&error));
         }
+    }
+
+    /// Bytes that nobody needs, and how many there may be before a compaction is worth it.
+    fn dead_bytes(&self) -> (u64, u64) {
+        let live = self.shared.index.read().live_bytes();
+        (self.total_bytes().saturating_sub(live), live + self.limits.slack_bytes)
+    }
+
+    /// Whether writes are so far ahead of the running compaction that they must wait for it.
+    fn is_overgrown(&self) -> bool {
+        let (dead, bound) = self.dead_bytes();
+        dead > OVERGROWTH * bound.max(self.postponed)
     }
 
     fn total_bytes(&self) -> u64 {
@@ -245,7 +278,7 @@ impl Writer {
     }
 
     fn finish_compaction(&mut self) {
-        let Some(compaction) = self.compaction.take_if(|compaction| compaction.is_finished()) else { return };
+        let Some(compaction) = self.compaction.take() else { return };
         match compaction.join() {
             Ok(Ok(done)) => {
                 self.sizes.sealed.retain(|(first, _)| *first > done.through);
@@ -253,13 +286,13 @@ impl Writer {
                 self.postponed = 0;
             }
             Ok(Err(error)) => self.postpone(&error),
-            Err(_panic) => self.postpone(&Error::Closed),
+            Err(_panicked) => self.postpone(&Error::io("compact")(std::io::Error::other("the thread panicked"))),
         }
     }
 
     fn postpone(&mut self, error: &Error) {
         tracing::warn!(%error, "compaction failed; the next one waits for more to compact");
-        self.postponed = self.total_bytes() + self.limits.slack_bytes;
+        self.postponed = self.dead_bytes().0 + self.limits.slack_bytes;
     }
 }
 
@@ -271,9 +304,4 @@ impl Task {
             Task::Compact(_) => 0,
         }
     }
-}
-
-fn answered(reply: Reply, answer: Result<Verdict, Error>) {
-    // Who asked may have gone; the write stands all the same.
-    let _gone = reply.send(answer);
 }

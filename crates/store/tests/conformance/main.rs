@@ -3,6 +3,8 @@
 //! They assume nothing about where revisions begin or whether they leave gaps, and keep to keys of their own, so that
 //! they also run against a server that others use.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod reads;
 mod watches;
 mod writes;
