@@ -4,7 +4,7 @@
 //! rules at each. Adding a kind is adding a file under `kinds/` and a line to [`crate::kinds::ALL`].
 //!
 //! ```text
-//! create:  decode -> default -> (mutating admission) -> prepare_create -> validate -> (validating admission) -> store
+//! create:  decode -> default -> (mutating admission) -> prepare_create -> validate + validate_create -> (validating admission) -> store
 //! update:  decode -> default -> (mutating admission) -> prepare_update -> validate + validate_update -> ... -> store
 //! status:  decode -> default -> prepare_status     -> validate_status                             -> store
 //! ```
@@ -140,6 +140,11 @@ pub trait Rules: Sync + Send {
 
     /// The faults of an object, apart from its metadata.
     fn validate(&self, _object: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// The faults that only a new object can have; [`Rules::validate`] has been asked about it as well.
+    fn validate_create(&self, _object: &Value) -> Vec<field::Error> {
         Vec::new()
     }
 

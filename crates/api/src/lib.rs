@@ -11,3 +11,4 @@ pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod status;
+pub mod validation;

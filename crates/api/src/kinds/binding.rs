@@ -1,6 +1,10 @@
 //! Binding: puts a Pod on a node.
 
+use serde_json::Value;
+
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::check;
 
 /// `bindings`, create only. Also the kind of `pods/{name}/binding`.
 pub static BINDING: Kind = Kind {
@@ -23,4 +27,14 @@ pub static BINDING: Kind = Kind {
 
 struct BindingRules;
 
-impl Rules for BindingRules {}
+impl Rules for BindingRules {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |binding| {
+            let (kind, name) = (binding.get("target").get("kind"), binding.get("target").get("name"));
+            if !matches!(kind.text(), "" | "Node") {
+                kind.not_supported(&["Node", "<empty>"]);
+            }
+            name.must();
+        })
+    }
+}

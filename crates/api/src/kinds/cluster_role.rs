@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::cells;
+use super::{cells, role};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::check;
 
 /// `clusterroles.rbac.authorization.k8s.io`
 pub static CLUSTER_ROLE: Kind = Kind {
@@ -28,6 +30,10 @@ pub static CLUSTER_ROLE: Kind = Kind {
 struct ClusterRoleRules;
 
 impl Rules for ClusterRoleRules {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |cluster_role| role::rules(&cluster_role.get("rules"), Scope::Cluster))
+    }
+
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
     }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::role_binding;
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::check;
 
 /// `clusterrolebindings.rbac.authorization.k8s.io`
 pub static CLUSTER_ROLE_BINDING: Kind = Kind {
@@ -30,6 +32,14 @@ struct ClusterRoleBindingRules;
 impl Rules for ClusterRoleBindingRules {
     fn default(&self, object: &mut Value) {
         role_binding::default(object);
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |binding| role_binding::faults(binding, Scope::Cluster))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |binding| role_binding::role_stays(binding, old))
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

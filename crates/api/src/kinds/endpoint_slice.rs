@@ -1,10 +1,14 @@
 //! EndpointSlice: up to a thousand addresses behind a Service.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, PROTOCOLS, check, labels, names};
 
 /// `endpointslices.discovery.k8s.io`
 pub static ENDPOINT_SLICE: Kind = Kind {
@@ -25,6 +29,12 @@ pub static ENDPOINT_SLICE: Kind = Kind {
     rules: &EndpointSliceRules,
 };
 
+/// The bounds of a slice's lists.
+const MAX_ENDPOINTS: usize = 1000;
+const MAX_ADDRESSES: usize = 100;
+const MAX_PORTS: usize = 20_000;
+const MAX_TOPOLOGY_LABELS: usize = 16;
+const MAX_ZONE_HINTS: usize = 8;
 /// How many ports or addresses a row shows.
 const SHOWN: usize = 3;
 
@@ -36,6 +46,19 @@ impl Rules for EndpointSliceRules {
             fill::absent(port, "name", "");
             fill::absent(port, "protocol", "TCP");
         });
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |slice| {
+            let kind = slice.get("addressType");
+            kind.must_be_one_of(&["FQDN", "IPv4", "IPv6"]);
+            endpoints(&slice.get("endpoints"), kind.text());
+            ports(&slice.get("ports"));
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |slice| slice.get("addressType").immutable(&old["addressType"]))
     }
 
     fn has_generation(&self) -> bool {
@@ -63,5 +86,77 @@ fn port_cell(port: &Value) -> String {
         (Some(number), _) => number.to_string(),
         (None, Some(name)) => name.to_owned(),
         (None, None) => "*".to_owned(),
+    }
+}
+
+fn endpoints(endpoints: &Cursor<'_>, address_type: &str) {
+    if endpoints.len() > MAX_ENDPOINTS {
+        endpoints.too_many(MAX_ENDPOINTS);
+        return;
+    }
+    for endpoint in endpoints.items() {
+        addresses(&endpoint.get("addresses"), address_type);
+        endpoint.get("nodeName").may_follow(names::subdomain);
+        let topology = endpoint.get("deprecatedTopology");
+        if topology.len() > MAX_TOPOLOGY_LABELS {
+            topology.too_many(MAX_TOPOLOGY_LABELS);
+        }
+        labels(&topology);
+        let hostname = endpoint.get("hostname");
+        if hostname.is_set() {
+            hostname.follows(names::label);
+        }
+        zone_hints(&endpoint.get("hints").get("forZones"));
+    }
+}
+
+fn addresses(addresses: &Cursor<'_>, address_type: &str) {
+    match addresses.len() {
+        0 => addresses.required("must contain at least 1 address"),
+        1..=MAX_ADDRESSES => {}
+        _ => addresses.too_many(MAX_ADDRESSES),
+    }
+    for address in addresses.items() {
+        match address_type {
+            "IPv4" => address.follows(names::ipv4),
+            "IPv6" => address.follows(names::ipv6),
+            "FQDN" => address.must_follow(names::full_domain),
+            _ => {}
+        }
+        if matches!(address_type, "IPv4" | "IPv6") {
+            address.follows(names::reachable_ip);
+        }
+    }
+}
+
+fn zone_hints(zones: &Cursor<'_>) {
+    if zones.len() > MAX_ZONE_HINTS {
+        zones.too_many(MAX_ZONE_HINTS);
+        return;
+    }
+    let mut taken = HashSet::new();
+    for zone in zones.items().map(|zone| zone.get("name")) {
+        if !taken.insert(zone.text()) {
+            zone.duplicate();
+        }
+        zone.follows(names::label_value);
+    }
+}
+
+fn ports(ports: &Cursor<'_>) {
+    if ports.len() > MAX_PORTS {
+        ports.too_many(MAX_PORTS);
+        return;
+    }
+    let mut taken = HashSet::new();
+    for port in ports.items() {
+        let name = port.get("name");
+        name.may_follow(names::label);
+        if !taken.insert(name.text()) {
+            name.duplicate();
+        }
+        port.get("protocol").must_be_one_of(PROTOCOLS);
+        port.get("port").in_range(1..=65535);
+        port.get("appProtocol").may_follow(names::qualified);
     }
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, PROTOCOLS, check, names};
 
 /// `endpoints`
 pub static ENDPOINTS: Kind = Kind {
@@ -37,6 +39,14 @@ impl Rules for EndpointsRules {
         });
     }
 
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |endpoints| {
+            for subset in endpoints.get("subsets").items() {
+                self::subset(&subset);
+            }
+        })
+    }
+
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let addresses: Vec<String> = read::list(object, "/subsets").iter().flat_map(subset_addresses).collect();
         vec![cells::name(object), cells::or_none(&cells::with_more(&addresses, SHOWN)), cells::age(object, now)]
@@ -51,4 +61,31 @@ fn subset_addresses(subset: &Value) -> Vec<String> {
     }
     let join = |ip: &str, port: i64| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     ports.iter().flat_map(|port| ips.clone().map(move |ip| join(ip, read::int(port, "/port")))).collect()
+}
+
+fn subset(subset: &Cursor<'_>) {
+    let (ready, not_ready, ports) = (subset.get("addresses"), subset.get("notReadyAddresses"), subset.get("ports"));
+    if ready.len() + not_ready.len() == 0 {
+        subset.required("must specify `addresses` or `notReadyAddresses`");
+    }
+    for address in ready.items().chain(not_ready.items()) {
+        let ip = address.get("ip");
+        ip.follows(names::ip);
+        ip.follows(names::reachable_ip);
+        address.get("hostname").may_follow(names::label);
+        address.get("nodeName").may_follow(names::subdomain);
+    }
+    for port in ports.items() {
+        let name = port.get("name");
+        if ports.len() > 1 {
+            name.must();
+        }
+        name.may_follow(names::label);
+        let number = port.get("port").int().unwrap_or_default();
+        if !(1..=65535).contains(&number) {
+            port.get("port").invalid_as(number, names::inclusive_range(&(1..=65535)));
+        }
+        port.get("protocol").must_be_one_of(PROTOCOLS);
+        port.get("appProtocol").may_follow(names::qualified);
+    }
 }

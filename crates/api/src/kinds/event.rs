@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, read};
+use crate::field;
 use crate::kind::{Column, Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, check, names};
 
 /// `events`
 pub static EVENT: Kind = Kind {
@@ -42,7 +44,15 @@ pub(super) const COLUMNS: &[Column] = &[
 
 struct EventRules;
 
+/// Bounds of an Event's texts.
+const MAX_REASON_BYTES: usize = 128;
+const MAX_NOTE_BYTES: usize = 1024;
+
 impl Rules for EventRules {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, faults)
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         selectable_fields(object)
     }
@@ -123,5 +133,40 @@ fn source(event: &Value) -> String {
     match read::or(read::text(event, "/reportingInstance"), read::text(event, "/source/host")) {
         "" => component.to_owned(),
         instance => format!("{component}, {instance}"),
+    }
+}
+
+/// The faults of an Event in its core form. Those with an `eventTime` come from newer clients and must be complete.
+pub(super) fn faults(event: &Cursor<'_>) {
+    let own = event.get("metadata").get("namespace").text();
+    let involved = event.get("involvedObject").get("namespace");
+    let newer = event.get("eventTime").is_set();
+    let matches = match involved.text() {
+        "" => matches!(own, "" | "default") || (newer && own == "kube-system"),
+        namespace => newer || namespace == own,
+    };
+    if !matches {
+        involved.invalid_as(involved.text(), "does not match event.namespace");
+    }
+    if newer {
+        complete(event);
+    }
+    event.get("metadata").get("namespace").follows(names::subdomain);
+}
+
+fn complete(event: &Cursor<'_>) {
+    // Faults name the field as the newer API does.
+    let controller = event.get("reportingComponent").reported_at("reportingController");
+    controller.must_follow(names::qualified);
+    for field in ["reportingInstance", "action", "reason"] {
+        event.get(field).must();
+        at_most(&event.get(field), MAX_REASON_BYTES);
+    }
+    at_most(&event.get("message"), MAX_NOTE_BYTES);
+}
+
+fn at_most(text: &Cursor<'_>, bytes: usize) {
+    if text.text().len() > bytes {
+        text.invalid_as("", format!("can have at most {bytes} characters"));
     }
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::event;
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, check};
 
 /// `events.events.k8s.io`
 pub static EVENTS_EVENT: Kind = Kind {
@@ -53,7 +55,44 @@ const SELECTABLE: &[&str] = &[
 
 struct EventsEventRules;
 
+/// Fields of the core form that stay as they are when an Event is counted again.
+const IMMUTABLE: &[&str] = &[
+    "involvedObject",
+    "reason",
+    "message",
+    "source",
+    "firstTimestamp",
+    "lastTimestamp",
+    "count",
+    "type",
+    "eventTime",
+    "action",
+    "related",
+    "reportingComponent",
+    "reportingInstance",
+];
+
 impl Rules for EventsEventRules {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(&to_core(object), |event| {
+            event::faults(event);
+            series(&event.get("series"));
+        })
+    }
+
+    fn validate_create(&self, object: &Value) -> Vec<field::Error> {
+        check(&to_core(object), only_newer_fields)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        let old = to_core(old);
+        check(&to_core(new), |event| {
+            for field in IMMUTABLE {
+                event.get(field).immutable(&old[*field]);
+            }
+        })
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         let core = event::selectable_fields(&to_core(object));
         SELECTABLE.iter().copied().zip(core.into_iter().map(|(_, value)| value)).collect()
@@ -91,4 +130,32 @@ fn rename<'n>(event: &Value, api_version: &str, direction: impl Fn(&'n (&str, &s
     }
     map.insert("apiVersion".to_owned(), api_version.into());
     event
+}
+
+fn series(series: &Cursor<'_>) {
+    if !series.is_set() {
+        return;
+    }
+    if series.get("count").int().unwrap_or_default() < 2 {
+        series.get("count").invalid_as("", "should be at least 2");
+    }
+    series.get("lastObservedTime").must();
+}
+
+/// This API writes neither the fields it deprecates nor types of its own.
+fn only_newer_fields(event: &Cursor<'_>) {
+    event.get("eventTime").must();
+    let kind = event.get("type");
+    if !matches!(kind.text(), "Normal" | "Warning") {
+        kind.invalid_as("", format!("has invalid value: {}", kind.text()));
+    }
+    for field in ["firstTimestamp", "lastTimestamp", "count"] {
+        if !event.get(field).is_empty() {
+            event.get(field).invalid_as("", "needs to be unset");
+        }
+    }
+    let source = event.get("source");
+    if !source.get("component").is_empty() || !source.get("host").is_empty() {
+        source.invalid_as("", "needs to be unset");
+    }
 }

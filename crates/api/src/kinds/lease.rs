@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::check;
 
 /// `leases.coordination.k8s.io`
 pub static LEASE: Kind = Kind {
@@ -28,6 +30,16 @@ pub static LEASE: Kind = Kind {
 struct LeaseRules;
 
 impl Rules for LeaseRules {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |lease| {
+            let seconds = lease.get("spec").get("leaseDurationSeconds");
+            if seconds.int().is_some_and(|seconds| seconds <= 0) {
+                seconds.invalid("must be greater than 0");
+            }
+            lease.get("spec").get("leaseTransitions").non_negative();
+        })
+    }
+
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), read::text(object, "/spec/holderIdentity").into(), cells::age(object, now)]
     }

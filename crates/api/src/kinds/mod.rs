@@ -48,6 +48,7 @@ pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
 pub use namespace::NAMESPACE;
 pub use node::NODE;
 pub use pod::POD;
+pub(crate) use pod::qos_class;
 pub use replica_set::REPLICA_SET;
 pub use role::ROLE;
 pub use role_binding::ROLE_BINDING;

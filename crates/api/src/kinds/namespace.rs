@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
+use crate::validation::{check, namespace_finalizers};
 
 const GVK: Gvk = ("", "v1", "Namespace");
 
@@ -54,6 +56,22 @@ impl Rules for NamespaceRules {
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         fill::keep(new, old, "spec");
         fill::keep(new, old, "status");
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        namespace_finalizers(object)
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
+        check(new, |namespace| {
+            let phase = namespace.get("status").get("phase");
+            let deleting = namespace.get("metadata").get("deletionTimestamp").is_set();
+            let wanted = if deleting { "Terminating" } else { "Active" };
+            if phase.text() != wanted {
+                let not = if deleting { "not " } else { "" };
+                phase.invalid_as(phase.text(), format!("may only be '{wanted}' if `deletionTimestamp` is {not}empty"));
+            }
+        })
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

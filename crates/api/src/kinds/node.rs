@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::subresources::{Gvk, PROXY, status};
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
+use crate::validation::{Cursor, TAINT_EFFECTS, check, names, quantity};
 
 const GVK: Gvk = ("", "v1", "Node");
 
@@ -52,6 +54,43 @@ impl Rules for NodeRules {
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         fill::keep(new, old, "status");
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |node| {
+            taints(node);
+            for amounts in ["capacity", "allocatable"].map(|field| node.get("status").get(field)) {
+                for (_, amount) in amounts.fields() {
+                    not_negative(&amount);
+                }
+            }
+            pod_networks(&node.get("spec").get("podCIDRs"));
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |node| {
+            for (field, value) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
+                let (new, old) = (node.get("spec").get(field), &old["spec"][field]);
+                if !fill::is_zero(old) && new.value() != old {
+                    new.forbidden(format!("node updates may not change {value} except from \"\" to valid"));
+                }
+            }
+        })
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
+        let mut faults = self.validate(new);
+        faults.extend(check(new, |node| {
+            let mut taken = Vec::new();
+            for address in node.get("status").get("addresses").items() {
+                if taken.contains(&address.value()) {
+                    address.duplicate();
+                }
+                taken.push(address.value());
+            }
+        }));
+        faults
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
@@ -108,4 +147,42 @@ fn roles(node: &Value) -> String {
 fn address(node: &Value, kind: &str) -> Value {
     let found = read::find(node, "/status/addresses", "type", kind);
     cells::or_none(found.map(|address| read::text(address, "/address")).unwrap_or_default())
+}
+
+fn taints(node: &Cursor<'_>) {
+    let mut taken = Vec::new();
+    for taint in node.get("spec").get("taints").items() {
+        let (key, value, effect) = (taint.get("key"), taint.get("value"), taint.get("effect"));
+        key.follows(names::qualified);
+        let faults = names::label_value(value.text());
+        if !faults.is_empty() {
+            value.invalid(faults.join(";"));
+        }
+        effect.must_be_one_of(TAINT_EFFECTS);
+        if taken.contains(&(key.text(), effect.text())) {
+            taint.duplicate_because("taints must be unique by key and effect pair");
+        }
+        taken.push((key.text(), effect.text()));
+    }
+}
+
+fn not_negative(amount: &Cursor<'_>) {
+    match quantity(amount) {
+        None => amount.invalid("must be a valid resource quantity"),
+        Some(quantity) if quantity.is_negative() => {
+            amount.invalid_as(quantity.to_string(), "must be greater than or equal to 0");
+        }
+        Some(_) => {}
+    }
+}
+
+fn pod_networks(networks: &Cursor<'_>) {
+    let mut families = Vec::new();
+    for network in networks.items() {
+        network.follows(names::cidr);
+        families.push(network.text().contains(':'));
+    }
+    if families.len() > 2 || families.len() == 2 && families[0] == families[1] {
+        networks.invalid("may specify no more than one CIDR for each IP family");
+    }
 }

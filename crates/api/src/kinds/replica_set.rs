@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::subresources::{Gvk, SCALE, status};
 use super::{cells, fill, pod, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{self, check};
 
 const GVK: Gvk = ("apps", "v1", "ReplicaSet");
 
@@ -53,6 +55,22 @@ impl Rules for ReplicaSetRules {
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         fill::keep(new, old, "status");
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |object| {
+            let spec = object.get("spec");
+            validation::replicas(&spec);
+            validation::selector_and_template(&spec, "ReplicaSet");
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |new| new.get("spec").get("selector").immutable(&old["spec"]["selector"]))
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
+        check(new, |new| validation::workload_status(&new.get("status"), &["fullyLabeledReplicas"]))
     }
 
     fn has_generation(&self) -> bool {

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::cells;
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, check};
 
 /// `roles.rbac.authorization.k8s.io`
 pub static ROLE: Kind = Kind {
@@ -28,7 +30,37 @@ pub static ROLE: Kind = Kind {
 struct RoleRules;
 
 impl Rules for RoleRules {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |role| rules(&role.get("rules"), Scope::Namespaced))
+    }
+
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
+    }
+}
+
+/// The rules of a role of either kind.
+pub(super) fn rules(rules: &Cursor<'_>, scope: Scope) {
+    for rule in rules.items() {
+        let field = |name: &str| rule.get(name);
+        let (urls, resources, resource_names) = (field("nonResourceURLs"), field("resources"), field("resourceNames"));
+        if field("verbs").len() == 0 {
+            field("verbs").required("verbs must contain at least one value");
+        }
+        if urls.len() > 0 {
+            if scope == Scope::Namespaced {
+                urls.invalid("namespaced rules cannot apply to non-resource URLs");
+            }
+            if field("apiGroups").len() + resources.len() + resource_names.len() > 0 {
+                urls.invalid("rules cannot apply to both regular resources and non-resource URLs");
+            }
+            continue;
+        }
+        if field("apiGroups").len() == 0 {
+            field("apiGroups").required("resource rules must supply at least one api group");
+        }
+        if resources.len() == 0 {
+            resources.required("resource rules must supply at least one resource");
+        }
     }
 }

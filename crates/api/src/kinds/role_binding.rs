@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Column, Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, check, names};
 
 /// `rolebindings.rbac.authorization.k8s.io`
 pub static ROLE_BINDING: Kind = Kind {
@@ -42,6 +44,14 @@ impl Rules for RoleBindingRules {
         default(object);
     }
 
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |binding| faults(binding, Scope::Namespaced))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |binding| role_stays(binding, old))
+    }
+
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         row(object, now)
     }
@@ -73,4 +83,53 @@ fn subjects_of_kind(binding: &Value, kind: &str) -> String {
         (namespace, name) => format!("{namespace}/{name}"),
     });
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// The faults of a binding of either kind.
+pub(super) fn faults(binding: &Cursor<'_>, scope: Scope) {
+    let role = binding.get("roleRef");
+    let kinds: &[&str] = if scope == Scope::Namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
+    group(&role, GROUP);
+    if !kinds.contains(&role.get("kind").text()) {
+        role.get("kind").not_supported(kinds);
+    }
+    role.get("name").must_follow(names::path_segment);
+    for subject in binding.get("subjects").items() {
+        self::subject(&subject, scope);
+    }
+}
+
+fn subject(subject: &Cursor<'_>, scope: Scope) {
+    let (kind, name) = (subject.get("kind"), subject.get("name"));
+    name.must();
+    match kind.text() {
+        "ServiceAccount" => {
+            name.may_follow(names::subdomain);
+            group(subject, "");
+            if scope == Scope::Cluster {
+                subject.get("namespace").must();
+            }
+        }
+        "User" | "Group" => {
+            if name.is_empty() {
+                name.invalid_as("", format!("{} name cannot be empty", kind.text().to_lowercase()));
+            }
+            group(subject, GROUP);
+        }
+        _ => kind.not_supported(&["ServiceAccount", "User", "Group"]),
+    }
+}
+
+fn group(reference: &Cursor<'_>, wanted: &str) {
+    let group = reference.get("apiGroup");
+    if group.text() != wanted {
+        group.not_supported(&[wanted]);
+    }
+}
+
+/// A binding that could change its role could escalate: it must be deleted and made anew.
+pub(super) fn role_stays(binding: &Cursor<'_>, old: &Value) {
+    if binding.get("roleRef").value() != &old["roleRef"] {
+        binding.get("roleRef").invalid("cannot change roleRef");
+    }
 }

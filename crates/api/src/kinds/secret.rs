@@ -5,8 +5,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::config_map::{MAX_DATA_BYTES, decoded_len, lengths, unchanged_if_immutable};
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, check, names};
 
 /// `secrets`
 pub static SECRET: Kind = Kind {
@@ -35,6 +38,28 @@ impl Rules for SecretRules {
         fold_string_data(object);
     }
 
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |object| {
+            let data = object.get("data");
+            for (key, entry) in data.entries() {
+                for fault in names::data_key(key) {
+                    entry.invalid_as(key, fault);
+                }
+            }
+            if lengths(object.value(), "/data", decoded_len) > MAX_DATA_BYTES {
+                data.too_long(MAX_DATA_BYTES);
+            }
+            keys_of_type(object, &data);
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |new| {
+            new.get("type").immutable(&old["type"]);
+            unchanged_if_immutable(new, old, &["data"]);
+        })
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         vec![("type", read::text(object, "/type").to_owned())]
     }
@@ -58,5 +83,46 @@ fn fold_string_data(secret: &mut Value) {
     let Some(data) = fill::map(secret, "data") else { return };
     for (key, value) in strings {
         data.insert(key, BASE64.encode(value.as_str().unwrap_or_default()).into());
+    }
+}
+
+/// What a Secret of a well-known type must hold.
+fn keys_of_type(secret: &Cursor<'_>, data: &Cursor<'_>) {
+    let has = |key: &str| data.key(key).is_set();
+    let need = |key: &str| {
+        if !has(key) {
+            data.key(key).required("");
+        }
+    };
+    match secret.get("type").text() {
+        "kubernetes.io/service-account-token" => {
+            secret.get("metadata").get("annotations").key("kubernetes.io/service-account.name").must();
+        }
+        "kubernetes.io/dockercfg" => docker_config(&data.key(".dockercfg")),
+        "kubernetes.io/dockerconfigjson" => docker_config(&data.key(".dockerconfigjson")),
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            need("username");
+            need("password");
+        }
+        "kubernetes.io/ssh-auth" => {
+            data.key("ssh-privatekey").must();
+        }
+        "kubernetes.io/tls" => {
+            need("tls.crt");
+            need("tls.key");
+        }
+        _ => {}
+    }
+}
+
+/// The entry must be there and hold a JSON object. Nothing of it may be shown.
+fn docker_config(entry: &Cursor<'_>) {
+    if !entry.is_set() {
+        entry.required("");
+        return;
+    }
+    let bytes = BASE64.decode(entry.text()).unwrap_or_default();
+    if serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes).is_err() {
+        entry.invalid_as("<secret contents redacted>", "must be a JSON object");
     }
 }

@@ -1,6 +1,11 @@
 //! SelfSubjectAccessReview: may I do this?
 
+use serde_json::Value;
+
+use super::subject_access_review::attributes;
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::check;
 
 /// `selfsubjectaccessreviews.authorization.k8s.io`, create only.
 pub static SELF_SUBJECT_ACCESS_REVIEW: Kind = Kind {
@@ -23,4 +28,8 @@ pub static SELF_SUBJECT_ACCESS_REVIEW: Kind = Kind {
 
 struct Reviews;
 
-impl Rules for Reviews {}
+impl Rules for Reviews {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |review| attributes(&review.get("spec")))
+    }
+}

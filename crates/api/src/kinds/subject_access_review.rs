@@ -1,6 +1,10 @@
 //! SubjectAccessReview: may that user do this?
 
+use serde_json::Value;
+
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::validation::{Cursor, check};
 
 /// `subjectaccessreviews.authorization.k8s.io`, create only.
 pub static SUBJECT_ACCESS_REVIEW: Kind = Kind {
@@ -23,4 +27,30 @@ pub static SUBJECT_ACCESS_REVIEW: Kind = Kind {
 
 struct Reviews;
 
-impl Rules for Reviews {}
+impl Rules for Reviews {
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |review| {
+            attributes(&review.get("spec"));
+            subject(&review.get("spec"));
+        })
+    }
+}
+
+/// A review asks about a resource or about a path.
+pub(super) fn attributes(spec: &Cursor<'_>) {
+    let (resource, path) = (spec.get("resourceAttributes"), spec.get("nonResourceAttributes"));
+    match (resource.is_set(), path.is_set()) {
+        (true, true) => path.invalid("cannot be specified in combination with resourceAttributes"),
+        (false, false) => {
+            resource.invalid("exactly one of nonResourceAttributes or resourceAttributes must be specified");
+        }
+        _ => {}
+    }
+}
+
+/// A review asks about someone.
+pub(super) fn subject(spec: &Cursor<'_>) {
+    if spec.get("user").is_empty() && spec.get("groups").is_empty() {
+        spec.get("user").invalid_as("", "at least one of user or group must be specified");
+    }
+}

@@ -1,18 +1,23 @@
 //! Pod: containers that share a network, volumes and a fate, on one node.
 //!
-//! [`defaults`] fills a spec (templates of other kinds too), [`table`] is its row.
+//! [`defaults`] fills a spec (templates of other kinds too), [`table`] is its row; its many rules are in
+//! `validation::pod`.
 
 mod defaults;
+mod qos;
 mod table;
 
 pub(super) use defaults::default_template;
+pub(crate) use qos::qos_class;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::subresources::{CONNECT, Gvk, PROXY, VIEW, status};
 use super::{fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
+use crate::validation;
 
 const GVK: Gvk = ("", "v1", "Pod");
 
@@ -53,13 +58,35 @@ impl Rules for PodRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        object["status"] = json!({ "phase": "Pending" });
+        object["status"] = json!({ "phase": "Pending", "qosClass": qos_class(object) });
         // Admission may have chosen the account since the defaults were filled.
         fill::at(object, "/spec", defaults::default_service_account);
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         fill::keep(new, old, "status");
+    }
+
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        fill::keep(new, old, "spec");
+        fill::at(new, "/metadata", |metadata| fill::keep(metadata, &old["metadata"], "ownerReferences"));
+        fill::at(new, "/status", |status| fill::keep(status, &old["status"], "qosClass"));
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        validation::pod(object)
+    }
+
+    fn validate_create(&self, object: &Value) -> Vec<field::Error> {
+        validation::pod_create(object)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        validation::pod_update(new, old)
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        validation::status_update(new, old)
     }
 
     fn has_generation(&self) -> bool {

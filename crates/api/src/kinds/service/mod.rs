@@ -1,13 +1,19 @@
 //! Service: one stable address and name for a changing set of Pods.
 //!
-//! Addresses and node ports are allocated by the API server; here are only the fields that follow from the object.
+//! Addresses and node ports are allocated by the API server; here is only what follows from the object itself:
+//! [`rules`] what can be wrong with it, [`carry_over`] what an update leaves as it was.
+
+mod carry_over;
+mod rules;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::subresources::{Gvk, PROXY, status};
 use super::{cells, fill, read};
+use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
+use crate::validation::check;
 
 const GVK: Gvk = ("", "v1", "Service");
 
@@ -50,10 +56,20 @@ impl Rules for ServiceRules {
 
     fn prepare_create(&self, object: &mut Value) {
         object["status"] = json!({ "loadBalancer": {} });
+        fill::at(object, "/spec", carry_over::fill_in_addresses);
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         fill::keep(new, old, "status");
+        fill::at(new, "/spec", |spec| carry_over::carry_over(spec, &old["spec"]));
+    }
+
+    fn validate(&self, object: &Value) -> Vec<field::Error> {
+        check(object, rules::service)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |new| rules::update(new, old))
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
@@ -93,16 +109,24 @@ fn default_spec(spec: &mut Value) {
         let number = port["port"].clone();
         fill::zero(port, "targetPort", number);
     });
-    let kind = read::text(spec, "/type").to_owned();
-    let outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer") || !read::list(spec, "/externalIPs").is_empty();
-    if outside && kind != "ExternalName" {
+    if is_externally_accessible(spec) {
         fill::zero(spec, "externalTrafficPolicy", "Cluster");
     }
+    let kind = read::text(spec, "/type").to_owned();
     if matches!(kind.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer") {
         fill::absent(spec, "internalTrafficPolicy", "Cluster");
     }
     if kind == "LoadBalancer" {
         fill::absent(spec, "allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// Whether traffic from outside the cluster can come in.
+fn is_externally_accessible(spec: &Value) -> bool {
+    match read::text(spec, "/type") {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !read::list(spec, "/externalIPs").is_empty(),
+        _ => false,
     }
 }
 

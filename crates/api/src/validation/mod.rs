@@ -1,0 +1,25 @@
+//! What can be wrong with objects: the rules that kinds share. What only one kind knows is in its file under
+//! [`crate::kinds`].
+//!
+//! Rules are functions of a [`Cursor`], a place in an object that collects its faults; start there, then read
+//! [`metadata()`] for every object and [`pod`] for everything that runs containers. Field paths and texts are upstream's.
+
+mod cursor;
+mod labels;
+mod metadata;
+pub(crate) mod names;
+mod pod;
+mod same;
+mod subresources;
+mod workload;
+
+pub(crate) use cursor::{Cursor, check};
+pub(crate) use labels::labels;
+pub use metadata::{metadata, metadata_update, namespace_finalizers};
+pub use pod::ephemeral_containers_update;
+pub(crate) use pod::{
+    PROTOCOLS, TAINT_EFFECTS, create as pod_create, number_or_name, pod, quantity, status_update, update as pod_update,
+};
+pub(crate) use same::same;
+pub use subresources::{scale, token_request};
+pub(crate) use workload::{replicas, selector_and_template, status as workload_status};

@@ -1,0 +1,336 @@
+//! The formats of names, label values, keys and addresses. Each rule answers with what is wrong, in upstream's words.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use crate::kind::NameRule;
+
+const LABEL_BYTES: usize = 63;
+const SUBDOMAIN_BYTES: usize = 253;
+const PORT_NAME_BYTES: usize = 15;
+
+const LABEL_FORMAT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const SUBDOMAIN_FORMAT: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+const QUALIFIED_FORMAT: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+
+/// The rule for the names of a kind.
+pub(crate) fn of_kind(rule: NameRule) -> fn(&str) -> Vec<String> {
+    match rule {
+        NameRule::Subdomain => subdomain,
+        NameRule::Label => label,
+        NameRule::Label1035 => label_1035,
+        NameRule::PathSegment => path_segment,
+    }
+}
+
+/// A DNS-1123 subdomain.
+pub(crate) fn subdomain(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, SUBDOMAIN_BYTES);
+    if !is_subdomain(text) {
+        faults.push(with_format(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+             and must start and end with an alphanumeric character",
+            SUBDOMAIN_FORMAT,
+            &["example.com"],
+        ));
+    }
+    faults
+}
+
+/// A DNS-1123 label.
+pub(crate) fn label(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, LABEL_BYTES);
+    if is_label(text) {
+        return faults;
+    }
+    faults.push(if is_subdomain(text) {
+        "must not contain dots".to_owned()
+    } else {
+        with_format(
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', \
+             and must start and end with an alphanumeric character",
+            LABEL_FORMAT,
+            &["my-name", "123-abc"],
+        )
+    });
+    faults
+}
+
+/// A DNS-1035 label: a DNS-1123 label that begins with a letter.
+pub(crate) fn label_1035(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, LABEL_BYTES);
+    if !is_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        faults.push(with_format(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
+             character, and end with an alphanumeric character",
+            "[a-z]([-a-z0-9]*[a-z0-9])?",
+            &["my-name", "abc-123"],
+        ));
+    }
+    faults
+}
+
+/// Anything that can be one segment of a URL's path.
+pub(crate) fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"].iter().filter(|part| text.contains(**part)).map(|part| format!("may not contain '{part}'")).collect()
+}
+
+/// A qualified name: `name` or `example.com/name`, as label keys are.
+pub(crate) fn qualified(text: &str) -> Vec<String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (mut faults, name) = match parts[..] {
+        [name] => (Vec::new(), name),
+        ["", name] => (vec!["prefix part must be non-empty".to_owned()], name),
+        [prefix, name] => (subdomain(prefix).into_iter().map(|fault| format!("prefix part {fault}")).collect(), name),
+        _ => {
+            let fault = qualified_format();
+            let optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+            return vec![format!("a qualified name {fault} {optional}")];
+        }
+    };
+    if name.is_empty() {
+        faults.push("name part must be non-empty".to_owned());
+    } else {
+        faults.extend(at_most(name, LABEL_BYTES).into_iter().map(|fault| format!("name part {fault}")));
+    }
+    if !is_qualified_part(name) {
+        faults.push(format!("name part {}", qualified_format()));
+    }
+    faults
+}
+
+/// A qualified name whose case does not matter, as annotation keys are.
+pub(crate) fn qualified_any_case(text: &str) -> Vec<String> {
+    qualified(&text.to_lowercase())
+}
+
+fn qualified_format() -> String {
+    with_format(
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+        QUALIFIED_FORMAT,
+        &["MyName", "my.name", "123-abc"],
+    )
+}
+
+/// The value of a label.
+pub(crate) fn label_value(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, LABEL_BYTES);
+    if !text.is_empty() && !is_qualified_part(text) {
+        faults.push(with_format(
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+             and must start and end with an alphanumeric character",
+            "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?",
+            &["MyValue", "my_value", "12345"],
+        ));
+    }
+    faults
+}
+
+/// A key of a ConfigMap or Secret: it must do as a file name.
+pub(crate) fn data_key(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, SUBDOMAIN_BYTES);
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if text.is_empty() || !text.bytes().all(good) {
+        faults.push(with_format(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            "[-._a-zA-Z0-9]+",
+            &["key.name", "KEY_NAME", "key-name"],
+        ));
+    }
+    match text {
+        "." | ".." => faults.push(format!("must not be '{text}'")),
+        _ if text.starts_with("..") => faults.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    faults
+}
+
+/// The name of an environment variable: printable ASCII without `=`.
+pub(crate) fn env_variable(text: &str) -> Vec<String> {
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
+        return Vec::new();
+    }
+    vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
+}
+
+/// The name of a port (RFC 6335).
+pub(crate) fn port_name(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, PORT_NAME_BYTES);
+    let mut fault_if = |wrong: bool, fault: &str| faults.extend(wrong.then(|| fault.to_owned()));
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    fault_if(
+        text.is_empty() || !text.bytes().all(good),
+        "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+    );
+    fault_if(!text.bytes().any(|b| b.is_ascii_lowercase()), "must contain at least one letter (a-z)");
+    fault_if(text.contains("--"), "must not contain consecutive hyphens");
+    fault_if(text.starts_with('-') || text.ends_with('-'), "must not begin or end with a hyphen");
+    faults
+}
+
+/// The name of an HTTP header.
+pub(crate) fn http_header(text: &str) -> Vec<String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Vec::new();
+    }
+    vec![with_format(
+        "a valid HTTP header must consist of alphanumeric characters or '-'",
+        "[-A-Za-z0-9]+",
+        &["X-Header-Name"],
+    )]
+}
+
+/// A percentage: `25%`.
+pub(crate) fn percent(text: &str) -> Vec<String> {
+    let digits = text.strip_suffix('%').unwrap_or_default();
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Vec::new();
+    }
+    vec![with_format(
+        "a valid percent string must be a numeric string followed by an ending '%'",
+        "[0-9]+%",
+        &["1%", "93%"],
+    )]
+}
+
+/// An IP address of either family.
+pub(crate) fn ip(text: &str) -> Vec<String> {
+    unless(text.parse::<IpAddr>().is_ok(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+}
+
+/// An IPv4 address.
+pub(crate) fn ipv4(text: &str) -> Vec<String> {
+    unless(text.parse::<Ipv4Addr>().is_ok(), "must be a valid IPv4 address")
+}
+
+/// An IPv6 address.
+pub(crate) fn ipv6(text: &str) -> Vec<String> {
+    unless(text.parse::<Ipv6Addr>().is_ok(), "must be a valid IPv6 address")
+}
+
+/// A network: address and prefix length.
+pub(crate) fn cidr(text: &str) -> Vec<String> {
+    unless(text.parse::<ipnet::IpNet>().is_ok(), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
+}
+
+/// An address that traffic may be sent to: none of the sender's own machine or link, where metadata services and
+/// node-local daemons listen.
+pub(crate) fn reachable_ip(text: &str) -> Vec<String> {
+    let Ok(ip) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".to_owned()] };
+    let (link_local, link_local_multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    let rules = [
+        (ip.is_unspecified(), format!("may not be unspecified ({text})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ];
+    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, fault)| fault).collect()
+}
+
+/// A domain name of two or more labels; a final dot is allowed.
+pub(crate) fn full_domain(text: &str) -> Vec<String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let faults = subdomain(name);
+    if !faults.is_empty() {
+        return vec![faults.join(",")];
+    }
+    if !name.contains('.') {
+        return vec!["should be a domain with at least two segments separated by dots".to_owned()];
+    }
+    name.split('.').map(label).find(|faults| !faults.is_empty()).map(|faults| faults.join(",")).into_iter().collect()
+}
+
+/// `must be between 1 and 65535, inclusive`
+pub(crate) fn inclusive_range(range: &RangeInclusive<i64>) -> String {
+    format!("must be between {} and {}, inclusive", range.start(), range.end())
+}
+
+fn unless(good: bool, fault: &str) -> Vec<String> {
+    if good { Vec::new() } else { vec![fault.to_owned()] }
+}
+
+fn at_most(text: &str, bytes: usize) -> Vec<String> {
+    unless(text.len() <= bytes, &format!("must be no more than {bytes} bytes"))
+}
+
+fn with_format(fault: &str, format: &str, examples: &[&str]) -> String {
+    let examples = examples.iter().map(|example| format!("'{example}', ")).collect::<Vec<_>>().join(" or ");
+    format!("{fault} (e.g. {examples}regex used for validation is '{format}')")
+}
+
+fn is_label(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.split('.').all(is_label)
+}
+
+fn is_qualified_part(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    text.bytes().all(good) && text.starts_with(ends) && text.ends_with(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(rule: fn(&str) -> Vec<String>, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert_eq!(rule(text), Vec::<String>::new(), "{text:?}");
+        }
+        for text in bad {
+            assert_ne!(rule(text), Vec::<String>::new(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_dns_names() {
+        check(label, &["a", "my-name", "123-abc"], &["", "-a", "a-", "A", "a.b", "a_b", &"a".repeat(64)]);
+        check(label_1035, &["a", "abc-123"], &["", "123-abc", "a.b"]);
+        check(subdomain, &["a", "a.b", "1.2"], &["", ".a", "a..b", "a.", "A.b", "a_b", &"a".repeat(254)]);
+        check(full_domain, &["a.b", "a.b."], &["a", "a..b", ""]);
+    }
+
+    #[test]
+    fn keys_and_values_of_labels() {
+        check(qualified, &["a", "A_b.c", "example.com/a"], &["", "/a", "a/", "a/b/c", "-a", "Ex.com/a", "a b"]);
+        check(label_value, &["", "a", "A.b_c"], &["-a", "a b", &"a".repeat(64)]);
+        check(data_key, &["a", ".a", "A_b-c.d"], &["", ".", "..", "..a", "a/b"]);
+    }
+
+    #[test]
+    fn ports_headers_variables() {
+        check(port_name, &["http", "a-1"], &["", "1", "-a", "a--b", "HTTP", "sixteen-letters-"]);
+        check(http_header, &["X-Header"], &["", "X Header"]);
+        check(env_variable, &["A", "a.b-c", "1"], &["A=B", "Ä"]);
+        check(percent, &["0%", "100%"], &["", "%", "a%", "10"]);
+    }
+
+    #[test]
+    fn traffic_goes_to_reachable_addresses_only() {
+        check(
+            reachable_ip,
+            &["10.0.0.1", "2001:db8::1"],
+            &["0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "ff02::1", "x"],
+        );
+    }
+
+    #[test]
+    fn faults_are_worded_as_upstream_words_them() {
+        assert_eq!(
+            label_value("a b"),
+            ["a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must \
+                 start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used \
+                 for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"]
+        );
+    }
+}
