@@ -13,7 +13,7 @@ use super::disk::{Disk, File};
 use super::index::Version;
 use super::record::{Form, HEADER_BYTES, Header, Kind, Record};
 use super::recover::remove_superseded;
-use super::segment::{Location, Name, Segment, UNFINISHED};
+use super::segment::{Location, Name, Segment, UNFINISHED_SNAPSHOT};
 use super::writer::Done;
 use crate::{Error, Revision};
 
@@ -54,7 +54,7 @@ impl Compaction {
         let Written { file, bytes, moves } = self.write().inspect_err(|_| self.clean_up())?;
         let name = Name::Snapshot(self.through);
         let what = || format!("put in place {}", self.disk.path(&name.to_string()).display());
-        self.disk.rename(UNFINISHED, &name.to_string()).map_err(Error::io(what()))?;
+        self.disk.rename(UNFINISHED_SNAPSHOT, &name.to_string()).map_err(Error::io(what()))?;
         self.disk.sync().map_err(Error::io(what()))?;
         self.relocate(&Segment::new(&*self.disk, name, file), moves);
         remove_superseded(&*self.disk, self.through)?;
@@ -63,12 +63,12 @@ impl Compaction {
 
     /// Gives the space back at once, which may be what is lacking. If that fails too, the next start does it.
     fn clean_up(&self) {
-        let _left_over = self.disk.remove(UNFINISHED);
+        let _left_over = self.disk.remove(UNFINISHED_SNAPSHOT);
     }
 
     fn write(&self) -> Result<Written, Error> {
-        let what = || Error::io(format!("write {}", self.disk.path(UNFINISHED).display()));
-        let mut output = Output::new(self.disk.create(UNFINISHED).map_err(what())?);
+        let what = || Error::io(format!("write {}", self.disk.path(UNFINISHED_SNAPSHOT).display()));
+        let mut output = Output::new(self.disk.create(UNFINISHED_SNAPSHOT).map_err(what())?);
         output.header(&Header { form: Form::Snapshot, revision: self.through, compacted: self.compacted });
         let mut moves = Vec::new();
         let mut after = None;

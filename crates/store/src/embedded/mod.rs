@@ -80,7 +80,7 @@ impl Embedded {
     /// Opens the store in a directory, recovering from whatever a crash left there. Blocks while it reads the logs.
     ///
     /// Fails with [`Error::InUse`] if another process holds the directory, with [`Error::Corrupt`] if the files are
-    /// not what was written (nothing is changed then), with [`Error::Io`] if they cannot be read.
+    /// not what was written (nothing that is needed is changed then), with [`Error::Io`] if they cannot be read.
     pub fn open(options: Options) -> Result<Self, Error> {
         Self::on(Arc::new(Directory::open(&options.dir)?), Limits::default())
     }
@@ -99,6 +99,7 @@ impl Embedded {
             limits,
             compaction: None,
             postponed: 0,
+            seal_postponed: 0,
         };
         let thread = thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.run()).map_err(Error::io("start a thread"))?;

@@ -3,7 +3,7 @@
 //! ```text
 //! <revision>.snapshot  what is left of everything up to that revision      at most one counts: the newest
 //! <revision>.log       the writes from that revision on                     no gaps; the last one is written to
-//! snapshot.tmp         an unfinished snapshot                               removed
+//! *.tmp                one of these before it was durable                   removed
 //! ```
 //! A crash tears only the end of the last log, and only what was never acknowledged: that is cut off. Anything else
 //! that does not read back is damage, and refused.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::index::{Index, Version};
 use super::record::{Flaw, Form, HEADER_BYTES, Header, Kind, Record, later_batch};
-use super::segment::{Found, Location, Name, Reader, Segment, UNFINISHED};
+use super::segment::{Found, Location, Name, Reader, Segment, UNFINISHED_LOG, UNFINISHED_SNAPSHOT};
 use crate::{Error, Revision};
 
 /// The log that is written to.
@@ -48,6 +48,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, Error> {
     if let Some(snapshot) = names.iter().filter(|name| matches!(name, Name::Snapshot(_))).max() {
         recovery.snapshot(*snapshot)?;
     }
+    remove(disk, |name| name == UNFINISHED_LOG || name == UNFINISHED_SNAPSHOT)?;
     remove_superseded(disk, recovery.index.revision())?;
     let active = recovery.logs(names)?;
     if !recovery.index.is_whole() {
@@ -56,12 +57,14 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, Error> {
     Ok(Recovered { index: recovery.index, active, sizes: recovery.sizes })
 }
 
-/// Removes what a snapshot through `through` makes superfluous, and unfinished snapshots.
+/// Removes what a snapshot through `through` makes superfluous.
 pub(super) fn remove_superseded(disk: &dyn Disk, through: Revision) -> Result<(), Error> {
-    for name in list(disk)? {
-        if name == UNFINISHED || Name::parse(&name).is_some_and(|name| name.superseded_by(through)) {
-            disk.remove(&name).map_err(Error::io(format!("remove {}", disk.path(&name).display())))?;
-        }
+    remove(disk, |name| Name::parse(name).is_some_and(|name| name.superseded_by(through)))
+}
+
+fn remove(disk: &dyn Disk, doomed: impl Fn(&str) -> bool) -> Result<(), Error> {
+    for name in list(disk)?.iter().filter(|name| doomed(name)) {
+        disk.remove(name).map_err(Error::io(format!("remove {}", disk.path(name).display())))?;
     }
     Ok(())
 }
@@ -70,16 +73,22 @@ fn list(disk: &dyn Disk) -> Result<Vec<String>, Error> {
     disk.list().map_err(Error::io("list the data directory"))
 }
 
-/// Starts the log whose first revision is `first`, durably.
+/// Starts the log whose first revision is `first`. Its name is durable only after the disk's next sync; an error says
+/// that there is no such name.
 pub(super) fn create_log(disk: &dyn Disk, first: Revision) -> Result<Active, Error> {
     let name = Name::Log(first);
-    let what = || format!("create {}", disk.path(&name.to_string()).display());
-    let file = disk.create(&name.to_string()).map_err(Error::io(what()))?;
+    let what = || Error::io(format!("create {}", disk.path(&name.to_string()).display()));
     let header = Header { form: Form::Log, revision: first, compacted: 0 };
-    file.write(0, &header.encode()).map_err(Error::io(what()))?;
-    file.sync().map_err(Error::io(what()))?;
-    disk.sync().map_err(Error::io(what()))?;
+    let file = disk.create(UNFINISHED_LOG).map_err(what())?;
+    file.write(0, &header.encode()).map_err(what())?;
+    file.sync().map_err(what())?;
+    disk.rename(UNFINISHED_LOG, &name.to_string()).map_err(what())?;
     Ok(Active { segment: Segment::new(disk, name, file), first, end: HEADER_BYTES })
+}
+
+/// Makes the names of new logs durable.
+pub(super) fn sync_names(disk: &dyn Disk) -> Result<(), Error> {
+    disk.sync().map_err(Error::io("sync the data directory"))
 }
 
 struct Recovery<'a> {
@@ -122,7 +131,7 @@ impl Recovery<'_> {
         let mut logs: Vec<Name> = names.into_iter().filter(|name| matches!(name, Name::Log(_))).collect();
         logs.retain(|name| !name.superseded_by(through));
         logs.sort();
-        let Some(last) = logs.pop() else { return create_log(self.disk, through + 1) };
+        let Some(last) = logs.pop() else { return self.first_log() };
         for name in logs {
             let segment = self.open_next(name)?;
             header(&segment)?;
@@ -135,6 +144,12 @@ impl Recovery<'_> {
             }
         }
         self.last_log(last)
+    }
+
+    fn first_log(&self) -> Result<Active, Error> {
+        let active = create_log(self.disk, self.index.revision() + 1)?;
+        sync_names(self.disk)?;
+        Ok(active)
     }
 
     /// Opens a log that must hold the next revision.
@@ -150,9 +165,6 @@ impl Recovery<'_> {
     fn last_log(&mut self, name: Name) -> Result<Active, Error> {
         let segment = self.open_next(name)?;
         let first = self.index.revision() + 1;
-        if is_unborn(&segment)? {
-            return create_log(self.disk, first);
-        }
         header(&segment)?;
         let (end, flaw) = self.replay(&segment)?;
         if let Some(flaw) = flaw {
@@ -160,7 +172,7 @@ impl Recovery<'_> {
         }
         // What a killed process wrote is readable before it is durable; it must not be shown before it is.
         segment.file().sync().map_err(segment.io("sync"))?;
-        self.disk.sync().map_err(Error::io("sync the data directory"))?;
+        sync_names(self.disk)?;
         Ok(Active { segment, first, end })
     }
 
@@ -203,14 +215,6 @@ fn header(segment: &Segment) -> Result<Header, Error> {
         Some(header) if name == Some(segment.name()) => Ok(header),
         _ => Err(segment.corrupt(0, "the header is damaged, or of a newer version of sampan")),
     }
-}
-
-/// Whether a crash came before the log's header was written.
-fn is_unborn(segment: &Segment) -> Result<bool, Error> {
-    let len = segment.file().len().map_err(segment.io("measure"))?;
-    let mut bytes = vec![0; len.min(HEADER_BYTES) as usize];
-    segment.file().read(0, &mut bytes).map_err(segment.io("read"))?;
-    Ok(len < HEADER_BYTES || (len == HEADER_BYTES && bytes.iter().all(|byte| *byte == 0)))
 }
 
 /// Cuts off what a crash left after `end`, unless it was once acknowledged.

@@ -18,8 +18,10 @@ pub(super) enum Name {
     Log(Revision),
 }
 
-/// A snapshot while it is written. Never read: a crash leaves it behind, the next start removes it.
-pub(super) const UNFINISHED: &str = "snapshot.tmp";
+/// A snapshot until it is durable. Never read: a crash leaves it behind, the next start removes it.
+pub(super) const UNFINISHED_SNAPSHOT: &str = "snapshot.tmp";
+/// A log until its header is durable.
+pub(super) const UNFINISHED_LOG: &str = "log.tmp";
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,7 +206,9 @@ mod tests {
         for name in [Name::Snapshot(0), Name::Log(1), Name::Log(u64::MAX)] {
             assert_eq!(Name::parse(&name.to_string()), Some(name));
         }
-        for other in ["lock", UNFINISHED, "1.log", "00000000000000000001.log.bak", "x.snapshot"] {
+        for other in
+            ["lock", UNFINISHED_LOG, UNFINISHED_SNAPSHOT, "1.log", "00000000000000000001.log.bak", "x.snapshot"]
+        {
             assert_eq!(Name::parse(other), None, "{other}");
         }
     }

@@ -12,7 +12,7 @@ use super::batch::{Batch, Verdict};
 use super::compaction::Compaction;
 use super::disk::Disk;
 use super::index::Retention;
-use super::recover::{Active, Sizes, create_log};
+use super::recover::{Active, Sizes, create_log, sync_names};
 use crate::{Error, Revision, Write};
 
 /// Bound on requests that wait for the writer; more wait in line without being queued.
@@ -106,6 +106,8 @@ pub(super) struct Writer {
     pub(super) compaction: Option<JoinHandle<Result<Done, Error>>>,
     /// After a compaction failed: dead bytes to wait for before the next.
     pub(super) postponed: u64,
+    /// After a new log could not be made: length of the present one to wait for before the next attempt.
+    pub(super) seal_postponed: u64,
 }
 
 /// A compaction's result.
@@ -124,11 +126,9 @@ impl Writer {
         while open && let Some(first) = self.commands.blocking_recv() {
             let requests;
             (requests, open) = self.gather(first);
-            if let Err(fatal) = self.commit(requests) {
+            if let Err(fatal) = self.commit(requests).and_then(|()| self.maintain()) {
                 tracing::error!(error = %fatal, "the store has stopped");
                 (open, why) = (false, fatal);
-            } else if open {
-                self.maintain();
             }
         }
         self.shared.end(why);
@@ -226,18 +226,26 @@ impl Writer {
         watchers.dispatch(&changes, revision);
     }
 
-    /// Seals a full log and starts a compaction if enough is dead. Their failure harms nothing but space.
-    fn maintain(&mut self) {
+    /// Seals a full log and starts a compaction if enough is dead. If there is no space for it, both wait until there
+    /// is more to gain. An error is fatal.
+    fn maintain(&mut self) -> Result<(), Error> {
         if self.compaction.as_ref().is_some_and(|compaction| compaction.is_finished() || self.is_overgrown()) {
             self.finish_compaction();
         }
-        if self.active.end >= self.limits.log_bytes {
-            self.seal().unwrap_or_else(|error| tracing::warn!(%error, "cannot begin a new log yet"));
+        if self.active.end >= self.limits.log_bytes.max(self.seal_postponed)
+            && let Some(refused) = refused(self.seal())?
+        {
+            tracing::warn!(error = %refused, "cannot begin a new log; the present one goes on");
+            self.seal_postponed = self.active.end + self.limits.log_bytes / 8;
         }
         let (dead, bound) = self.dead_bytes();
-        if self.compaction.is_none() && dead > bound.max(self.postponed) {
-            self.start_compaction().unwrap_or_else(|error| self.postpone(&error));
+        if self.compaction.is_none()
+            && dead > bound.max(self.postponed)
+            && let Some(refused) = refused(self.start_compaction())?
+        {
+            self.postpone(&refused);
         }
+        Ok(())
     }
 
     /// Bytes that nobody needs, and how many there may be before a compaction is worth it.
@@ -257,23 +265,25 @@ impl Writer {
     }
 
     /// Goes on to a new log, if the present one holds any revision: a log is named by its first.
-    fn seal(&mut self) -> Result<(), Error> {
+    fn seal(&mut self) -> Result<(), Failure> {
         let next = self.shared.index.read().revision() + 1;
         if next > self.active.first {
-            let new = create_log(&*self.disk, next)?;
+            let new = create_log(&*self.disk, next).map_err(Failure::Refused)?;
             let sealed = std::mem::replace(&mut self.active, new);
             self.sizes.sealed.push((sealed.first, sealed.end));
+            self.seal_postponed = 0;
+            sync_names(&*self.disk).map_err(Failure::Fatal)?;
         }
         Ok(())
     }
 
-    fn start_compaction(&mut self) -> Result<(), Error> {
+    fn start_compaction(&mut self) -> Result<(), Failure> {
         self.seal()?;
         let through = self.active.first - 1;
-        let compacted = self.shared.index.read().compacted().min(through);
+        let compacted = self.shared.index.read().compacted();
         let compaction = Compaction { shared: self.shared.clone(), disk: self.disk.clone(), through, compacted };
-        let thread = thread::Builder::new().name("store-compaction".into());
-        self.compaction = Some(thread.spawn(move || compaction.run()).map_err(Error::io("start a thread"))?);
+        let thread = thread::Builder::new().name("store-compaction".into()).spawn(move || compaction.run());
+        self.compaction = Some(thread.map_err(Error::io("start a thread")).map_err(Failure::Refused)?);
         Ok(())
     }
 
@@ -293,6 +303,15 @@ impl Writer {
     fn postpone(&mut self, error: &Error) {
         tracing::warn!(%error, "compaction failed; the next one waits for more to compact");
         self.postponed = self.dead_bytes().0 + self.limits.slack_bytes;
+    }
+}
+
+/// What only this time did not work. What is fatal stays an error.
+fn refused(result: Result<(), Failure>) -> Result<Option<Error>, Error> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(Failure::Refused(error)) => Ok(Some(error)),
+        Err(Failure::Fatal(error)) => Err(error),
     }
 }
 

@@ -6,10 +6,10 @@ use super::faulty::{Fault, FaultyDisk, Loss};
 use super::{create, done, open, roomy, tiny, update};
 use crate::embedded::record::MAX_PAYLOAD_BYTES;
 use crate::embedded::{Embedded, Options};
-use crate::{Error, Outcome, Span, Store, Write};
+use crate::{Error, Span, Store, Write};
 
-const FULL: Fault = Fault { space: Some(10), sync: false };
-const DEAD: Fault = Fault { space: None, sync: true };
+const FULL: Fault = Fault { space: Some(10), no_files: true, sync: false };
+const DEAD: Fault = Fault { space: None, no_files: false, sync: true };
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_until_there_is_space() {
@@ -38,7 +38,7 @@ async fn a_refused_write_does_not_come_back_after_a_crash() {
     let store = open(&disk, roomy()).unwrap();
     done(&store, create("a", "1")).await;
     // The first record of the batch fits, the second does not.
-    disk.set_fault(Fault { space: Some(60), sync: false });
+    disk.set_fault(Fault { space: Some(60), ..Fault::default() });
     let (b, c) = futures::join!(store.write(create("b", "1")), store.write(create("c", &"x".repeat(500))));
     disk.set_fault(Fault::default());
     store.close().await;
@@ -50,19 +50,41 @@ async fn a_refused_write_does_not_come_back_after_a_crash() {
 }
 
 #[tokio::test]
-async fn a_disk_too_full_to_compact_or_seal_still_serves() {
+async fn a_disk_too_full_to_seal_or_compact_still_serves() {
+    // Neither leaves room for a snapshot; the first has none for a new log either.
+    let no_files = Fault { no_files: true, ..Fault::default() };
+    let no_snapshot = Fault { space: Some(60), ..Fault::default() };
+    for fault in [no_files, no_snapshot] {
+        let disk = FaultyDisk::default();
+        let store = open(&disk, tiny()).unwrap();
+        let mut revision = done(&store, create("a", "1")).await;
+        disk.set_fault(fault);
+        for n in 0..200 {
+            revision = done(&store, update("a", &format!("{n:04}"), revision)).await;
+            store.compact(revision).await.unwrap();
+        }
+        let full = disk.total_bytes();
+        disk.set_fault(Fault::default());
+        while disk.total_bytes() >= full {
+            revision = done(&store, update("a", "0200", revision)).await;
+            store.compact(revision).await.unwrap();
+        }
+        store.close().await;
+        for loss in [Loss::Nothing, Loss::Unsynced] {
+            let store = open(&disk.crashed(disk.operations(), 0, loss), tiny()).unwrap();
+            assert_eq!(store.get(b"a", None).await.unwrap().unwrap().value, "0200");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restart_on_a_full_disk_works() {
     let disk = FaultyDisk::default();
     let store = open(&disk, tiny()).unwrap();
-    let mut revision = done(&store, create("a", "1")).await;
-    // Room for each write, but neither for a header nor for a snapshot.
-    disk.set_fault(Fault { space: Some(60), sync: false });
-    for n in 0..200 {
-        let next = store.write(update("a", &format!("{n:04}"), revision)).await;
-        let Ok(Outcome::Done(next)) = next else { panic!("{next:?}") };
-        revision = next;
-        store.compact(revision).await.unwrap();
-    }
-    assert_eq!(store.get(b"a", None).await.unwrap().unwrap().value, "0199");
+    done(&store, create("a", "1")).await;
+    disk.set_fault(FULL);
+    store.close().await;
+    assert_eq!(open(&disk, tiny()).unwrap().get(b"a", None).await.unwrap().unwrap().value, "1");
 }
 
 #[tokio::test]

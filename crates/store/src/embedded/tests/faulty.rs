@@ -72,9 +72,11 @@ const SECTOR_BYTES: u64 = 64;
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Bytes that can still be written; the write that exceeds them is torn.
+    /// Bytes of a write for which there is space; what exceeds them is torn off.
     pub(crate) space: Option<u64>,
-    /// Syncs of files fail.
+    /// There is no space for another file.
+    pub(crate) no_files: bool,
+    /// Syncs fail.
     pub(crate) sync: bool,
 }
 
@@ -150,6 +152,10 @@ impl FaultyDisk {
         inner.state.names.values().map(|file| inner.state.files[file].len()).sum()
     }
 
+    fn check_sync(&self) -> io::Result<()> {
+        if self.0.lock().fault.sync { Err(io::Error::other("the device is gone")) } else { Ok(()) }
+    }
+
     fn record(&self, operation: Operation) {
         let mut inner = self.0.lock();
         inner.state.apply(&operation);
@@ -188,6 +194,9 @@ impl Disk for FaultyDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        if self.0.lock().fault.no_files {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = self.0.lock().state.files.len();
         self.record(Operation::Create { name: name.to_owned(), file });
         Ok(Box::new(FaultyFile { disk: self.clone(), file }))
@@ -209,6 +218,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.check_sync()?;
         self.record(Operation::SyncNames);
         Ok(())
     }
@@ -239,9 +249,7 @@ impl File for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if self.disk.0.lock().fault.sync {
-            return Err(io::Error::other("the device is gone"));
-        }
+        self.disk.check_sync()?;
         self.disk.record(Operation::Sync { file: self.file });
         Ok(())
     }
