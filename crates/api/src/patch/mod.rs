@@ -4,6 +4,7 @@
 //! ([`apply::apply`]) merges what a manager wants into what is there and keeps account of who owns which field;
 //! [`apply::track_update`] keeps that account for all other writes. Nothing here validates the outcome.
 
+pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;

@@ -1,0 +1,275 @@
+//! Server-side apply, and the account of who owns which field that it needs.
+//!
+//! An object's `metadata.managedFields` says for every manager which fields it owns. [`apply`] merges a manager's
+//! configuration into the object: fields that others own and that would change are conflicts, unless forced; fields the
+//! manager applied before and left out now go away, unless someone else owns them. [`track_update`] gives the fields
+//! that any other write changed to the writer. Defaults, validation and the store are not known here.
+
+mod check;
+mod compare;
+mod managers;
+mod merge;
+mod owned;
+mod place;
+mod remove;
+mod set;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::schema::Definition;
+use crate::status::{Cause, Status};
+use managers::{Entry, Operation};
+use place::Place;
+use set::Set;
+
+/// The manager that owns what was there before anyone applied.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// Fields that nobody owns.
+const UNOWNED: [&str; 11] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.creationTimestamp",
+    "metadata.selfLink",
+    "metadata.uid",
+    "metadata.generation",
+    "metadata.managedFields",
+    "metadata.resourceVersion",
+];
+
+/// One write: who writes what when.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// Name of the field manager.
+    pub manager: &'a str,
+    /// The subresource that is written through (`status`, `scale`), or empty.
+    pub subresource: &'a str,
+    /// Fields that this path resets and that are therefore not won by it, as dotted paths: `status`.
+    pub reset: &'a [&'a str],
+    /// The time of the write.
+    pub now: Timestamp,
+    /// The type of the object.
+    pub definition: &'static Definition,
+}
+
+impl Write<'_> {
+    fn place(&self) -> Place {
+        Place::root(self.definition)
+    }
+
+    fn api_version(&self) -> String {
+        match self.definition.gvk {
+            Some(gvk) if gvk.group.is_empty() => gvk.version.to_owned(),
+            Some(gvk) => format!("{}/{}", gvk.group, gvk.version),
+            None => String::new(),
+        }
+    }
+
+    fn entry(&self, operation: Operation, fields: Set) -> Entry {
+        Entry {
+            manager: self.manager.to_owned(),
+            operation,
+            subresource: self.subresource.to_owned(),
+            api_version: self.api_version(),
+            time: managers::time(self.now),
+            fields,
+        }
+    }
+
+    fn reset(&self) -> Set {
+        Set::of(self.reset.iter().map(|path| fields_of(path)))
+    }
+}
+
+fn fields_of(dotted: &str) -> Vec<String> {
+    dotted.split('.').map(set::field).collect()
+}
+
+fn unowned() -> Set {
+    Set::of(UNOWNED.map(fields_of))
+}
+
+/// Applies `config` to `live` (`None` when there is no such object yet). With `force`, fields of others are taken over.
+///
+/// Returns the whole object with its `managedFields`, not yet defaulted; `live` itself when nothing changes. Fails with 409
+/// and a cause per field on conflicts, with 400 when the configuration does not fit the schema.
+pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_>) -> Result<Value, Status> {
+    check_config(config, write)?;
+    let place = write.place();
+    let bare_live = live.map_or_else(nothing, without_managed_fields);
+    let mut entries = live.map(|live| entries_before_apply(live, &bare_live, write)).unwrap_or_default();
+
+    let mut mine = write.entry(Operation::Apply, Set::default());
+    mine.fields = owned::fields(config, place).without_trees(&write.reset()).difference(&unowned());
+    let previous = take(&mut entries, &mine);
+
+    let merged = merge::merge(&bare_live, config, place);
+    let pruned = prune(merged, previous.as_ref(), &mine, &entries, place);
+    let changes = compare::compare(&bare_live, &pruned, place).without(&write.reset());
+    let lost = lose(&mut entries, &changes, write);
+    if !force && !lost.is_empty() {
+        return Err(conflict(&lost));
+    }
+    let unchanged = pruned == bare_live && previous.as_ref().is_some_and(|entry| entry.fields == mine.fields);
+    if let (true, Some(previous)) = (unchanged, previous) {
+        mine.time = previous.time;
+    }
+    entries.push(mine);
+    let mut object = pruned;
+    managers::encode(entries, &mut object);
+    Ok(object)
+}
+
+/// Accounts for a create, update or patch that turned `old` into `new`: what changed now belongs to the writer.
+///
+/// Objects that existed without any account stay without one until someone applies.
+pub fn track_update(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
+    let place = write.place();
+    let bare_old = old.map_or_else(nothing, without_managed_fields);
+    let bare_new = without_managed_fields(new);
+    let mut entries = entries_before_update(old, new, write);
+    if old.is_some() && entries.is_empty() {
+        managers::encode(entries, new);
+        return;
+    }
+    let changes = compare::compare(&bare_old, &bare_new, place).without(&write.reset());
+    lose(&mut entries, &changes, write);
+    let won = changes.modified.union(&changes.added).difference(&unowned());
+    if !won.is_empty() {
+        let mut mine = write.entry(Operation::Update, won);
+        if let Some(previous) = take(&mut entries, &mine) {
+            mine.fields = mine.fields.union(&previous.fields);
+        }
+        entries.push(mine);
+    }
+    managers::encode(entries, new);
+}
+
+fn check_config(config: &Value, write: &Write<'_>) -> Result<(), Status> {
+    if !place::is_empty(config["metadata"].get("managedFields")) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let faults = check::faults(config, write.place());
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults = match faults.as_slice() {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let text = |name: &str| config["metadata"][name].as_str().unwrap_or_default();
+    Err(Status::bad_request(format!(
+        "failed to create typed patch object ({}/{}; {}, Kind={}): {faults}",
+        text("namespace"),
+        text("name"),
+        write.api_version(),
+        write.definition.short_name()
+    )))
+}
+
+fn nothing() -> Value {
+    Value::Object(Map::new())
+}
+
+fn without_managed_fields(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
+}
+
+/// The account of an object about to be applied to. If it has none, all that is there gets an owner to conflict with.
+fn entries_before_apply(live: &Value, bare_live: &Value, write: &Write<'_>) -> Vec<Entry> {
+    let entries = managers::decode(live).unwrap_or_default();
+    if !entries.is_empty() {
+        return entries;
+    }
+    let changes = compare::compare(&nothing(), bare_live, write.place());
+    let fields = changes.modified.union(&changes.added).difference(&unowned());
+    let before = write.entry(Operation::Update, fields);
+    vec![Entry { manager: BEFORE_FIRST_APPLY.to_owned(), subresource: String::new(), ..before }]
+}
+
+/// The account that a client sent along counts if it is readable, except through a subresource; else the old one does.
+fn entries_before_update(old: Option<&Value>, new: &Value, write: &Write<'_>) -> Vec<Entry> {
+    let of_old = || old.and_then(managers::decode).unwrap_or_default();
+    if !write.subresource.is_empty() {
+        return of_old();
+    }
+    if managers::is_reset(new) {
+        return Vec::new();
+    }
+    managers::decode(new).filter(|entries| !entries.is_empty()).unwrap_or_else(of_old)
+}
+
+/// Takes the manager's entry out.
+fn take(entries: &mut Vec<Entry>, mine: &Entry) -> Option<Entry> {
+    let index = entries.iter().position(|entry| entry.is_same_manager(mine))?;
+    Some(entries.remove(index))
+}
+
+/// Takes what changed from its owners. Returns each owner with the fields that were changed (not removed) under it.
+fn lose(entries: &mut [Entry], changes: &compare::Comparison, write: &Write<'_>) -> Vec<(String, Set)> {
+    let (version, changed) = (write.api_version(), changes.modified.union(&changes.added));
+    let mut lost = Vec::new();
+    for entry in entries.iter_mut().filter(|entry| entry.api_version == version) {
+        let conflicts = entry.fields.intersection(&changed);
+        entry.fields = entry.fields.difference(&conflicts).difference(&changes.removed);
+        if !conflicts.is_empty() {
+            lost.push((entry.show(), conflicts));
+        }
+    }
+    lost.sort_by(|(a, _), (b, _)| a.cmp(b));
+    lost
+}
+
+/// Removes from the merged object what the manager applied last time, left out this time, and nobody else owns.
+fn prune(merged: Value, previous: Option<&Entry>, mine: &Entry, others: &[Entry], place: Place) -> Value {
+    let Some(previous) = previous.filter(|entry| !entry.fields.is_empty()) else { return merged };
+    let last = owned::with_structs(&previous.fields, place);
+    let everything = owned::with_structs(&owned::fields(&merged, place), place);
+    let left_after = |gone: &Set| remove::remove(merged.clone(), gone, place).unwrap_or_else(nothing);
+    let remaining = |object: &Value| owned::with_structs(&owned::fields(object, place), place);
+
+    let someones = others.iter().fold(mine.fields.clone(), |all, entry| all.union(&entry.fields));
+    let someones = owned::with_structs(&someones, place);
+    // First without all that was applied last time, then with what has an owner put back, then with what never was ours.
+    let stripped = remaining(&left_after(&last));
+    let owned_kept = remaining(&left_after(&everything.difference(&stripped.union(&someones))));
+    left_after(&everything.difference(&owned_kept).intersection(&last))
+}
+
+fn conflict(lost: &[(String, Set)]) -> Status {
+    let fields: Vec<(&str, String)> = lost
+        .iter()
+        .flat_map(|(manager, set)| set.paths().into_iter().map(|path| (manager.as_str(), set::show(&path))))
+        .collect();
+    let message = match fields.as_slice() {
+        [(manager, field)] => format!("Apply failed with 1 conflict: conflict with {manager}: {field}"),
+        many => {
+            let mut lines = Vec::new();
+            for (index, (manager, field)) in many.iter().enumerate() {
+                if index == 0 || many[index - 1].0 != *manager {
+                    lines.push(format!("conflicts with {manager}:"));
+                }
+                lines.push(format!("- {field}"));
+            }
+            format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
+        }
+    };
+    let cause = |(manager, field): &(&str, String)| Cause {
+        reason: "FieldManagerConflict".to_owned(),
+        message: format!("conflict with {manager}"),
+        field: field.clone(),
+    };
+    let status = Status { code: 409, reason: "Conflict".to_owned(), message, details: None };
+    status.with_causes(fields.iter().map(cause).collect())
+}
+
+#[cfg(test)]
+mod tests;
