@@ -10,5 +10,6 @@ pub mod kinds;
 pub mod patch;
 pub mod quantity;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod validation;
