@@ -134,7 +134,10 @@ where
     }
 }
 
-/// Connects `port` and copies until both sides have ended; tells a failure on `error`.
+/// Connects `port` and copies until both sides have ended; tells on `error` why there is no connection.
+///
+/// How a connection ends later is not told: clients take any text for a reason to give up all the others, and kubectl
+/// itself resets each data stream when it is done with it.
 async fn forward<S>(
     port: u16,
     connecting: impl Future<Output = Result<S, BoxError>>,
@@ -144,12 +147,11 @@ async fn forward<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = match connecting.await {
-        Ok(mut target) => copy_bidirectional(&mut data, &mut target).await.map(drop).map_err(BoxError::from),
-        Err(refused) => Err(refused),
+        Ok(mut target) => copy_bidirectional(&mut data, &mut target).await.map(drop),
+        Err(refused) => error.write_all(format!("error forwarding port {port}: {refused}").as_bytes()).await,
     };
-    if let Err(failure) = outcome {
-        // The client may be the one that left.
-        let _ = error.write_all(format!("error forwarding port {port}: {failure}").as_bytes()).await;
+    if let Err(error) = outcome {
+        tracing::debug!(port, %error, "forwarded connection ended");
     }
 }
 

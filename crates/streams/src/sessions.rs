@@ -46,9 +46,8 @@ impl Sessions {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            match stop.run_until_cancelled_owned(session).await {
-                Some(Err(error)) => debug!(%error, "streaming session ended"),
-                Some(Ok(())) | None => {}
+            if let Some(Err(error)) = stop.run_until_cancelled_owned(session).await {
+                debug!(%error, "streaming session ended");
             }
         });
         Ok(())

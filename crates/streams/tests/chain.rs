@@ -334,6 +334,11 @@ async fn check_forward(mut connection: Connection) {
         assert_eq!(read_all(&mut error).await, failure);
     });
     futures::future::join_all(checks).await;
+    // kubectl resets the data stream when it is done: that is no failure, and the next connection works.
+    let headers = |kind| [("streamtype", kind), ("port", "7"), ("requestid", "reset")];
+    let mut error = open(&mut connection, &headers("error")).await;
+    open(&mut connection, &headers("data")).await.reset();
+    assert_eq!(read_all(&mut error).await, "");
 }
 
 #[tokio::test]
