@@ -65,17 +65,15 @@ struct Tables {
     descriptions: Vec<String>,
 }
 
-fn tables(
-    definitions: &BTreeMap<String, Value>,
-    kinds: &BTreeMap<String, [&str; 3]>,
-    facts: &Facts,
-) -> Result<Tables> {
+fn tables(definitions: &BTreeMap<String, Value>, kinds: &BTreeMap<String, [&str; 3]>, facts: &Facts) -> Result<Tables> {
     let names: BTreeMap<&str, usize> = definitions.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
     let mut tables = Tables { code: String::new(), descriptions: Vec::new() };
     for (name, schema) in definitions {
         let definition = Definition { name, schema, is_kind: kinds.contains_key(name), names: &names, facts };
         let (index, shape) = (names[name.as_str()], shape(name, schema));
-        let gvk = kinds.get(name).map(|[group, version, kind]| format!("Gvk {{ group: {group:?}, version: {version:?}, kind: {kind:?} }}"));
+        let gvk = kinds
+            .get(name)
+            .map(|[group, version, kind]| format!("Gvk {{ group: {group:?}, version: {version:?}, kind: {kind:?} }}"));
         let atomic = facts.merge.get(&(name.clone(), "-".to_owned())).is_some_and(|cells| cells[4] == "atomic");
         let description = tables.descriptions.len();
         tables.descriptions.push(text_of(schema));

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-const HEADING: &str = "# definition\tfield (- for the type itself)\tlist type\tlist map keys\tpatch strategy\tpatch merge key\tmap type";
+const HEADING: &str =
+    "# definition\tfield (- for the type itself)\tlist type\tlist map keys\tpatch strategy\tpatch merge key\tmap type";
 
 /// `x-kubernetes-*` entries, in the order of the table's columns.
 const COLUMNS: [&str; 5] = ["list-type", "list-map-keys", "patch-strategy", "patch-merge-key", "map-type"];

@@ -73,8 +73,7 @@ impl Quantity {
         let unit = Unit::parse(suffix)?;
         let nanos = unit.nanos(whole, fraction).ok_or(Error::Number)?;
         let below_one = nanos > 0 && nanos < NANOS;
-        let notation =
-            if unit.notation == Notation::Binary && below_one { Notation::Decimal } else { unit.notation };
+        let notation = if unit.notation == Notation::Binary && below_one { Notation::Decimal } else { unit.notation };
         Ok(Self { nanos: if text.starts_with('-') { -nanos } else { nanos }, notation })
     }
 

@@ -140,7 +140,10 @@ fn check_kind((sent_version, sent_kind): &(String, String), definition: &Definit
 fn other_kind(sent_version: &str, sent_kind: &str, expected: Gvk) -> Status {
     let (group, version) = sent_version.split_once('/').unwrap_or(("", sent_version));
     let why = match schema::of_kind(group, version, sent_kind) {
-        Some(_) => format!("converting ({version}.{sent_kind}) to ({}.{}): unknown conversion", expected.version, expected.kind),
+        Some(_) => format!(
+            "converting ({version}.{sent_kind}) to ({}.{}): unknown conversion",
+            expected.version, expected.kind
+        ),
         None => format!("no kind \"{sent_kind}\" is registered for version \"{sent_version}\" in scheme \"sampan\""),
     };
     Status::bad_request(format!("{sent_kind} in version \"{version}\" cannot be handled as a {}: {why}", expected.kind))

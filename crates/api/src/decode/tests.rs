@@ -37,7 +37,11 @@ fn strict_faults_are_told_together_in_order() {
         "strict decoding error: unknown field \"spec.foo\", duplicate field \"spec.replicas\", \
          unknown field \"spec.template.spec.containers[1].imagee\"",
     );
-    refused("Pod", r#"{"metadata":{"labels":{"a":"1","a":"2"}}}"#, r#"strict decoding error: duplicate field "metadata.labels.a""#);
+    refused(
+        "Pod",
+        r#"{"metadata":{"labels":{"a":"1","a":"2"}}}"#,
+        r#"strict decoding error: duplicate field "metadata.labels.a""#,
+    );
 }
 
 #[test]
@@ -53,18 +57,42 @@ fn warn_drops_and_tells_ignore_only_drops() {
 #[test]
 fn wrong_types_are_worded_as_go_words_them() {
     for (kind, body, want) in [
-        ("Deployment", r#"{"spec":{"replicas":"3"}}"#, "string into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        ("Deployment", r#"{"spec":{"replicas":1.5}}"#, "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        (
+            "Deployment",
+            r#"{"spec":{"replicas":"3"}}"#,
+            "string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "Deployment",
+            r#"{"spec":{"replicas":1.5}}"#,
+            "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
         (
             "Deployment",
             r#"{"spec":{"replicas":2147483648}}"#,
             "number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type int32",
         ),
         ("Deployment", r#"{"spec":[]}"#, "array into Go struct field Deployment.spec of type v1.DeploymentSpec"),
-        ("Pod", r#"{"spec":{"containers":{}}}"#, "object into Go struct field PodSpec.spec.containers of type []v1.Container"),
-        ("Pod", r#"{"spec":{"containers":[{"image":1}]}}"#, "number into Go struct field Container.spec.containers.image of type string"),
-        ("Pod", r#"{"metadata":{"labels":{"a":1}}}"#, "number into Go struct field ObjectMeta.metadata.labels of type string"),
-        ("Pod", r#"{"spec":{"hostNetwork":"true"}}"#, "string into Go struct field PodSpec.spec.hostNetwork of type bool"),
+        (
+            "Pod",
+            r#"{"spec":{"containers":{}}}"#,
+            "object into Go struct field PodSpec.spec.containers of type []v1.Container",
+        ),
+        (
+            "Pod",
+            r#"{"spec":{"containers":[{"image":1}]}}"#,
+            "number into Go struct field Container.spec.containers.image of type string",
+        ),
+        (
+            "Pod",
+            r#"{"metadata":{"labels":{"a":1}}}"#,
+            "number into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
+        (
+            "Pod",
+            r#"{"spec":{"hostNetwork":"true"}}"#,
+            "string into Go struct field PodSpec.spec.hostNetwork of type bool",
+        ),
         ("Service", r#"{"spec":{"ports":[{"targetPort":true}]}}"#, "bool into Go value of type int32"),
         (
             "Pod",

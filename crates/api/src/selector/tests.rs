@@ -7,8 +7,11 @@ use super::{FieldSelector, Selector};
 
 #[track_caller]
 fn selects(selector: &str, labels: &str, want: bool) {
-    let labels: BTreeMap<String, String> =
-        labels.split(',').filter_map(|label| label.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let labels: BTreeMap<String, String> = labels
+        .split(',')
+        .filter_map(|label| label.split_once('='))
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
     assert_eq!(Selector::parse(selector).map(|selector| selector.matches(&labels)), Ok(want), "{selector}");
 }
 
@@ -71,7 +74,10 @@ fn objects() {
     check(json!({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b"]}]}), json!({}), true);
     check(json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]}), json!({"a": ""}), true);
     let wrong = json!({"matchExpressions": [{"key": "a", "operator": "Like"}]});
-    assert_eq!(Selector::from_object(&wrong).unwrap_err().to_string(), "\"Like\" is not a valid label selector operator");
+    assert_eq!(
+        Selector::from_object(&wrong).unwrap_err().to_string(),
+        "\"Like\" is not a valid label selector operator"
+    );
 }
 
 #[test]

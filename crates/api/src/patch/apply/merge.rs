@@ -37,7 +37,10 @@ fn merge_fields(live: Option<&Value>, config: Option<&Value>, place: Place) -> O
 /// Items that only the live list has keep their places; the others come in the order of the configuration.
 fn merge_items(live: &[Value], config: &[Value], place: Place, grain: Grain) -> Option<Value> {
     let elements = |list: &[Value]| -> Vec<String> {
-        list.iter().enumerate().map(|(i, item)| place.element(grain, item).unwrap_or_else(|_| format!("i:{i}"))).collect()
+        list.iter()
+            .enumerate()
+            .map(|(i, item)| place.element(grain, item).unwrap_or_else(|_| format!("i:{i}")))
+            .collect()
     };
     let (live_elements, config_elements) = (elements(live), elements(config));
     let applied: HashSet<&String> = config_elements.iter().collect();
@@ -63,6 +66,8 @@ fn merge_items(live: &[Value], config: &[Value], place: Place, grain: Grain) -> 
             }
         }
     }
-    merged.extend(queue.filter_map(|(next, config)| visit(there.get(next).copied().flatten(), Some(config), place.item())));
+    merged.extend(
+        queue.filter_map(|(next, config)| visit(there.get(next).copied().flatten(), Some(config), place.item())),
+    );
     (!merged.is_empty()).then_some(Value::Array(merged))
 }

@@ -115,7 +115,8 @@ impl Set {
 
     fn without(&self, other: &Self, belongs: fn(bool, bool) -> bool) -> Self {
         let kept = |(element, child): (&String, &Self)| {
-            let child = other.children.get(element).map_or_else(|| child.clone(), |other| child.without(other, belongs));
+            let child =
+                other.children.get(element).map_or_else(|| child.clone(), |other| child.without(other, belongs));
             (!child.is_empty()).then(|| (element.clone(), child))
         };
         Self { member: belongs(self.member, other.member), children: self.children.iter().filter_map(kept).collect() }
@@ -224,7 +225,8 @@ mod tests {
 
     #[test]
     fn algebra() {
-        let (a, b) = (set(json!({"f:a": {}, "f:b": {"f:c": {}}})), set(json!({"f:b": {".": {}, "f:c": {}}, "f:d": {}})));
+        let (a, b) =
+            (set(json!({"f:a": {}, "f:b": {"f:c": {}}})), set(json!({"f:b": {".": {}, "f:c": {}}, "f:d": {}})));
         assert_eq!(a.union(&b).encode(), json!({"f:a": {}, "f:b": {".": {}, "f:c": {}}, "f:d": {}}));
         assert_eq!(a.intersection(&b).encode(), json!({"f:b": {"f:c": {}}}));
         assert_eq!(a.difference(&b).encode(), json!({"f:a": {}}));

@@ -50,7 +50,8 @@ impl Trial {
     /// The fields below `f:spec` that a manager owns, `null` for none.
     #[track_caller]
     fn owns(&mut self, manager: &str, want: Value) -> &mut Self {
-        let entries = self.object.as_ref().unwrap()["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let entries =
+            self.object.as_ref().unwrap()["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
         let entry = entries.iter().find(|entry| entry["manager"] == manager);
         assert_eq!(entry.map_or(Value::Null, |entry| entry["fieldsV1"]["f:spec"].clone()), want, "{entries:?}");
         self
@@ -94,7 +95,11 @@ fn conflicts_name_field_and_manager() {
 #[test]
 fn several_conflicts_are_grouped_by_manager() {
     let mut trial = Trial::default();
-    trial.apply("a", json!({"replicas": 1, "paused": true})).unwrap().apply("b", json!({"minReadySeconds": 1})).unwrap();
+    trial
+        .apply("a", json!({"replicas": 1, "paused": true}))
+        .unwrap()
+        .apply("b", json!({"minReadySeconds": 1}))
+        .unwrap();
     let status = trial.apply("c", json!({"replicas": 2, "paused": false, "minReadySeconds": 2})).err().unwrap();
     assert_eq!(
         status.message,
@@ -123,7 +128,14 @@ fn equal_values_are_shared() {
 #[test]
 fn what_is_no_longer_applied_goes() {
     let mut trial = Trial::default();
-    trial.apply("a", containers(json!([{"name": "x", "image": "1", "env": [{"name": "E", "value": "1"}]}, {"name": "y", "image": "2"}]))).unwrap();
+    trial
+        .apply(
+            "a",
+            containers(
+                json!([{"name": "x", "image": "1", "env": [{"name": "E", "value": "1"}]}, {"name": "y", "image": "2"}]),
+            ),
+        )
+        .unwrap();
     trial.apply("a", containers(json!([{"name": "x", "image": "1"}]))).unwrap();
     trial.has_spec(containers(json!([{"name": "x", "image": "1"}])));
     let fields = json!({"k:{\"name\":\"x\"}": {".": {}, "f:image": {}, "f:name": {}}});
@@ -153,7 +165,9 @@ fn keys_have_defaults() {
 #[test]
 fn atomic_lists_and_maps_are_one_field() {
     let mut trial = Trial::default();
-    trial.apply("a", json!({"template": {"spec": {"nodeSelector": {"a": "1"}, "tolerations": [{"key": "k"}]}}})).unwrap();
+    trial
+        .apply("a", json!({"template": {"spec": {"nodeSelector": {"a": "1"}, "tolerations": [{"key": "k"}]}}}))
+        .unwrap();
     trial.owns("a", json!({"f:template": {"f:spec": {"f:nodeSelector": {}, "f:tolerations": {}}}}));
     let status = trial.apply("b", json!({"template": {"spec": {"nodeSelector": {"b": "1"}}}})).err().unwrap();
     assert!(status.message.ends_with(".spec.template.spec.nodeSelector"), "{}", status.message);
@@ -175,7 +189,9 @@ fn updates_take_what_they_change() {
     trial.update("hpa", json!({"replicas": 5, "paused": true}));
     trial.owns("a", json!({"f:paused": {}})).owns("hpa", json!({"f:replicas": {}}));
     trial.update("hpa", json!({"replicas": 5})).owns("a", Value::Null).owns("hpa", json!({"f:replicas": {}}));
-    trial.update("hpa", json!({"replicas": 5, "minReadySeconds": 1})).owns("hpa", json!({"f:minReadySeconds": {}, "f:replicas": {}}));
+    trial
+        .update("hpa", json!({"replicas": 5, "minReadySeconds": 1}))
+        .owns("hpa", json!({"f:minReadySeconds": {}, "f:replicas": {}}));
 }
 
 #[test]
@@ -192,7 +208,8 @@ fn applying_the_same_again_changes_nothing() {
     trial.apply("a", json!({"replicas": 1})).unwrap();
     let before = trial.object.clone().unwrap();
     let later = Write { now: Timestamp::from_second(1_800_000_000).unwrap(), ..by("a") };
-    let config = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"replicas": 1}});
+    let config =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"replicas": 1}});
     assert_eq!(apply(Some(&before), &config, false, &later), Ok(before));
 }
 
@@ -222,7 +239,13 @@ fn status_is_its_own_path() {
     new["status"] = json!({"replicas": 1});
     let write = Write { subresource: "status", reset: &["spec"], ..by("controller") };
     track_update(Some(&object), &mut new, &write);
-    let entry = &new["metadata"]["managedFields"].as_array().unwrap().iter().find(|e| e["manager"] == "controller").unwrap().clone();
+    let entry = &new["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|e| e["manager"] == "controller")
+        .unwrap()
+        .clone();
     assert_eq!(entry["subresource"], "status");
     assert_eq!(entry["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
 }
@@ -231,7 +254,10 @@ fn status_is_its_own_path() {
 fn updaters_are_bounded() {
     let mut trial = Trial::default();
     for number in 0..30 {
-        trial.update(&format!("m{number:02}"), json!({"template": {"metadata": {"labels": {format!("l{number}"): "x"}}}}));
+        trial.update(
+            &format!("m{number:02}"),
+            json!({"template": {"metadata": {"labels": {format!("l{number}"): "x"}}}}),
+        );
         let labels = trial.object.as_ref().unwrap()["spec"].clone();
         assert!(labels.is_object());
     }
@@ -250,7 +276,10 @@ fn configurations_must_fit() {
     let fault = |spec: Value| Trial::default().apply("a", spec).err().unwrap().message;
     let prefix = "failed to create typed patch object (/a; apps/v1, Kind=Deployment): ";
     assert_eq!(fault(json!({"foo": 1})), format!("{prefix}.spec.foo: field not declared in schema"));
-    assert_eq!(fault(json!({"replicas": "x"})), format!("{prefix}.spec.replicas: expected numeric (int or float), got string"));
+    assert_eq!(
+        fault(json!({"replicas": "x"})),
+        format!("{prefix}.spec.replicas: expected numeric (int or float), got string")
+    );
     assert_eq!(
         fault(containers(json!([{"name": "x"}, {"name": "x"}]))),
         format!("{prefix}.spec.template.spec.containers: duplicate entries for key [name=\"x\"]")

@@ -20,9 +20,17 @@ fn fails(live: Value, patch: Value, want: &str) {
 
 #[test]
 fn scalars_and_objects_merge() {
-    spec(json!({"nodeName": "a", "hostname": "h"}), json!({"nodeName": "b"}), json!({"nodeName": "b", "hostname": "h"}));
+    spec(
+        json!({"nodeName": "a", "hostname": "h"}),
+        json!({"nodeName": "b"}),
+        json!({"nodeName": "b", "hostname": "h"}),
+    );
     spec(json!({"nodeName": "a", "hostname": "h"}), json!({"nodeName": null}), json!({"hostname": "h"}));
-    spec(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": {"b": "2", "a": null}}), json!({"nodeSelector": {"b": "2"}}));
+    spec(
+        json!({"nodeSelector": {"a": "1"}}),
+        json!({"nodeSelector": {"b": "2", "a": null}}),
+        json!({"nodeSelector": {"b": "2"}}),
+    );
     spec(json!({}), json!({"nodeSelector": {"b": null}}), json!({"nodeSelector": {}}));
 }
 
@@ -67,7 +75,11 @@ fn directives_of_items() {
         json!({"containers": [{"name": "c"}]}),
     );
     spec(json!({}), json!({"containers": [{"name": "a", "$patch": "delete"}]}), json!({"containers": []}));
-    spec(json!({}), json!({"containers": [{"$patch": "replace"}, {"name": "a"}]}), json!({"containers": [{"name": "a"}]}));
+    spec(
+        json!({}),
+        json!({"containers": [{"$patch": "replace"}, {"name": "a"}]}),
+        json!({"containers": [{"name": "a"}]}),
+    );
 }
 
 #[test]
@@ -77,7 +89,11 @@ fn directives_of_objects() {
         json!({"securityContext": {"$patch": "replace", "runAsUser": 3}}),
         json!({"securityContext": {"runAsUser": 3}}),
     );
-    spec(json!({"securityContext": {"runAsUser": 1}}), json!({"securityContext": {"$patch": "delete"}}), json!({"securityContext": {}}));
+    spec(
+        json!({"securityContext": {"runAsUser": 1}}),
+        json!({"securityContext": {"$patch": "delete"}}),
+        json!({"securityContext": {}}),
+    );
     spec(
         json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
         json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}, "$retainKeys": ["name", "hostPath"]}]}),
@@ -110,7 +126,8 @@ fn lists_of_scalars() {
     let live = json!({"metadata": {"finalizers": ["a", "b"]}});
     let add = super::patch(&live, json!({"metadata": {"finalizers": ["c", "a"]}}), service).unwrap();
     assert_eq!(add, json!({"metadata": {"finalizers": ["c", "a", "b"]}}));
-    let delete = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "$setElementOrder/finalizers": ["b"]}});
+    let delete =
+        json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "$setElementOrder/finalizers": ["b"]}});
     assert_eq!(super::patch(&live, delete, service).unwrap(), json!({"metadata": {"finalizers": ["b"]}}));
 }
 
@@ -122,7 +139,11 @@ fn faults() {
         r#"map: {"image":"x"} does not contain declared merge key: name"#,
     );
     fails(json!({}), json!({"$patch": "sing"}), r#"unknown patch type: "sing" in map: {}"#);
-    fails(json!({"foo": {}}), json!({"foo": {"a": 1}}), r#"unable to find api field in struct PodSpec for the json field "foo""#);
+    fails(
+        json!({"foo": {}}),
+        json!({"foo": {"a": 1}}),
+        r#"unable to find api field in struct PodSpec for the json field "foo""#,
+    );
     fails(json!({}), json!({"$retainKeys": ["a"], "b": 1}), "invalid patch format of retainKeys");
     fails(json!({}), json!({"$setElementOrder/containers": 1}), "invalid patch format of setElementOrder list");
     fails(json!({"containers": [1]}), json!({"containers": [{"name": "a"}]}), "list element types are not identical");
@@ -137,9 +158,17 @@ proptest! {
 }
 
 fn spec_like() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), Just(json!("replace")), Just(json!("delete")), Just(json!(1)), Just(json!("a"))];
+    let leaf =
+        prop_oneof![Just(Value::Null), Just(json!("replace")), Just(json!("delete")), Just(json!(1)), Just(json!("a"))];
     let names = prop::sample::select(vec![
-        "containers", "name", "env", "$patch", "$retainKeys", "$setElementOrder/containers", "volumes", "nodeSelector",
+        "containers",
+        "name",
+        "env",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "volumes",
+        "nodeSelector",
         "$deleteFromPrimitiveList/containers",
     ]);
     leaf.prop_recursive(4, 24, 4, move |inner| {

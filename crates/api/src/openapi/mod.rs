@@ -1,0 +1,53 @@
+//! OpenAPI documents of the served kinds: version 2 (JSON and protobuf) and version 3 (one document per group version).
+//!
+//! They are made from the schema tables and the kinds' descriptions each time someone asks, and not kept: callers may
+//! cache the bytes. [`routes`] lists what can be done on which path, [`schemas`] the types; both are then written in
+//! the words of either version. Start at [`v2`], [`v2_protobuf`] and [`v3`].
+
+mod parameters;
+mod protobuf;
+mod routes;
+mod schemas;
+mod v2;
+mod v3;
+
+use serde_json::{Map, Value};
+
+use crate::kind::Kind;
+
+/// The whole API as an OpenAPI version 2 document; `release` is the version of Kubernetes it states.
+pub fn v2(kinds: &[&Kind], release: &str) -> Value {
+    v2::document(kinds, release)
+}
+
+/// The same in the protobuf form of gnostic (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`), the only
+/// form that kubectl before 1.27 asks for.
+pub fn v2_protobuf(kinds: &[&Kind], release: &str) -> Vec<u8> {
+    protobuf::encode(&v2(kinds, release))
+}
+
+/// The API of one group and version as an OpenAPI version 3 document. Kinds of others are left out.
+pub fn v3(group: &str, version: &str, kinds: &[&Kind], release: &str) -> Value {
+    let own: Vec<&Kind> = kinds.iter().copied().filter(|kind| kind.group == group && kind.version == version).collect();
+    v3::document(&own, release)
+}
+
+/// Which of the two versions is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+/// A JSON object of these fields.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+/// `x-kubernetes-group-version-kind` of one kind.
+fn gvk((group, version, kind): (&str, &str, &str)) -> Value {
+    object([("group", group.into()), ("version", version.into()), ("kind", kind.into())])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Types as JSON schemas.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::{Dialect, gvk};
+use crate::schema::{self, Definition, Descriptions, Field, List, Scalar, Shape, Type};
+
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+
+/// Writes schemas in the words of one version.
+pub(super) struct Schemas {
+    dialect: Dialect,
+    texts: Descriptions,
+}
+
+impl Schemas {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, texts: Descriptions::unpack() }
+    }
+
+    /// Where a type is found.
+    pub(super) fn reference(&self, name: &str) -> Value {
+        match self.dialect {
+            Dialect::V2 => json!({"$ref": format!("#/definitions/{name}")}),
+            Dialect::V3 => json!({"$ref": format!("#/components/schemas/{name}")}),
+        }
+    }
+
+    /// The schemas of these types, of the lists of `listed`, and of all they refer to, by name.
+    pub(super) fn all(&self, types: &[&'static Definition], listed: &[&'static Definition]) -> Map<String, Value> {
+        let mut names = BTreeSet::new();
+        types.iter().chain(listed).for_each(|definition| reach(definition, &mut names));
+        if !listed.is_empty() {
+            schema::definition(LIST_META).into_iter().for_each(|definition| reach(definition, &mut names));
+        }
+        let mut schemas: Map<String, Value> = names
+            .into_iter()
+            .filter_map(schema::definition)
+            .map(|definition| (definition.name.to_owned(), self.definition(definition)))
+            .collect();
+        schemas.extend(listed.iter().map(|item| (list_name(item), self.list(item))));
+        schemas
+    }
+
+    fn definition(&self, definition: &'static Definition) -> Value {
+        let mut schema = Map::new();
+        put_text(&mut schema, self.texts.of(definition));
+        match (definition.shape, self.dialect) {
+            (Shape::Struct, _) => self.put_fields(&mut schema, definition),
+            (Shape::Json, _) if definition.short_name() == "JSON" => {}
+            (Shape::Json, _) => put(&mut schema, "type", "object"),
+            (Shape::Time | Shape::MicroTime, _) => {
+                put(&mut schema, "type", "string");
+                put(&mut schema, "format", "date-time");
+            }
+            (Shape::Quantity, Dialect::V2) => put(&mut schema, "type", "string"),
+            (Shape::Quantity, Dialect::V3) => {
+                put(&mut schema, "oneOf", json!([{"type": "string"}, {"type": "number"}]))
+            }
+            (Shape::IntOrString, dialect) => {
+                put(&mut schema, "format", "int-or-string");
+                match dialect {
+                    Dialect::V2 => put(&mut schema, "type", "string"),
+                    Dialect::V3 => put(&mut schema, "oneOf", json!([{"type": "integer"}, {"type": "string"}])),
+                }
+            }
+        }
+        if definition.atomic {
+            put(&mut schema, "x-kubernetes-map-type", "atomic");
+        }
+        if let Some(own) = definition.gvk {
+            put(&mut schema, "x-kubernetes-group-version-kind", json!([gvk((own.group, own.version, own.kind))]));
+        }
+        Value::Object(schema)
+    }
+
+    fn put_fields(&self, schema: &mut Map<String, Value>, definition: &'static Definition) {
+        put(schema, "type", "object");
+        let fields = definition.fields.iter().enumerate();
+        let properties: Map<String, Value> = fields
+            .map(|(index, field)| {
+                let text = self.texts.of_field(definition, index);
+                (field.name.to_owned(), self.field(field, text))
+            })
+            .collect();
+        if !properties.is_empty() {
+            put(schema, "properties", Value::Object(properties));
+        }
+        let required: Vec<&str> =
+            definition.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+        if !required.is_empty() {
+            put(schema, "required", required);
+        }
+    }
+
+    fn field(&self, field: &Field, text: &str) -> Value {
+        let mut schema = self.ty(&field.ty, self.dialect == Dialect::V3);
+        put_text(&mut schema, text);
+        if let Some(default) = field.default() {
+            put(&mut schema, "default", default);
+        }
+        match field.merge.list {
+            Some(List::Atomic) => put(&mut schema, "x-kubernetes-list-type", "atomic"),
+            Some(List::Set) => put(&mut schema, "x-kubernetes-list-type", "set"),
+            Some(List::Map(keys)) => {
+                put(&mut schema, "x-kubernetes-list-type", "map");
+                put(&mut schema, "x-kubernetes-list-map-keys", keys.to_vec());
+            }
+            None => {}
+        }
+        for (name, value) in [
+            ("x-kubernetes-patch-strategy", field.merge.strategy),
+            ("x-kubernetes-patch-merge-key", field.merge.merge_key),
+            ("x-kubernetes-map-type", field.merge.map),
+        ] {
+            if !value.is_empty() {
+                put(&mut schema, name, value);
+            }
+        }
+        Value::Object(schema)
+    }
+
+    /// A type; `wrapped` puts a reference where it may have siblings, which version 3 forbids beside `$ref`.
+    fn ty(&self, ty: &Type, wrapped: bool) -> Map<String, Value> {
+        let value = match ty {
+            Type::Scalar(scalar) => scalar_schema(*scalar),
+            Type::List(item) => json!({"type": "array", "items": self.ty(item, false)}),
+            Type::Map(item) => json!({"type": "object", "additionalProperties": self.ty(item, false)}),
+            Type::Ref(definition) if wrapped => json!({"allOf": [self.reference(definition.name)]}),
+            Type::Ref(definition) => self.reference(definition.name),
+        };
+        match value {
+            Value::Object(schema) => schema,
+            _ => Map::new(),
+        }
+    }
+
+    /// The list of a kind, which every kind has and no type of ours describes.
+    fn list(&self, item: &'static Definition) -> Value {
+        let text = |text: &str| json!({"type": "string", "description": text});
+        let own = item.gvk.map_or(Value::Null, |own| gvk((own.group, own.version, &format!("{}List", own.kind))));
+        let metadata = match self.dialect {
+            Dialect::V2 => self.reference(LIST_META),
+            Dialect::V3 => json!({"allOf": [self.reference(LIST_META)]}),
+        };
+        json!({
+            "description": format!("{}List is a list of {} objects.", item.short_name(), item.short_name()),
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": text("Group and version of this representation of an object."),
+                "items": {"type": "array", "description": "The objects.", "items": self.reference(item.name)},
+                "kind": text("The kind of object this is."),
+                "metadata": metadata,
+            },
+            "x-kubernetes-group-version-kind": [own],
+        })
+    }
+}
+
+/// The name of a kind's list.
+pub(super) fn list_name(item: &Definition) -> String {
+    format!("{}List", item.name)
+}
+
+/// Adds the names of a type and of all it refers to.
+fn reach(definition: &'static Definition, names: &mut BTreeSet<&'static str>) {
+    if names.insert(definition.name) {
+        definition.fields.iter().filter_map(|field| referred(&field.ty)).for_each(|inner| reach(inner, names));
+    }
+}
+
+fn referred(ty: &Type) -> Option<&'static Definition> {
+    match ty {
+        Type::Scalar(_) => None,
+        Type::Ref(definition) => Some(definition),
+        Type::List(item) | Type::Map(item) => referred(item),
+    }
+}
+
+fn scalar_schema(scalar: Scalar) -> Value {
+    match scalar {
+        Scalar::String => json!({"type": "string"}),
+        Scalar::Bytes => json!({"type": "string", "format": "byte"}),
+        Scalar::Boolean => json!({"type": "boolean"}),
+        Scalar::Int32 => json!({"type": "integer", "format": "int32"}),
+        Scalar::Int64 => json!({"type": "integer", "format": "int64"}),
+        Scalar::Double => json!({"type": "number", "format": "double"}),
+    }
+}
+
+fn put(schema: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
+    schema.insert(name.to_owned(), value.into());
+}
+
+fn put_text(schema: &mut Map<String, Value>, text: &str) {
+    if !text.is_empty() {
+        put(schema, "description", text);
+    }
+}

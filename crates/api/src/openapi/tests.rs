@@ -1,0 +1,140 @@
+use serde_json::{Value, json};
+
+use super::{v2, v2_protobuf, v3};
+use crate::kinds;
+
+const RELEASE: &str = "v1.37.0";
+
+#[test]
+fn version_2_describes_types_and_paths() {
+    let document = v2(kinds::ALL, RELEASE);
+    let ports = &document["definitions"]["io.k8s.api.core.v1.Container"]["properties"]["ports"];
+    assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
+    assert_eq!(ports["x-kubernetes-patch-merge-key"], "containerPort");
+    assert_eq!(ports["items"], json!({"$ref": "#/definitions/io.k8s.api.core.v1.ContainerPort"}));
+    assert_eq!(document["definitions"]["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"], "TCP");
+    let deployment = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
+    assert_eq!(
+        deployment["x-kubernetes-group-version-kind"],
+        json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
+    );
+    assert_eq!(document["definitions"]["io.k8s.api.core.v1.Pod"].get("required"), None);
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
+    assert_eq!(patch["x-kubernetes-action"], "patch");
+    assert!(patch["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "dryRun"));
+}
+
+#[test]
+fn version_3_has_what_kubectl_looks_for() {
+    let document = v3("apps", "v1", kinds::ALL, RELEASE);
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+    );
+    let validation = patch["parameters"].as_array().unwrap().iter().find(|p| p["name"] == "fieldValidation").unwrap();
+    assert_eq!(validation["in"], "query");
+    assert!(patch["requestBody"]["content"]["application/strategic-merge-patch+json"].is_object());
+    let spec = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"];
+    assert_eq!(spec["allOf"], json!([{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}]));
+    assert!(spec["description"].as_str().unwrap().contains("desired behavior"));
+    assert!(document["paths"].get("/api/v1/nodes").is_none());
+    assert!(document["components"]["schemas"].get("io.k8s.api.core.v1.Node").is_none());
+}
+
+/// No document may refer to a type that it does not have.
+#[test]
+fn references_lead_somewhere() {
+    let whole = v2(kinds::ALL, RELEASE);
+    check_references(&whole, &whole["definitions"]);
+    for kind in kinds::ALL {
+        let document = v3(kind.group, kind.version, kinds::ALL, RELEASE);
+        check_references(&document, &document["components"]["schemas"]);
+    }
+}
+
+fn check_references(value: &Value, types: &Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                let name = reference.rsplit('/').next().unwrap();
+                assert!(types.get(name).is_some(), "{reference}");
+            }
+            fields.values().for_each(|value| check_references(value, types));
+        }
+        Value::Array(items) => items.iter().for_each(|value| check_references(value, types)),
+        _ => {}
+    }
+}
+
+#[test]
+fn operations_have_unique_ids() {
+    let document = v2(kinds::ALL, RELEASE);
+    let mut ids = std::collections::HashSet::new();
+    for operations in document["paths"].as_object().unwrap().values() {
+        for (method, operation) in operations.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters")
+        {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{method} {id}");
+        }
+    }
+}
+
+/// The fields of a protobuf message, each with its bytes.
+fn fields(mut message: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    fn varint(message: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = message[0];
+            *message = &message[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let tag = varint(&mut message);
+        let number = varint(&mut message);
+        if tag & 7 == 2 {
+            let (bytes, rest) = message.split_at(number as usize);
+            fields.push((tag >> 3, bytes.to_vec()));
+            message = rest;
+        } else {
+            fields.push((tag >> 3, vec![number as u8]));
+        }
+    }
+    fields
+}
+
+/// The first field along a path of numbers for which `is` holds of the name inside.
+fn named(message: &[u8], number: u64, name: &str) -> Vec<u8> {
+    let entries = fields(message).into_iter().filter(|(n, _)| *n == number).map(|(_, bytes)| fields(&bytes));
+    let mut found = entries.filter(|entry| entry[0].1 == name.as_bytes());
+    found.next().unwrap().remove(1).1
+}
+
+fn field(message: &[u8], number: u64) -> Vec<u8> {
+    fields(message).into_iter().find(|(n, _)| *n == number).unwrap().1
+}
+
+#[test]
+fn protobuf_has_the_numbers_of_gnostic() {
+    let message = v2_protobuf(kinds::ALL, RELEASE);
+    assert_eq!(field(&message, 1), b"2.0");
+    let deployment = named(&field(&message, 9), 1, "io.k8s.api.apps.v1.Deployment");
+    let gvk = named(&deployment, 31, "x-kubernetes-group-version-kind");
+    assert_eq!(field(&gvk, 2), br#"[{"group":"apps","kind":"Deployment","version":"v1"}]"#);
+    assert_eq!(field(&field(&deployment, 22), 1), b"object");
+    let spec = named(&field(&deployment, 25), 1, "spec");
+    assert_eq!(field(&spec, 1), b"#/definitions/io.k8s.api.apps.v1.DeploymentSpec");
+    let path = named(&field(&message, 8), 2, "/apis/apps/v1/namespaces/{namespace}/deployments/{name}");
+    let patch = field(&path, 8);
+    assert_eq!(field(&patch, 5), b"patchAppsV1NamespacedDeployment");
+    let parameters = fields(&patch).into_iter().filter(|(number, _)| *number == 8);
+    let query: Vec<Vec<u8>> = parameters.skip(1).map(|(_, item)| field(&field(&field(&item, 1), 2), 3)).collect();
+    assert_eq!(field(&query[0], 4), b"dryRun");
+}
