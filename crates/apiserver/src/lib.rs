@@ -1,1 +1,152 @@
-//! apiserver
+//! The Kubernetes API: HTTP routes, the registry through which every kind runs, the watch cache, discovery, OpenAPI,
+//! and the proxies to the kubelets.
+//!
+//! It alone touches the store; everyone else is a client of it. It knows nothing of controllers, scheduling or how a
+//! kubelet works. Kinds are descriptions in `sampan_api::kinds`; nothing here is written per kind but what only the
+//! server can do (addresses of Services, tokens, bindings, evictions, reviews).
+//!
+//! Start at [`ApiServer::start`]; follow a request through `server/chain.rs`, `verbs/`, [`registry`] and [`cache`].
+
+mod admission;
+mod bootstrap;
+mod cache;
+mod compaction;
+mod connect;
+mod discovery;
+mod forms;
+mod health;
+mod metrics;
+mod openapi;
+mod registry;
+mod request;
+mod resources;
+mod reviews;
+mod rights;
+mod server;
+mod verbs;
+mod version;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sampan_api::status::Status;
+use sampan_auth::rbac::Rbac;
+use sampan_auth::token::Tokens;
+use sampan_store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::Cache;
+use crate::connect::Kubelets;
+use crate::discovery::Documents;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::openapi::OpenApi;
+use crate::registry::Registry;
+pub use crate::resources::Ranges;
+use crate::resources::Resources;
+use crate::server::Server;
+pub use crate::server::Service;
+pub use crate::server::accept::Listen;
+pub use crate::version::Version;
+
+/// What an API server needs.
+pub struct Options {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// Signs and checks the tokens of ServiceAccounts.
+    pub tokens: Arc<Tokens>,
+    /// Addresses and node ports to give to Services.
+    pub ranges: Ranges,
+    /// Where the server is reached from inside the cluster: the endpoint of `default/kubernetes`.
+    pub advertised: SocketAddr,
+    /// Where to listen; `None` for a server that only answers inside the process.
+    pub listen: Option<Listen>,
+    /// The server's identity towards kubelets and whom it trusts there; `None` if there are none to talk to.
+    pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+    /// What `/version` says.
+    pub version: Version,
+}
+
+/// Why an API server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be read.
+    #[error("reading the stored objects: {0}")]
+    Store(#[from] sampan_store::Error),
+    /// The objects that must exist cannot be made.
+    #[error("making the objects that every cluster has: {0}")]
+    Bootstrap(Status),
+}
+
+/// The API server.
+pub struct ApiServer;
+
+/// A running API server.
+pub struct Handle {
+    server: Arc<Server>,
+    cache_stop: CancellationToken,
+    background: TaskTracker,
+}
+
+impl ApiServer {
+    /// Loads the store, makes what every cluster has, and listens.
+    pub async fn start(options: Options) -> Result<Handle, Error> {
+        let (stop, cache_stop) = (CancellationToken::new(), CancellationToken::new());
+        let background = TaskTracker::new();
+        let cache = Cache::load(Arc::clone(&options.store), sampan_api::kinds::ALL).await?;
+        background.spawn(Arc::clone(&cache).follow(cache_stop.clone()));
+        background.spawn(compaction::run(Arc::clone(&options.store), stop.clone()));
+        let rbac = Arc::new(Rbac::new());
+        rights::load(&cache, &rbac);
+        background.spawn(rights::follow_all(Arc::clone(&cache), Arc::clone(&rbac), stop.clone()));
+        let resources = Resources::new(options.ranges.clone(), stored_services(&cache).into_iter());
+        let registry = Arc::new(Registry::new(cache, Arc::clone(&options.store), rbac, resources));
+        bootstrap::run(&registry, &options.ranges, options.advertised).await.map_err(Error::Bootstrap)?;
+        // The policy that was just written must be in force before the first request.
+        registry.cache.fresh().await.map_err(Error::Bootstrap)?;
+        rights::load(&registry.cache, &registry.rbac);
+        let server = Arc::new(Server {
+            registry,
+            tokens: options.tokens,
+            documents: Documents::new(sampan_api::kinds::ALL, &options.advertised.to_string()),
+            openapi: OpenApi::default(),
+            version: options.version,
+            health: Health::default(),
+            metrics: Metrics::default(),
+            kubelets: Kubelets::new(options.kubelet_tls),
+            tasks: TaskTracker::new(),
+            stop,
+        });
+        if let Some(listen) = options.listen {
+            let service = Service(Arc::clone(&server));
+            background.spawn(server::accept::run(listen, service, server.stop.clone()));
+        }
+        server.health.ready();
+        Ok(Handle { server, cache_stop, background })
+    }
+}
+
+fn stored_services(cache: &Cache) -> Vec<serde_json::Value> {
+    let Some(room) = cache.stored("services") else { return Vec::new() };
+    room.snapshot(&cache::Filter::default()).0.iter().map(|object| object.value()).collect()
+}
+
+impl Handle {
+    /// The server for components of the same process.
+    pub fn service(&self) -> Service {
+        Service(Arc::clone(&self.server))
+    }
+
+    /// Ends watches and streams, lets writes under way finish, and returns when nothing of the server runs any more.
+    pub async fn shutdown(self) {
+        self.server.health.stopping();
+        self.server.stop.cancel();
+        self.server.kubelets.shutdown().await;
+        self.server.tasks.close();
+        self.server.tasks.wait().await;
+        self.cache_stop.cancel();
+        self.background.close();
+        self.background.wait().await;
+    }
+}

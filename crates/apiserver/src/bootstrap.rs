@@ -1,0 +1,118 @@
+//! What exists before the first client comes: the system namespaces, the bootstrap policy, and the server's own
+//! Service with its endpoints.
+
+use std::net::SocketAddr;
+
+use sampan_api::status::Status;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::registry::{Attempt, Registry, built_in};
+use crate::resources::Ranges;
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Roles of the bootstrap policy that an administrator wants to keep as they are say so with this annotation.
+const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+/// Makes what is missing. `advertised` is where clients in the cluster reach this server.
+pub(crate) async fn run(registry: &Registry, ranges: &Ranges, advertised: SocketAddr) -> Result<(), Status> {
+    for name in NAMESPACES {
+        ensure(registry, "", "", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
+            .await?;
+    }
+    policy(registry).await?;
+    own_service(registry, ranges, advertised).await
+}
+
+async fn policy(registry: &Registry) -> Result<(), Status> {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let policy = sampan_auth::bootstrap::bootstrap();
+    for role in &policy.roles {
+        reconcile(registry, GROUP, &value(role)?).await?;
+    }
+    for binding in &policy.bindings {
+        reconcile(registry, GROUP, &value(binding)?).await?;
+    }
+    Ok(())
+}
+
+fn value(object: &impl Serialize) -> Result<Value, Status> {
+    serde_json::to_value(object).map_err(|_| Status::internal("the bootstrap policy cannot be encoded"))
+}
+
+/// The attempt about an object of the server's own.
+fn attempt(group: &str, namespace: &str, object: &Value) -> Result<Attempt, Status> {
+    let kind = built_in(group, object["kind"].as_str().unwrap_or_default())?;
+    Ok(Attempt::internal(kind, namespace, object["metadata"]["name"].as_str().unwrap_or_default()))
+}
+
+/// Creates an object unless there is one.
+async fn ensure(registry: &Registry, group: &str, namespace: &str, object: &Value) -> Result<(), Status> {
+    match registry.create(&attempt(group, namespace, object)?, object.clone()).await {
+        Err(status) if status.reason != "AlreadyExists" => Err(status),
+        _ => Ok(()),
+    }
+}
+
+/// The same, and brings an existing one up to date unless its owner has said not to.
+async fn reconcile(registry: &Registry, group: &str, object: &Value) -> Result<(), Status> {
+    let attempt = attempt(group, "", object)?;
+    let kind = attempt.kind.kind;
+    let Some(existing) = registry.peek(group, kind, "", &attempt.name) else {
+        return ensure(registry, group, "", object).await;
+    };
+    if existing["metadata"]["annotations"][AUTO_UPDATE] == "false" {
+        return Ok(());
+    }
+    let mut updated = existing.clone();
+    for field in ["rules", "aggregationRule", "subjects", "roleRef"] {
+        if !object[field].is_null() {
+            updated[field] = object[field].clone();
+        }
+    }
+    if updated == existing {
+        return Ok(());
+    }
+    registry.update(&attempt, updated).await.map(drop)
+}
+
+/// `default/kubernetes`: how Pods reach this server.
+async fn own_service(registry: &Registry, ranges: &Ranges, advertised: SocketAddr) -> Result<(), Status> {
+    let meta = json!({ "name": "kubernetes", "namespace": "default", "labels": {
+        "component": "apiserver", "provider": "kubernetes",
+    } });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": meta,
+        "spec": {
+            "type": "ClusterIP", "clusterIP": ranges.kubernetes().to_string(), "sessionAffinity": "None",
+            "ports": [{ "name": "https", "protocol": "TCP", "port": 443, "targetPort": advertised.port() }],
+        },
+    });
+    ensure(registry, "", "default", &service).await?;
+    let (ip, port) = (advertised.ip().to_string(), advertised.port());
+    let labels = json!({ "endpointslice.kubernetes.io/skip-mirror": "true" });
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": { "name": "kubernetes", "namespace": "default", "labels": labels },
+        "subsets": [{ "addresses": [{ "ip": ip }], "ports": [{ "name": "https", "port": port, "protocol": "TCP" }] }],
+    });
+    put(registry, "", &endpoints).await?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "kubernetes.io/service-name": "kubernetes" } },
+        "addressType": if advertised.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{ "addresses": [ip], "conditions": { "ready": true } }],
+        "ports": [{ "name": "https", "port": port, "protocol": "TCP" }],
+    });
+    put(registry, "discovery.k8s.io", &slice).await
+}
+
+/// Creates or replaces an object in `default`.
+async fn put(registry: &Registry, group: &str, object: &Value) -> Result<(), Status> {
+    let attempt = attempt(group, "default", object)?;
+    match registry.create(&attempt, object.clone()).await {
+        Err(status) if status.reason == "AlreadyExists" => registry.update(&attempt, object.clone()).await.map(drop),
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,134 @@
+//! Which objects of a kind a list or watch is about.
+
+use sampan_api::kind::{Kind, Scope};
+use sampan_api::selector;
+use sampan_api::status::Status;
+
+use super::object::Object;
+use crate::request::Query;
+
+/// One term of a field selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FieldTerm {
+    field: String,
+    value: String,
+    equal: bool,
+}
+
+/// A selection of objects. The default selects everything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Only this namespace; empty for all.
+    pub(crate) namespace: String,
+    /// Only this name; empty for all.
+    pub(crate) name: String,
+    labels: Option<selector::Selector>,
+    fields: Vec<FieldTerm>,
+    /// The kind in whose terms `fields` are, where that is not the stored one.
+    view: Option<View>,
+}
+
+#[derive(Clone, Copy)]
+struct View(&'static Kind);
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.kind)
+    }
+}
+
+impl Filter {
+    /// The selection that the query's `labelSelector` and `fieldSelector` make in `namespace`.
+    pub(crate) fn from_query(kind: &'static Kind, namespace: &str, query: &Query) -> Result<Self, Status> {
+        let labels = match query.text("labelSelector") {
+            "" => None,
+            text => Some(
+                selector::Selector::parse(text)
+                    .map_err(|e| Status::bad_request(format!("unable to parse requirement: {e}")))?,
+            ),
+        };
+        let mut filter = Self { namespace: namespace.to_owned(), labels, ..Self::default() };
+        for term in field_terms(query.text("fieldSelector"))? {
+            filter.add_field(kind, term)?;
+        }
+        Ok(filter)
+    }
+
+    /// Everything in `namespace`.
+    pub(crate) fn of_namespace(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// The same, with fields in terms of `kind`, of which the stored form is another's.
+    pub(crate) fn viewed_as(mut self, kind: &'static Kind) -> Self {
+        self.view = Some(View(kind));
+        self
+    }
+
+    /// The same for the one object `name`.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    fn add_field(&mut self, kind: &Kind, term: FieldTerm) -> Result<(), Status> {
+        match term.field.as_str() {
+            "metadata.name" if term.equal && self.name.is_empty() => self.name = term.value,
+            "metadata.namespace" if term.equal && self.namespace.is_empty() && kind.scope == Scope::Namespaced => {
+                self.namespace = term.value;
+            }
+            "metadata.name" | "metadata.namespace" => self.fields.push(term),
+            field if kind.rules.selectable_names().contains(&field) => self.fields.push(term),
+            field => return Err(Status::bad_request(format!("field label not supported: {field}"))),
+        }
+        Ok(())
+    }
+
+    /// Whether anything but namespace and name narrows the selection.
+    pub(crate) fn selects(&self) -> bool {
+        self.labels.is_some() || !self.fields.is_empty() || !self.name.is_empty()
+    }
+
+    /// Whether `object` is selected.
+    pub(crate) fn matches(&self, object: &Object) -> bool {
+        (self.namespace.is_empty() || *self.namespace == *object.namespace)
+            && (self.name.is_empty() || *self.name == *object.name)
+            && self.labels.as_ref().is_none_or(|labels| labels.matches(&object.labels))
+            && self.matches_fields(object)
+    }
+
+    fn matches_fields(&self, object: &Object) -> bool {
+        if self.fields.is_empty() {
+            return true;
+        }
+        let viewed = self.view.map(|View(kind)| {
+            let stored = object.value();
+            kind.rules.selectable_fields(&kind.rules.served_form(&stored).unwrap_or(stored))
+        });
+        let fields = viewed.as_ref().unwrap_or(&object.fields);
+        self.fields.iter().all(|term| {
+            let value = match term.field.as_str() {
+                "metadata.name" => &*object.name,
+                "metadata.namespace" => &*object.namespace,
+                field => fields.iter().find(|(name, _)| *name == field).map_or("", |(_, value)| value.as_str()),
+            };
+            (value == term.value) == term.equal
+        })
+    }
+}
+
+fn field_terms(text: &str) -> Result<Vec<FieldTerm>, Status> {
+    let terms = text.split(',').filter(|term| !term.is_empty());
+    terms
+        .map(|term| {
+            let (field, value, equal) = if let Some((field, value)) = term.split_once("!=") {
+                (field, value, false)
+            } else if let Some((field, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
+                (field, value, true)
+            } else {
+                return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")));
+            };
+            Ok(FieldTerm { field: field.trim().to_owned(), value: value.trim().to_owned(), equal })
+        })
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! One object as the cache holds it: encoded bytes that every reader shares, and the little that selectors ask for.
+//!
+//! The store holds an object without its `resourceVersion`, which only the write's revision gives. It is spliced in
+//! once, here, right behind the opening brace of `metadata`: [`encode`] puts `kind`, `apiVersion` and `metadata`
+//! first, so that brace is the second of the text.
+//!
+//! ```text
+//! {"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7","name":...}}}\n
+//!                          ^ frame.slice(start..)                      ^ splice
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use bytes::Bytes;
+use sampan_api::kind::Kind;
+use sampan_store::{Entry, Revision};
+use serde_json::Value;
+
+/// The kind of a watch event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventType {
+    /// The object is new to the watcher.
+    Added,
+    /// The object changed.
+    Modified,
+    /// The object is gone, or no longer selected.
+    Deleted,
+}
+
+impl EventType {
+    /// The word on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// An object, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// Namespace; empty for cluster scope.
+    pub(crate) namespace: Box<str>,
+    /// Name.
+    pub(crate) name: Box<str>,
+    /// The revision of its last write.
+    pub(crate) revision: Revision,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Its selectable fields besides name and namespace.
+    pub(crate) fields: Vec<(&'static str, String)>,
+    frame: Bytes,
+    start: usize,
+}
+
+const FRAME_END: &[u8] = b"}\n";
+
+impl Object {
+    /// Takes an entry from the store. `kind` is the one whose form is stored. An error says what is wrong with the bytes.
+    pub(crate) fn from_entry(kind: &Kind, entry: &Entry, event: EventType) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
+        let (frame, start) = frame(event, &entry.value, None, entry.modified)?;
+        let meta = &value["metadata"];
+        Ok(Self {
+            namespace: meta["namespace"].as_str().unwrap_or_default().into(),
+            name: meta["name"].as_str().unwrap_or_default().into(),
+            revision: entry.modified,
+            labels: labels(&value),
+            fields: kind.rules.selectable_fields(&value),
+            frame,
+            start,
+        })
+    }
+
+    /// The object's JSON, `resourceVersion` included; shares the memory.
+    pub(crate) fn json(&self) -> Bytes {
+        self.frame.slice(self.start..self.frame.len() - FRAME_END.len())
+    }
+
+    /// The object, decoded.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_slice(&self.json()).unwrap_or(Value::Null)
+    }
+
+    /// The watch event of its last write; shares the memory.
+    pub(crate) fn frame(&self) -> Bytes {
+        self.frame.clone()
+    }
+
+    /// A watch event of another type about this object as it was at `revision`.
+    pub(crate) fn frame_as(&self, event: EventType, revision: Revision) -> Bytes {
+        let json = self.json();
+        if revision == self.revision {
+            return frame_of(event, &json);
+        }
+        frame(event, &json, Some(self.revision), revision).map(|(bytes, _)| bytes).unwrap_or_default()
+    }
+}
+
+/// The watch event of `event` with the object `json`.
+pub(crate) fn frame_of(event: EventType, json: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(json.len() + 32);
+    let _ = write!(out, "{{\"type\":\"{}\",\"object\":", event.as_str());
+    out.extend_from_slice(json);
+    out.extend_from_slice(FRAME_END);
+    out.into()
+}
+
+/// The event's frame with `revision` spliced into `json`, which holds `present` already or no revision; and where the object starts.
+fn frame(
+    event: EventType,
+    json: &[u8],
+    present: Option<Revision>,
+    revision: Revision,
+) -> Result<(Bytes, usize), String> {
+    let brace = json.iter().skip(1).position(|b| *b == b'{').map(|at| at + 2).ok_or("the object has no metadata")?;
+    let skip = present.map_or(0, |present| version_field(present).len());
+    let mut out = Vec::with_capacity(json.len() + 64);
+    let _ = write!(out, "{{\"type\":\"{}\",\"object\":", event.as_str());
+    let start = out.len();
+    out.extend_from_slice(&json[..brace]);
+    out.extend_from_slice(version_field(revision).as_bytes());
+    out.extend_from_slice(&json[brace + skip..]);
+    out.extend_from_slice(FRAME_END);
+    Ok((out.into(), start))
+}
+
+fn version_field(revision: Revision) -> String {
+    format!("\"resourceVersion\":\"{revision}\",")
+}
+
+/// The labels of an object.
+pub(crate) fn labels(value: &Value) -> BTreeMap<String, String> {
+    let labels = value["metadata"]["labels"].as_object().into_iter().flatten();
+    labels.map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+/// The stored form of an object: no `resourceVersion`; `kind`, `apiVersion` and `metadata` first.
+pub(crate) fn encode(value: &Value) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    let mut meta = value["metadata"].clone();
+    if let Some(meta) = meta.as_object_mut() {
+        meta.remove("resourceVersion");
+    }
+    let _ = write!(out, "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{meta}", value["kind"], value["apiVersion"]);
+    for (name, field) in value.as_object().into_iter().flatten() {
+        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
+            let _ = write!(out, ",{}:{field}", Value::from(name.as_str()));
+        }
+    }
+    out.push(b'}');
+    out.into()
+}

@@ -1,0 +1,199 @@
+//! One watch: the state at its start if asked, then every change of the selection, in order, once.
+//!
+//! ```text
+//! Start::Now -----> ADDED... [BOOKMARK initial-events-end] --+
+//!                                                            v
+//! Start::After(R) ------------------------------------> changes, bookmarks --> end: time is up, overtaken, shutdown
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use sampan_api::status::Status;
+use sampan_store::Revision;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::history::Change;
+use super::object::{EventType, Object};
+use super::{Cache, Filter, Room};
+
+/// How many changes a watcher takes at a time.
+const BATCH: usize = 64;
+/// How often a watcher that wants bookmarks gets one, if anything has happened.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With the state now, as ADDED events.
+    Now {
+        /// And a bookmark that says when those are complete.
+        bookmark: bool,
+    },
+    /// With the changes after a revision.
+    After(Revision),
+}
+
+/// What a watch asks for.
+pub(crate) struct WatchOptions {
+    /// Where it begins.
+    pub(crate) start: Start,
+    /// Which objects.
+    pub(crate) filter: Filter,
+    /// Whether bookmarks are wanted.
+    pub(crate) bookmarks: bool,
+    /// When it ends by itself.
+    pub(crate) until: Instant,
+}
+
+/// What a watcher is told. The plain form of each is ready; other forms are made from the object.
+pub(crate) enum Told {
+    /// An object's event.
+    Event {
+        /// The type.
+        event: EventType,
+        /// The object to show.
+        object: Arc<Object>,
+        /// The revision to show it at.
+        revision: Revision,
+        /// The encoded event, where all watchers share it.
+        frame: Option<Bytes>,
+    },
+    /// Everything up to the revision has been told.
+    Bookmark {
+        /// The revision.
+        revision: Revision,
+        /// Whether this closes the initial events.
+        initial_end: bool,
+    },
+    /// The watch cannot go on.
+    Failed(Status),
+}
+
+/// One watch.
+pub(crate) struct Watch {
+    cache: Arc<Cache>,
+    room: Arc<Room>,
+    options: WatchOptions,
+    cursor: Revision,
+    pending: VecDeque<Told>,
+    moved: tokio::sync::watch::Receiver<Revision>,
+    stop: CancellationToken,
+    bookmark_at: Instant,
+    bookmarked: Revision,
+    failed: bool,
+}
+
+impl Watch {
+    /// Begins a watch. The caller has made sure that the cache is as new as the start demands.
+    pub(crate) fn begin(cache: Arc<Cache>, room: Arc<Room>, options: WatchOptions, stop: CancellationToken) -> Self {
+        let moved = room.subscribe();
+        let mut pending = VecDeque::new();
+        let cursor = match options.start {
+            Start::After(revision) => revision,
+            Start::Now { bookmark } => {
+                let reached = cache.reached();
+                let (objects, cursor) = room.snapshot(&options.filter);
+                pending.extend(objects.into_iter().map(added));
+                let revision = reached.max(cursor);
+                pending.extend(bookmark.then_some(Told::Bookmark { revision, initial_end: true }));
+                cursor
+            }
+        };
+        let bookmark_at = Instant::now() + BOOKMARK_EVERY;
+        Self { cache, room, options, cursor, pending, moved, stop, bookmark_at, bookmarked: 0, failed: false }
+    }
+
+    /// What happens, until the watch ends.
+    pub(crate) fn stream(self) -> impl Stream<Item = Told> + Send {
+        futures::stream::unfold(self, |mut watch| async move { watch.next().await.map(|told| (told, watch)) })
+    }
+
+    async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.pending.pop_front() {
+                return Some(told);
+            }
+            if self.failed || self.stop.is_cancelled() {
+                return None;
+            }
+            self.moved.mark_unchanged();
+            let reached = self.cache.reached();
+            if self.take_changes() {
+                continue;
+            }
+            if Instant::now() >= self.options.until {
+                return None;
+            }
+            if self.bookmark_is_due(reached) {
+                return Some(Told::Bookmark { revision: reached.max(self.cursor), initial_end: false });
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Takes the next changes; false if there are none.
+    fn take_changes(&mut self) -> bool {
+        match self.room.since(self.cursor, BATCH) {
+            Err(old) => {
+                self.failed = true;
+                let why = format!("too old resource version: {} ({})", self.cursor, old.oldest);
+                self.pending.push_back(Told::Failed(Status::expired(why)));
+                true
+            }
+            Ok(changes) => {
+                let Some(last) = changes.last() else { return false };
+                self.cursor = last.revision;
+                self.pending.extend(changes.iter().filter_map(|change| seen(&self.options.filter, change)));
+                true
+            }
+        }
+    }
+
+    fn bookmark_is_due(&mut self, reached: Revision) -> bool {
+        if !self.options.bookmarks || Instant::now() < self.bookmark_at {
+            return false;
+        }
+        self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
+        let news = reached > self.bookmarked;
+        self.bookmarked = reached;
+        news
+    }
+
+    async fn wait(&mut self) {
+        let wake = if self.options.bookmarks { self.options.until.min(self.bookmark_at) } else { self.options.until };
+        tokio::select! {
+            _ = self.moved.changed() => {}
+            () = sleep_until(wake) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+fn added(object: Arc<Object>) -> Told {
+    Told::Event { event: EventType::Added, revision: object.revision, object, frame: None }
+}
+
+/// How a change looks to who sees only a selection: an object that enters it is added, one that leaves it is deleted.
+fn seen(filter: &Filter, change: &Change) -> Option<Told> {
+    let was = change.before.as_ref().filter(|object| filter.matches(object));
+    let is = change.after.as_ref().filter(|object| filter.matches(object));
+    let (event, object) = match (was, is) {
+        (None, None) => return None,
+        (None, Some(after)) => (EventType::Added, after),
+        (Some(_), Some(after)) => (EventType::Modified, after),
+        (Some(before), None) => (EventType::Deleted, before),
+    };
+    // The shared frame tells of creation, change and removal; entering or leaving the selection is told differently.
+    let shared = match event {
+        EventType::Added => change.before.is_none(),
+        EventType::Modified => true,
+        EventType::Deleted => change.after.is_none(),
+    };
+    let frame = shared.then(|| change.frame.clone());
+    Some(Told::Event { event, object: Arc::clone(object), revision: change.revision, frame })
+}

@@ -1,0 +1,118 @@
+//! Connections that end elsewhere: logs, exec, attach and port-forward at a kubelet; the proxies to Pods, Services and
+//! nodes.
+//!
+//! [`target`] decides where to and with which path, purely; [`dial`] opens the connection; `sampan_streams` carries the
+//! request over and splices what follows. Redirects are never followed, and what is dialled is what was checked.
+
+mod dial;
+mod proxy;
+mod target;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, Uri, header};
+use sampan_api::kind::Kind;
+use sampan_api::status::Status;
+use sampan_streams::Sessions;
+use serde_json::Value;
+
+use self::dial::Backend;
+use crate::cache::Match;
+use crate::server::{Answer, Call, Server};
+use crate::verbs::attempt;
+
+/// The way to the kubelets.
+pub(crate) struct Kubelets {
+    tls: Option<Arc<rustls::ClientConfig>>,
+    sessions: Sessions,
+}
+
+impl Kubelets {
+    /// With the server's identity towards kubelets; without one there is no way to them.
+    pub(crate) fn new(tls: Option<Arc<rustls::ClientConfig>>) -> Self {
+        Self { tls, sessions: Sessions::default() }
+    }
+
+    /// Ends all streams.
+    pub(crate) async fn shutdown(&self) {
+        self.sessions.shutdown().await;
+    }
+}
+
+/// Answers a request to a subresource that is a connection.
+pub(crate) async fn answer(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let goal = match (kind.plural, call.info.subresource.as_str()) {
+        ("pods", "proxy") => proxy::pod(server, kind, &call).await?,
+        ("services", "proxy") => proxy::service(server, kind, &call).await?,
+        ("nodes", "proxy") => proxy::node(server, kind, &call).await?,
+        ("pods", _) => match to_kubelet(server, kind, &call).await? {
+            Some(goal) => goal,
+            None => return Ok(Response::new(Body::empty())),
+        },
+        _ => return Err(Status::no_such_path()),
+    };
+    forward(server, call, body, &goal).await
+}
+
+/// Where a request goes on.
+struct Goal {
+    backend: Backend,
+    /// Path and query there.
+    path: String,
+}
+
+/// log, exec, attach, portforward. `None` where there is nothing to connect to yet, and nothing to say.
+async fn to_kubelet(server: &Server, kind: &'static Kind, call: &Call) -> Result<Option<Goal>, Status> {
+    let subresource = call.info.subresource.as_str();
+    if !matches!((subresource, call.info.verb), ("log", "get") | ("exec" | "attach" | "portforward", "get" | "create"))
+    {
+        return Err(Status::method_not_allowed());
+    }
+    let pod = server.registry.get(&attempt(kind, call)?, Match::Newest).await?.value();
+    let path = match target::of_pod(subresource, &pod, &call.query)? {
+        target::OfPod::Kubelet(path) => path,
+        target::OfPod::Nothing => return Ok(None),
+    };
+    let node = node(server, pod["spec"]["nodeName"].as_str().unwrap_or_default())?;
+    Ok(Some(Goal { backend: kubelet(server, &node)?, path }))
+}
+
+/// The Node object, for its addresses.
+fn node(server: &Server, name: &str) -> Result<Value, Status> {
+    let found = server.registry.peek("", "Node", "", name);
+    found.ok_or_else(|| Status::not_found(sampan_api::status::Resource { group: "", name: "nodes" }, name))
+}
+
+/// The kubelet of a node.
+fn kubelet(server: &Server, node: &Value) -> Result<Backend, Status> {
+    let tls = server.kubelets.tls.clone().ok_or_else(|| Status::unavailable("this server has no way to kubelets"))?;
+    let (host, port) = target::kubelet_address(node)?;
+    Ok(Backend { host, port, tls: Some(tls), loopback_allowed: true })
+}
+
+/// Sends the request to its goal, with the path there in place of its own.
+async fn forward(server: &Server, call: Call, body: Body, goal: &Goal) -> Answer {
+    let backend = &goal.backend;
+    let uri: Uri = goal.path.parse().map_err(|_| Status::bad_request("the path cannot be passed on"))?;
+    let connection = dial::connect(backend).await?;
+    let mut request = Request::from_parts(call.head, body);
+    *request.uri_mut() = uri;
+    if let Ok(host) = HeaderValue::from_str(&backend.authority()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request.extensions_mut().insert(server.kubelets.sessions.clone());
+    match sampan_streams::proxy::forward(request, connection).await {
+        Ok(response) => Ok(response.map(Body::new)),
+        Err(error) => Err(refused(&error, backend)),
+    }
+}
+
+fn refused(error: &sampan_streams::Error, backend: &Backend) -> Status {
+    tracing::debug!(%error, backend = backend.authority(), "a request could not be passed on");
+    match error {
+        sampan_streams::Error::Busy { .. } => Status::too_many_requests(error.to_string(), 1),
+        sampan_streams::Error::Redirect => Status::bad_request(error.to_string()),
+        _ => Status::unavailable(format!("error trying to reach service: {error}")),
+    }
+}

@@ -1,0 +1,117 @@
+//! One request to write, with everything the steps on its way ask about it.
+
+use jiff::Timestamp;
+use sampan_api::kind::{Kind, Scope, Verbs};
+use sampan_api::status::{Resource, Status};
+use sampan_auth::Identity;
+use serde_json::Value;
+
+/// How unknown and duplicate fields are answered.
+pub(crate) use sampan_api::decode::FieldValidation;
+
+/// A write that someone attempts.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    /// The kind of the object.
+    pub(crate) kind: &'static Kind,
+    /// Namespace; empty for cluster scope.
+    pub(crate) namespace: String,
+    /// Name; empty until one is generated.
+    pub(crate) name: String,
+    /// Subresource written through; empty for the object itself.
+    pub(crate) subresource: &'static str,
+    /// Who attempts it.
+    pub(crate) identity: Identity,
+    /// Who is noted as the manager of the fields written.
+    pub(crate) manager: String,
+    /// Whether nothing is to be stored.
+    pub(crate) dry_run: bool,
+    /// How unknown fields are answered.
+    pub(crate) validation: FieldValidation,
+    /// When.
+    pub(crate) now: Timestamp,
+}
+
+impl Attempt {
+    /// A write by the API server itself.
+    pub(crate) fn internal(kind: &'static Kind, namespace: &str, name: &str) -> Self {
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: "",
+            identity: Identity {
+                name: "system:apiserver".to_owned(),
+                groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+                ..Identity::default()
+            },
+            manager: "kube-apiserver".to_owned(),
+            dry_run: false,
+            validation: FieldValidation::Ignore,
+            now: sampan_clock::now(),
+        }
+    }
+
+    /// The same about the object `name`.
+    #[must_use]
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
+    /// The resource as texts name it.
+    pub(crate) fn resource(&self) -> Resource<'static> {
+        Resource { group: self.kind.group, name: self.kind.plural }
+    }
+
+    /// The kind as texts name it.
+    pub(crate) fn group_kind(&self) -> Resource<'static> {
+        Resource { group: self.kind.group, name: self.kind.kind }
+    }
+
+    /// The object's key in its room.
+    pub(crate) fn key(&self) -> String {
+        match self.kind.scope {
+            Scope::Namespaced => format!("{}/{}", self.namespace, self.name),
+            Scope::Cluster => self.name.clone(),
+        }
+    }
+
+    /// 403 about this object.
+    pub(crate) fn forbidden(&self, why: &str) -> Status {
+        Status::forbidden(self.resource(), &self.name, why)
+    }
+
+    /// 404 about this object.
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(self.resource(), &self.name)
+    }
+
+    /// 404 unless the kind is one that is stored.
+    pub(crate) fn check_stored(&self) -> Result<(), Status> {
+        if self.kind.verbs == Verbs::All { Ok(()) } else { Err(Status::method_not_allowed()) }
+    }
+}
+
+/// The outcome of a write.
+#[derive(Clone, Debug)]
+pub(crate) struct Done {
+    /// The object as it is now, `resourceVersion` included; for a deletion as it was last.
+    pub(crate) object: Value,
+    /// What happened to it.
+    pub(crate) effect: Effect,
+    /// What the client should be warned of.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It made the object.
+    Created,
+    /// It changed the object.
+    Updated,
+    /// Everything was as wanted already.
+    Nothing,
+    /// It removed the object.
+    Removed,
+}

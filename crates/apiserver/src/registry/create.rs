@@ -1,0 +1,90 @@
+//! Create: from a decoded body to a stored object.
+
+use sampan_api::kind::Scope;
+use sampan_api::status::Status;
+use sampan_api::validation;
+use serde_json::Value;
+
+use super::{Attempt, Done, Plan, Registry, managed, metadata};
+use crate::admission;
+
+/// How many generated names are tried before the client has to.
+const NAME_TRIES: usize = 8;
+
+impl Registry {
+    /// Creates an object. Without a name one is generated from `generateName`.
+    pub(crate) async fn create(&self, attempt: &Attempt, mut object: Value) -> Result<Done, Status> {
+        metadata::place(attempt, &mut object)?;
+        if !metadata::text(&object, "resourceVersion").is_empty() {
+            return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        let name = metadata::text(&object, "name").to_owned();
+        let base = metadata::text(&object, "generateName").to_owned();
+        if !name.is_empty() || base.is_empty() {
+            return self.create_named(&attempt.named(&name), &object).await;
+        }
+        let mut last = None;
+        for _ in 0..NAME_TRIES {
+            let attempt = attempt.named(&metadata::generate_name(&base));
+            metadata::meta(&mut object).insert("name".into(), attempt.name.as_str().into());
+            match self.create_named(&attempt, &object).await {
+                Err(status) if status.reason == "AlreadyExists" => last = Some(status),
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(|| Status::internal("no name could be generated")))
+    }
+
+    async fn create_named(&self, attempt: &Attempt, object: &Value) -> Result<Done, Status> {
+        let exists = || Status::already_exists(attempt.resource(), &attempt.name);
+        let done = self
+            .transact(attempt, |current| match current {
+                Some(_) => Err(exists()),
+                None => self.plan_create(attempt, object),
+            })
+            .await?;
+        let warnings = attempt.kind.rules.warnings(&done.object);
+        Ok(Done { warnings, ..done })
+    }
+
+    /// The steps of a create.
+    pub(super) fn plan_create(&self, attempt: &Attempt, object: &Value) -> Result<Plan, Status> {
+        let kind = attempt.kind;
+        let mut object = object.clone();
+        self.check_namespace(attempt)?;
+        metadata::create(attempt, &mut object);
+        kind.rules.default(&mut object);
+        admission::admit(self, attempt, &mut object, None)?;
+        kind.rules.prepare_create(&mut object);
+        let claim = self.resources.claim(attempt, &mut object, None)?;
+        self.validate(attempt, &object, None)?;
+        managed::created(attempt, &mut object)?;
+        Ok(Plan::Put(object, claim))
+    }
+
+    fn check_namespace(&self, attempt: &Attempt) -> Result<(), Status> {
+        if attempt.kind.scope == Scope::Namespaced && attempt.namespace.is_empty() {
+            return Err(Status::bad_request("an empty namespace may not be set during creation"));
+        }
+        Ok(())
+    }
+
+    /// 422 with all faults of the object, and of the change from `old`.
+    pub(super) fn validate(&self, attempt: &Attempt, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let rules = attempt.kind.rules;
+        let faults = match (old, attempt.subresource) {
+            (None, _) => {
+                [validation::metadata(attempt.kind, new), rules.validate(new), rules.validate_create(new)].concat()
+            }
+            (Some(old), "status") => [validation::metadata_update(new, old), rules.validate_status(new, old)].concat(),
+            (Some(old), "ephemeralcontainers") => validation::ephemeral_containers_update(new, old),
+            (Some(old), _) => {
+                [validation::metadata_update(new, old), rules.validate(new), rules.validate_update(new, old)].concat()
+            }
+        };
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(attempt.group_kind(), &attempt.name, &faults))
+    }
+}

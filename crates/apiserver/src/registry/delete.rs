@@ -1,0 +1,195 @@
+//! Delete: at once, after a grace period, or when the last finalizer is gone.
+//!
+//! ```text
+//! wanted --grace > 0, or finalizers--> marked (deletionTimestamp) --kubelet, controllers--> removed
+//!    +---------------- neither ------------------------------------------------------------^
+//! ```
+
+use jiff::{Timestamp, ToSpan};
+use sampan_api::status::{Cause, Status};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::update::ready_to_go;
+use super::{Attempt, Done, Plan, Registry, metadata};
+use crate::admission;
+use crate::cache::{Filter, ListOptions, Refused};
+
+/// Namespaces that are never deleted.
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// `DeleteOptions`, from the body or the query.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct DeleteOptions {
+    pub(crate) grace_period_seconds: Option<i64>,
+    pub(crate) preconditions: Option<Preconditions>,
+    pub(crate) orphan_dependents: Option<bool>,
+    pub(crate) propagation_policy: Option<String>,
+    pub(crate) dry_run: Vec<String>,
+}
+
+/// What must hold of the object.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Preconditions {
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+}
+
+impl Registry {
+    /// Deletes an object, or begins to.
+    pub(crate) async fn delete(&self, attempt: &Attempt, options: &DeleteOptions) -> Result<Done, Status> {
+        check_options(options)?;
+        if attempt.kind.plural == "namespaces" && IMMORTAL.contains(&attempt.name.as_str()) {
+            return Err(attempt.forbidden("this namespace may not be deleted"));
+        }
+        self.transact(attempt, |current| {
+            let old = current.ok_or_else(|| attempt.not_found())?;
+            check_preconditions(attempt, options, old)?;
+            admission::admit_delete(self, attempt, old)?;
+            plan(attempt, options, old)
+        })
+        .await
+    }
+
+    /// Deletes every selected object; answers with those that were there.
+    pub(crate) async fn delete_collection(
+        &self,
+        attempt: &Attempt,
+        filter: &Filter,
+        list: &ListOptions,
+        options: &DeleteOptions,
+    ) -> Result<crate::cache::List, Refused> {
+        let room = self.cache.room(attempt.kind)?;
+        let found = self.cache.list(room, filter, list).await?;
+        for object in &found.objects {
+            let one = Attempt { namespace: object.namespace.to_string(), ..attempt.named(&object.name) };
+            match self.delete(&one, options).await {
+                Err(status) if status.reason != "NotFound" => return Err(status.into()),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn check_options(options: &DeleteOptions) -> Result<(), Status> {
+    if options.orphan_dependents.is_some() && options.propagation_policy.is_some() {
+        return Err(Status::bad_request(
+            "DeleteOptions is invalid: orphanDependents and deletionPropagation cannot be both set",
+        ));
+    }
+    match options.propagation_policy.as_deref() {
+        None | Some("Background" | "Foreground" | "Orphan") => Ok(()),
+        Some(other) => Err(Status::bad_request(format!(
+            "propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+        ))),
+    }
+}
+
+fn check_preconditions(attempt: &Attempt, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
+    let Some(conditions) = &options.preconditions else { return Ok(()) };
+    let checks =
+        [("UID", "uid", &conditions.uid), ("ResourceVersion", "resourceVersion", &conditions.resource_version)];
+    for (word, field, wanted) in checks {
+        let there = metadata::text(old, field);
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != there) {
+            let why = format!("Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {there}");
+            return Err(Status::conflict(attempt.resource(), &attempt.name, &why));
+        }
+    }
+    Ok(())
+}
+
+/// What the deletion of `old` does now.
+fn plan(attempt: &Attempt, options: &DeleteOptions, old: &Value) -> Result<Plan, Status> {
+    let mut new = old.clone();
+    set_finalizers(&mut new, options);
+    let requested = options.grace_period_seconds;
+    let grace = attempt.kind.rules.grace_period_seconds(old, requested).unwrap_or(0).max(0);
+    if metadata::is_deleting(old) {
+        shorten(&mut new, old, grace, requested.is_some());
+    } else {
+        mark(&mut new, old, attempt.now, grace);
+    }
+    if is_namespace(attempt) {
+        new["status"]["phase"] = "Terminating".into();
+    }
+    if ready_to_go(&new) {
+        return Ok(Plan::Remove(new));
+    }
+    if new == *old {
+        return Ok(Plan::Keep);
+    }
+    Ok(Plan::Put(new, None))
+}
+
+fn is_namespace(attempt: &Attempt) -> bool {
+    attempt.kind.plural == "namespaces"
+}
+
+fn mark(new: &mut Value, old: &Value, now: Timestamp, grace: i64) {
+    let at = now.checked_add(grace.seconds()).unwrap_or(now);
+    let meta = metadata::meta(new);
+    meta.insert("deletionTimestamp".into(), metadata::time(at).into());
+    meta.insert("deletionGracePeriodSeconds".into(), grace.into());
+    if old["metadata"]["generation"].as_i64().is_some_and(|generation| generation > 0) {
+        metadata::next_generation(new, old);
+    }
+}
+
+/// A deletion under way can only be made to end earlier.
+fn shorten(new: &mut Value, old: &Value, grace: i64, requested: bool) {
+    let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    if !requested || grace >= before {
+        return;
+    }
+    let at: Option<Timestamp> = metadata::text(old, "deletionTimestamp").parse().ok();
+    if let Some(at) = at.and_then(|at| at.checked_sub((before - grace).seconds()).ok()) {
+        metadata::meta(new).insert("deletionTimestamp".into(), metadata::time(at).into());
+    }
+    metadata::meta(new).insert("deletionGracePeriodSeconds".into(), grace.into());
+}
+
+/// The propagation policy lives on as a finalizer, for the garbage collector.
+fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
+    let wanted = match (options.propagation_policy.as_deref(), options.orphan_dependents) {
+        (Some("Foreground"), _) => Some(FOREGROUND),
+        (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
+        (Some(_), _) | (None, Some(false)) => None,
+        // Unsaid: a policy that stands already stays.
+        (None, None) => return,
+    };
+    let mut finalizers: Vec<String> = metadata::finalizers(object).into_iter().map(str::to_owned).collect();
+    finalizers.retain(|f| f != FOREGROUND && f != ORPHAN);
+    finalizers.extend(wanted.map(str::to_owned));
+    let meta = metadata::meta(object);
+    if finalizers.is_empty() {
+        meta.remove("finalizers");
+    } else {
+        meta.insert("finalizers".into(), json!(finalizers));
+    }
+}
+
+/// The answer to a deletion that removed the object at once.
+pub(crate) fn success(attempt: &Attempt, object: &Value) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "details": {
+            "name": attempt.name, "group": attempt.kind.group, "kind": attempt.kind.plural,
+            "uid": metadata::text(object, "uid"),
+        },
+    })
+}
+
+/// The cause that tells controllers not to retry a create in a namespace that goes away.
+pub(crate) fn terminating(namespace: &str) -> Cause {
+    Cause {
+        reason: "NamespaceTerminating".into(),
+        message: format!("namespace {namespace} is being terminated"),
+        field: "metadata.namespace".into(),
+    }
+}

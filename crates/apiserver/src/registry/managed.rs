@@ -1,0 +1,71 @@
+//! Who owns which field: the account that every write keeps, for server-side apply.
+
+use sampan_api::decode::{self, Format};
+use sampan_api::kind::Kind;
+use sampan_api::patch::apply::{self, Write};
+use sampan_api::schema::{self, Definition};
+use sampan_api::status::Status;
+use serde_json::Value;
+
+use super::Attempt;
+
+/// The way a new version of an object was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// By an update or patch: what has changed belongs to the writer.
+    Update,
+    /// Through `scale`.
+    Scale,
+    /// By an apply, which keeps the account itself.
+    Applied,
+}
+
+/// Accounts for a create.
+pub(super) fn created(attempt: &Attempt, object: &mut Value) -> Result<(), Status> {
+    apply::track_update(None, object, &write(attempt, attempt.subresource)?);
+    Ok(())
+}
+
+/// Accounts for a change of `old` to `new`.
+pub(super) fn updated(attempt: &Attempt, new: &mut Value, old: &Value, how: How) -> Result<(), Status> {
+    match how {
+        How::Applied => {}
+        How::Update => apply::track_update(Some(old), new, &write(attempt, attempt.subresource)?),
+        How::Scale => apply::track_update(Some(old), new, &write(attempt, "scale")?),
+    }
+    Ok(())
+}
+
+/// What a client applies, decoded: only what it says, without defaults.
+pub(super) fn decode_applied(
+    attempt: &Attempt,
+    body: &[u8],
+    definition: &'static Definition,
+) -> Result<(Value, Vec<String>), Status> {
+    decode::object(body, Format::Yaml, definition, attempt.validation)
+}
+
+/// The object after an apply, account included.
+pub(super) fn applied(attempt: &Attempt, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+    apply::apply(live, config, force, &write(attempt, attempt.subresource)?)
+}
+
+fn write<'a>(attempt: &'a Attempt, subresource: &'a str) -> Result<Write<'a>, Status> {
+    let definition = schema::definition(attempt.kind.schema);
+    Ok(Write {
+        manager: &attempt.manager,
+        subresource,
+        reset: reset(attempt.kind, attempt.subresource),
+        now: attempt.now,
+        definition: definition.ok_or_else(|| Status::internal("the kind has no schema"))?,
+    })
+}
+
+/// Fields that this path does not change, and that nobody wins by it.
+fn reset(kind: &Kind, subresource: &str) -> &'static [&'static str] {
+    match subresource {
+        "status" => &["spec"],
+        _ if kind.subresources.iter().any(|sub| sub.name == "status") => &["status"],
+        _ => &[],
+    }
+}

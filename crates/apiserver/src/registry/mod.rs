@@ -1,0 +1,171 @@
+//! The one registry through which every kind runs: the same steps for all, with the kind's own rules at each.
+//!
+//! A write is a pure plan (`(object now) -> Plan`) that [`Registry::transact`] carries out: it reads, plans, writes on
+//! the condition that nothing has changed, and plans again if something has. So create, update, patch, apply and
+//! delete differ only in their plan.
+//!
+//! ```text
+//! body -> decode -> plan: default -> metadata -> admission -> rules -> claims -> validate -> managedFields
+//!                     ^                                                                          |
+//!                     +---------------- someone else wrote in between -------- store <-----------+
+//! ```
+
+mod attempt;
+mod binding;
+mod create;
+mod delete;
+mod eviction;
+mod finalize;
+mod managed;
+pub(crate) mod metadata;
+mod patch;
+mod read;
+mod scale;
+mod update;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sampan_api::kind::Kind;
+use sampan_api::status::Status;
+use sampan_auth::rbac::Rbac;
+use sampan_store::{Entry, Outcome, Revision, Store, Write};
+use serde_json::Value;
+
+pub(crate) use self::attempt::{Attempt, Done, Effect, FieldValidation};
+pub(crate) use self::delete::{DeleteOptions, success, terminating};
+pub(crate) use self::patch::{Patch, PatchForm};
+pub(crate) use self::read::{serve, view_of};
+pub(crate) use self::scale::{named as named_scale, scale_of};
+use crate::cache::{Cache, PREFIX, encode, unavailable};
+use crate::resources::{Claim, Resources};
+
+/// How often a plan is made anew because someone else wrote in between.
+const MAX_TRIES: usize = 16;
+
+/// The registry.
+pub(crate) struct Registry {
+    /// Where everything is read.
+    pub(crate) cache: Arc<Cache>,
+    /// Roles and bindings, for the rules about granting rights.
+    pub(crate) rbac: Arc<Rbac>,
+    store: Arc<dyn Store>,
+    resources: Resources,
+}
+
+/// What is to be done to one object.
+pub(crate) enum Plan {
+    /// Nothing: it is as wanted.
+    Keep,
+    /// Store this, with what was claimed for it.
+    Put(Value, Option<Claim>),
+    /// Remove it; this is how it is shown for the last time.
+    Remove(Value),
+}
+
+/// An object as a plan starts from it.
+struct Current {
+    object: Value,
+    revision: Revision,
+}
+
+impl Registry {
+    /// A registry over `store`, of which `cache` is the cache.
+    pub(crate) fn new(cache: Arc<Cache>, store: Arc<dyn Store>, rbac: Arc<Rbac>, resources: Resources) -> Self {
+        Self { cache, rbac, store, resources }
+    }
+
+    /// Reads the object, asks `plan` what to do, does it; again when someone else wrote in between.
+    pub(crate) async fn transact(
+        &self,
+        attempt: &Attempt,
+        plan: impl Fn(Option<&Value>) -> Result<Plan, Status> + Send + Sync,
+    ) -> Result<Done, Status> {
+        attempt.check_stored()?;
+        self.cache.fresh().await?;
+        let found = self.cache.room(attempt.kind)?.get(&attempt.key());
+        let mut current =
+            found.map(|object| Current { revision: object.revision, object: serve(attempt.kind, object.value()) });
+        for _ in 0..MAX_TRIES {
+            let next = plan(current.as_ref().map(|current| &current.object))?;
+            match self.carry_out(attempt, next, current.as_ref()).await? {
+                Ok(done) => return Ok(done),
+                Err(entry) => current = entry.map(|entry| read_entry(attempt.kind, &entry)).transpose()?,
+            }
+        }
+        Err(Status::modified(attempt.resource(), &attempt.name))
+    }
+
+    /// Carries out a plan. `Err` holds the object as someone else has left it.
+    async fn carry_out(
+        &self,
+        attempt: &Attempt,
+        plan: Plan,
+        current: Option<&Current>,
+    ) -> Result<Result<Done, Option<Entry>>, Status> {
+        let key = store_key(attempt.kind, &attempt.key());
+        let (write, mut object, effect, claim) = match (plan, current) {
+            (Plan::Keep, Some(current)) => return Ok(Ok(done(current.object.clone(), Effect::Nothing))),
+            (Plan::Keep | Plan::Remove(_), None) => return Err(attempt.not_found()),
+            (Plan::Put(object, claim), None) => {
+                (Write::Create { key, value: stored(attempt.kind, &object) }, object, Effect::Created, claim)
+            }
+            (Plan::Put(object, claim), Some(current)) => {
+                let value = stored(attempt.kind, &object);
+                (Write::Update { key, value, expected: current.revision }, object, Effect::Updated, claim)
+            }
+            (Plan::Remove(object), Some(current)) => {
+                (Write::Delete { key, expected: current.revision }, object, Effect::Removed, None)
+            }
+        };
+        if attempt.dry_run {
+            return Ok(Ok(done(object, effect)));
+        }
+        match self.store.write(write).await.map_err(|e| unavailable(&e))? {
+            Outcome::Unmet(entry) => Ok(Err(entry)),
+            Outcome::Done(revision) => {
+                self.resources.settle(attempt, &object, effect, claim);
+                object["metadata"]["resourceVersion"] = revision.to_string().into();
+                Ok(Ok(done(object, effect)))
+            }
+        }
+    }
+}
+
+fn done(object: Value, effect: Effect) -> Done {
+    Done { object, effect, warnings: Vec::new() }
+}
+
+fn read_entry(kind: &Kind, entry: &Entry) -> Result<Current, Status> {
+    let mut object: Value = serde_json::from_slice(&entry.value).map_err(|error| {
+        tracing::error!(%error, kind = kind.kind, "a stored object cannot be read");
+        Status::internal("a stored object cannot be read")
+    })?;
+    object["metadata"]["resourceVersion"] = entry.modified.to_string().into();
+    Ok(Current { object: serve(kind, object), revision: entry.modified })
+}
+
+/// The stored bytes of an object in its kind's own form.
+fn stored(kind: &Kind, object: &Value) -> Bytes {
+    if view_of(kind).is_none() {
+        return encode(object);
+    }
+    let mut object = object.clone();
+    kind.rules.stored_form(&mut object);
+    encode(&object)
+}
+
+fn store_key(kind: &Kind, key: &str) -> Bytes {
+    format!("{PREFIX}{}/{key}", kind.storage).into()
+}
+
+/// The kind that the API serves under these names.
+pub(crate) fn find_kind(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    sampan_api::kinds::ALL.iter().copied().find(|k| k.plural == plural && k.group == group && k.version == version)
+}
+
+/// The built-in kind of a group, for the API server's own writes and look-ups.
+pub(crate) fn built_in(group: &str, kind: &str) -> Result<&'static Kind, Status> {
+    let found = sampan_api::kinds::ALL.iter().copied().find(|k| k.kind == kind && k.group == group);
+    found.ok_or_else(|| Status::internal(&format!("the kind {kind} is not built in")))
+}

@@ -1,0 +1,86 @@
+//! `scale`: the number of replicas of a kind that has some, as an object of its own.
+
+use sampan_api::status::{Resource, Status};
+use serde_json::{Map, Value, json};
+
+use super::managed::How;
+use super::{Attempt, Done, Plan, Registry, metadata};
+
+impl Registry {
+    /// Replaces the number of replicas by what `change` makes of the Scale as it is.
+    pub(crate) async fn update_scale(
+        &self,
+        attempt: &Attempt,
+        change: impl Fn(Value) -> Result<Value, Status> + Send + Sync,
+    ) -> Result<Done, Status> {
+        let main = Attempt { subresource: "", ..attempt.clone() };
+        let mut done = self
+            .transact(&main, |current| {
+                let old = current.ok_or_else(|| attempt.not_found())?;
+                let scale = change(scale_of(old))?;
+                super::update::check_version(attempt, &scale, old)?;
+                check(attempt, &scale)?;
+                let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+                let mut new = old.clone();
+                new["spec"]["replicas"] = replicas.into();
+                match self.plan_update(&main, new, old, How::Scale)? {
+                    Plan::Remove(_) => Ok(Plan::Keep),
+                    plan => Ok(plan),
+                }
+            })
+            .await?;
+        done.object = scale_of(&done.object);
+        Ok(done)
+    }
+}
+
+fn check(attempt: &Attempt, scale: &Value) -> Result<(), Status> {
+    let faults = sampan_api::validation::scale(scale);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(Resource { group: "autoscaling", name: "Scale" }, &attempt.name, &faults))
+}
+
+/// The Scale of an object.
+pub(crate) fn scale_of(object: &Value) -> Value {
+    let mut meta = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object["metadata"].get(field) {
+            meta.insert(field.to_owned(), value.clone());
+        }
+    }
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta,
+        "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
+        "status": {
+            "replicas": object["status"]["replicas"].as_i64().unwrap_or(0),
+            "selector": selector_text(&object["spec"]["selector"]),
+        },
+    })
+}
+
+/// A label selector in its one-line form.
+fn selector_text(selector: &Value) -> String {
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut terms: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let values = values.collect::<Vec<_>>().join(",");
+        terms.push(match expression["operator"].as_str() {
+            Some("In") => format!("{key} in ({values})"),
+            Some("NotIn") => format!("{key} notin ({values})"),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    terms.join(",")
+}
+
+/// Whether the scale of an object is asked for by name alone.
+pub(crate) fn named(attempt: &Attempt, mut scale: Value) -> Result<Value, Status> {
+    metadata::place(attempt, &mut scale)?;
+    Ok(scale)
+}

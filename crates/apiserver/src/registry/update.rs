@@ -1,0 +1,139 @@
+//! Update: a whole object replaces another, through the main resource or `status`.
+
+use sampan_api::field::{Error, Path};
+use sampan_api::status::Status;
+use serde_json::Value;
+
+use super::managed::How;
+use super::{Attempt, Done, Plan, Registry, managed, metadata};
+use crate::admission;
+
+/// Storage names of the kinds that an update may create.
+const CREATED_BY_UPDATE: [&str; 8] =
+    ["endpoints", "events", "leases", "services", "roles", "rolebindings", "clusterroles", "clusterrolebindings"];
+/// Storage names of the kinds whose updates must say which version they replace.
+const LOCKED: [&str; 1] = ["leases"];
+
+impl Registry {
+    /// Replaces an object by `new`.
+    pub(crate) async fn update(&self, attempt: &Attempt, mut new: Value) -> Result<Done, Status> {
+        metadata::place(attempt, &mut new)?;
+        let done = self
+            .transact(attempt, |current| match current {
+                Some(old) => {
+                    check_version(attempt, &new, old)?;
+                    self.plan_update(attempt, new.clone(), old, How::Update)
+                }
+                None if self.may_create(attempt, &new) => self.plan_create(attempt, &new),
+                None => Err(attempt.not_found()),
+            })
+            .await?;
+        let warnings = if attempt.subresource.is_empty() { attempt.kind.rules.warnings(&done.object) } else { vec![] };
+        Ok(Done { warnings, ..done })
+    }
+
+    fn may_create(&self, attempt: &Attempt, new: &Value) -> bool {
+        attempt.subresource.is_empty()
+            && CREATED_BY_UPDATE.contains(&plain_storage(attempt))
+            && metadata::text(new, "resourceVersion").is_empty()
+            && metadata::text(new, "uid").is_empty()
+    }
+
+    /// The steps of an update, whichever way `new` was made.
+    pub(super) fn plan_update(&self, attempt: &Attempt, mut new: Value, old: &Value, how: How) -> Result<Plan, Status> {
+        let kind = attempt.kind;
+        metadata::update(&mut new, old);
+        kind.rules.default(&mut new);
+        match attempt.subresource {
+            "status" => {
+                kind.rules.prepare_status(&mut new, old);
+                keep_metadata(&mut new, old);
+            }
+            "ephemeralcontainers" => keep_all_but_ephemeral(&mut new, old),
+            _ => kind.rules.prepare_update(&mut new, old),
+        }
+        admission::admit(self, attempt, &mut new, Some(old))?;
+        let claim = self.resources.claim(attempt, &mut new, Some(old))?;
+        metadata::grow_generation(kind, &mut new, old);
+        self.validate(attempt, &new, Some(old))?;
+        managed::updated(attempt, &mut new, old, how)?;
+        if unchanged(&new, old) {
+            return Ok(Plan::Keep);
+        }
+        if ready_to_go(&new) {
+            return Ok(Plan::Remove(new));
+        }
+        Ok(Plan::Put(new, claim))
+    }
+}
+
+/// The version that the client has seen, if it says one, must be the one that is there.
+pub(super) fn check_version(attempt: &Attempt, new: &Value, old: &Value) -> Result<(), Status> {
+    let seen = metadata::text(new, "resourceVersion");
+    let there = metadata::text(old, "resourceVersion");
+    if matches!(seen, "" | "0") && LOCKED.contains(&plain_storage(attempt)) && attempt.subresource.is_empty() {
+        let path = Path::new("metadata").child("resourceVersion");
+        let fault = Error::invalid(&path, 0, "must be specified for an update");
+        return Err(Status::invalid(attempt.group_kind(), &attempt.name, &[fault]));
+    }
+    if !matches!(seen, "" | "0") && seen != there {
+        return Err(Status::modified(attempt.resource(), &attempt.name));
+    }
+    let (uid, there) = (metadata::text(new, "uid"), metadata::text(old, "uid"));
+    if !uid.is_empty() && uid != there {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {there}");
+        return Err(Status::conflict(attempt.resource(), &attempt.name, &why));
+    }
+    Ok(())
+}
+
+/// Storage names may carry their group; the lists above do not.
+fn plain_storage(attempt: &Attempt) -> &'static str {
+    attempt.kind.plural
+}
+
+/// Through `status`, of the metadata only what tells nothing of the object's wishes may change.
+fn keep_metadata(new: &mut Value, old: &Value) {
+    let mut kept = old["metadata"].clone();
+    for name in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields"] {
+        match new["metadata"].get(name) {
+            Some(value) => kept[name] = value.clone(),
+            None => drop(kept.as_object_mut().and_then(|kept| kept.remove(name))),
+        }
+    }
+    new["metadata"] = kept;
+}
+
+/// Through `ephemeralcontainers` nothing else changes.
+fn keep_all_but_ephemeral(new: &mut Value, old: &Value) {
+    let ephemeral = new["spec"]["ephemeralContainers"].take();
+    let fields = new["metadata"]["managedFields"].take();
+    *new = old.clone();
+    new["spec"]["ephemeralContainers"] = ephemeral;
+    if !fields.is_null() {
+        new["metadata"]["managedFields"] = fields;
+    }
+}
+
+/// Whether nothing but the times in managedFields differs.
+fn unchanged(new: &Value, old: &Value) -> bool {
+    new == old || (without_times(new) == without_times(old))
+}
+
+fn without_times(object: &Value) -> Value {
+    let mut object = object.clone();
+    for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("time");
+        }
+    }
+    object
+}
+
+/// Whether nothing holds an object back any more whose deletion has begun.
+pub(super) fn ready_to_go(object: &Value) -> bool {
+    metadata::is_deleting(object)
+        && metadata::finalizers(object).is_empty()
+        && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && object["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty)
+}

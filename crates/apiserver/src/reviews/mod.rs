@@ -1,0 +1,82 @@
+//! Kinds that are asked and not stored: reviews of access and of tokens, token requests, bindings by name.
+
+mod access;
+mod token;
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use sampan_api::decode;
+use sampan_api::kind::Kind;
+use sampan_api::schema;
+use sampan_api::status::Status;
+use serde_json::Value;
+
+use crate::forms::Wanted;
+use crate::registry::{Attempt, built_in};
+use crate::server::{Answer, Call, Server, read_body};
+use crate::verbs::{attempt, format};
+
+pub(crate) use self::token::token_request;
+
+/// A decoded review.
+struct Review {
+    wanted: Wanted,
+    object: Value,
+    attempt: Attempt,
+}
+
+impl Review {
+    async fn read(kind: &'static Kind, call: &Call, body: Body) -> Result<Self, Status> {
+        let definition = schema::definition(kind.schema).ok_or_else(|| Status::internal("the kind has no schema"))?;
+        Self::read_as(kind, call, body, definition).await
+    }
+
+    async fn read_as(
+        kind: &'static Kind,
+        call: &Call,
+        body: Body,
+        definition: &'static schema::Definition,
+    ) -> Result<Self, Status> {
+        let wanted = Wanted::from_request(call.headers(), &call.query)?;
+        let attempt = attempt(kind, call)?;
+        let format = format(call)?;
+        let body = read_body(body).await?;
+        let (object, _) = decode::object(&body, format, definition, attempt.validation)?;
+        Ok(Self { wanted, object, attempt })
+    }
+
+    /// The review with its verdict.
+    fn answer(mut self, status: Value) -> Response<Body> {
+        self.object["status"] = status;
+        self.wanted.response(StatusCode::CREATED, self.wanted.value(&self.object))
+    }
+}
+
+/// Answers the creation of a kind that is not stored.
+pub(crate) async fn answer(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    if call.info.verb != "create" {
+        return Err(Status::method_not_allowed());
+    }
+    let identity = &call.identity;
+    let review = Review::read(kind, &call, body).await?;
+    let rbac = &server.registry.rbac;
+    match kind.kind {
+        "SelfSubjectAccessReview" => access::own(rbac, identity, review),
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => access::of_others(rbac, review),
+        "SelfSubjectRulesReview" => access::rules(rbac, identity, review),
+        "SelfSubjectReview" => Ok(access::who_am_i(identity, review)),
+        "TokenReview" => token::review(server, review).await,
+        "Binding" => bind(server, review).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// `POST bindings`: the Pod is the one that has the Binding's name.
+async fn bind(server: &Server, review: Review) -> Answer {
+    let name = review.object["metadata"]["name"].as_str().unwrap_or_default();
+    let attempt = Attempt { kind: built_in("", "Pod")?, ..review.attempt.named(name) };
+    server.registry.bind(&attempt, &review.object).await?;
+    let status =
+        serde_json::json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    Ok(review.wanted.response(StatusCode::CREATED, review.wanted.value(&status)))
+}

@@ -1,0 +1,125 @@
+//! HTTPS: connections in, requests out to [`Service`]. Everything about a connection is bounded: their number, the
+//! handshake, headers, streams, resets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use sampan_auth::Peer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+
+use super::Service;
+
+/// Connections at a time.
+const MAX_CONNECTIONS: usize = 4096;
+/// Time to finish the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time to send a request's headers.
+const HEADERS: Duration = Duration::from_secs(15);
+/// Bytes of headers.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+/// Concurrent streams of an HTTP/2 connection.
+const MAX_STREAMS: u32 = 250;
+/// Streams that a client may reset before they were looked at (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 50;
+/// How long after a failed accept (no file descriptors left) the next one is tried.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long requests under way may take after the stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where and with which identity to listen.
+pub struct Listen {
+    /// The bound socket.
+    pub listener: TcpListener,
+    /// Certificates, and how client certificates are verified; asks for those without demanding them.
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
+/// Accepts connections until `stop`; returns when all have ended.
+pub(crate) async fn run(listen: Listen, service: Service, stop: CancellationToken) {
+    let mut tls = (*listen.tls).clone();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    while let Some(Ok(permit)) = stop.run_until_cancelled(Arc::clone(&room).acquire_owned()).await {
+        let Some(accepted) = stop.run_until_cancelled(listen.listener.accept()).await else { break };
+        match accepted {
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+            Ok((stream, address)) => {
+                let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+                connections.spawn(async move {
+                    let _permit = permit;
+                    serve(stream, address, &acceptor, service, stop).await;
+                });
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: &TlsAcceptor,
+    service: Service,
+    stop: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|der| der.to_vec());
+    let peer = Peer::Remote { address, certificate };
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        service.clone().call(request)
+    });
+    let builder = builder();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(ended, address),
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    if let Ok(ended) = tokio::time::timeout(DRAIN, connection).await {
+        log_end(ended, address);
+    }
+}
+
+fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>, address: SocketAddr) {
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "connection ended");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES as usize)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(15));
+    builder
+}

@@ -1,0 +1,36 @@
+//! Whether an identity may do what a request wants, in upstream's words if not.
+
+use sampan_api::status::{Resource, Status};
+use sampan_auth::{Attributes, Authorizer as _, Decision, Identity};
+
+use super::Server;
+use crate::request::RequestInfo;
+
+/// 403 unless the request is allowed.
+pub(super) fn check(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), Status> {
+    let attributes = info.attributes();
+    match server.registry.rbac.authorize(who, &attributes) {
+        Decision::Allow(_) => Ok(()),
+        Decision::NoOpinion(reason) => Err(refusal(who, &attributes, info.is_resource, &reason)),
+    }
+}
+
+/// The 403 for `who` and `what`.
+pub(super) fn refusal(who: &Identity, what: &Attributes, is_resource: bool, reason: &str) -> Status {
+    let Attributes { verb, group, .. } = what;
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    if !is_resource {
+        let why = format!("User {:?} cannot {verb} path {:?}{reason}", who.name, what.path);
+        return Status::forbidden_path(&why);
+    }
+    let resource = match what.subresource.as_str() {
+        "" => what.resource.clone(),
+        subresource => format!("{}/{subresource}", what.resource),
+    };
+    let scope = match what.namespace.as_str() {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let why = format!("User {:?} cannot {verb} resource {resource:?} in API group {group:?} {scope}{reason}", who.name);
+    Status::forbidden(Resource { group, name: &what.resource }, &what.name, &why)
+}

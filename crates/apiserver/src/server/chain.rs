@@ -1,0 +1,86 @@
+//! The filter chain, all of it in one place:
+//!
+//! ```text
+//! catch panics -> ids and metrics -> read the request line -> authenticate -> impersonate -> authorize -> deadline -> dispatch
+//! ```
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use futures::FutureExt as _;
+use http::{HeaderValue, Request, Response, header};
+use sampan_api::status::Status;
+use sampan_auth::Peer;
+use tokio::time::Instant;
+
+use super::{Answer, Call, Server, authenticate, authorize, impersonate, paths, reply_status};
+use crate::request::{Query, RequestInfo};
+use crate::verbs;
+
+/// How long a request may take that is no watch and no connection.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Answers a request.
+pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let audit_id = uuid::Uuid::new_v4().to_string();
+    let line = read_line(&request);
+    let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
+    let answer = match line {
+        Ok((info, query)) => {
+            let answered = AssertUnwindSafe(answer(Arc::clone(&server), info, query, request)).catch_unwind().await;
+            answered.unwrap_or_else(|_| {
+                tracing::error!(audit_id, "a request handler panicked");
+                Err(Status::internal("the request could not be handled"))
+            })
+        }
+        Err(status) => Err(status),
+    };
+    let mut response = answer.unwrap_or_else(|status| reply_status(&status));
+    let headers = response.headers_mut();
+    headers.insert("audit-id", HeaderValue::from_str(&audit_id).unwrap_or(HeaderValue::from_static("")));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    server.metrics.answered(&info, response.status().as_u16(), started.elapsed());
+    response
+}
+
+fn read_line(request: &Request<Body>) -> Result<(RequestInfo, Query), Status> {
+    let query = Query::of(request.uri())?;
+    Ok((RequestInfo::parse(request.method(), request.uri(), &query)?, query))
+}
+
+async fn answer(server: Arc<Server>, info: RequestInfo, query: Query, mut request: Request<Body>) -> Answer {
+    let peer = request.extensions_mut().remove::<Peer>();
+    let identity = authenticate::identify(&server, peer.as_ref(), request.headers(), &info).await?;
+    let identity = impersonate::acting(&server, identity, request.headers())?;
+    request.headers_mut().remove(header::AUTHORIZATION);
+    authorize::check(&server, &identity, &info)?;
+    let (head, body) = request.into_parts();
+    let call = Call { info, query, identity, head };
+    if is_long_running(&call.info) {
+        return dispatch(server, call, body).await;
+    }
+    tokio::time::timeout(REQUEST_DEADLINE, dispatch(server, call, body))
+        .await
+        .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 0)))
+}
+
+/// Watches and connections last as long as the client wants.
+fn is_long_running(info: &RequestInfo) -> bool {
+    info.verb == "watch" || matches!(info.subresource.as_str(), "proxy" | "exec" | "attach" | "portforward" | "log")
+}
+
+/// Writes run on a task of their own: a client that goes away must not stop one between its steps.
+async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Answer {
+    if !call.info.is_resource {
+        return paths::answer(&server, &call);
+    }
+    if !call.info.is_mutating() || is_long_running(&call.info) {
+        return verbs::answer(&server, call, body).await;
+    }
+    let tasks = server.tasks.clone();
+    let write = tasks.spawn(async move { verbs::answer(&server, call, body).await });
+    write.await.unwrap_or_else(|_| Err(Status::internal("the request could not be handled")))
+}

@@ -1,0 +1,93 @@
+//! From a connection to an answer.
+//!
+//! [`chain`] is the one path that every request takes, from whichever transport: authenticate, authorize, dispatch.
+//! [`accept`] brings requests from the network; [`Service`] takes them from components of the same process.
+
+pub(crate) mod accept;
+mod authenticate;
+mod authorize;
+mod body;
+mod chain;
+mod impersonate;
+mod paths;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response};
+use sampan_api::status::Status;
+use sampan_auth::Identity;
+use sampan_auth::token::Tokens;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::authenticate::from_token;
+pub(crate) use self::body::{read as read_body, reply_status};
+use crate::connect::Kubelets;
+use crate::discovery::Documents;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::openapi::OpenApi;
+use crate::registry::Registry;
+use crate::request::{Query, RequestInfo};
+use crate::version::Version;
+
+/// Everything that answering needs.
+pub(crate) struct Server {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) documents: Documents,
+    pub(crate) openapi: OpenApi,
+    pub(crate) version: Version,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) kubelets: Kubelets,
+    /// Writes and connections run here, so that a client that goes away does not stop a write in the middle.
+    pub(crate) tasks: TaskTracker,
+    /// Ends watches and connections.
+    pub(crate) stop: CancellationToken,
+}
+
+/// A request that has passed authentication and authorization.
+pub(crate) struct Call {
+    pub(crate) info: RequestInfo,
+    pub(crate) query: Query,
+    pub(crate) identity: Identity,
+    /// The request without its body.
+    pub(crate) head: Parts,
+}
+
+impl Call {
+    /// The request's headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+}
+
+/// An answer, or why there is none.
+pub(crate) type Answer = Result<Response<Body>, Status>;
+
+/// The API server as a service: what the in-memory transport talks to. Requests need a [`sampan_auth::Peer`] among their
+/// extensions; those without one are nobody's.
+#[derive(Clone)]
+pub struct Service(pub(crate) Arc<Server>);
+
+impl tower::Service<Request<Body>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let server = Arc::clone(&self.0);
+        Box::pin(async move { Ok(chain::handle(server, request).await) })
+    }
+}

@@ -1,0 +1,71 @@
+//! The paths that are no resource: discovery, OpenAPI, version, health, metrics.
+
+use axum::body::Body;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use sampan_api::status::Status;
+use serde_json::json;
+
+use super::{Answer, Call, Server};
+use crate::discovery::aggregated_wanted;
+use crate::forms::Wanted;
+
+/// Answers a path.
+pub(super) fn answer(server: &Server, call: &Call) -> Answer {
+    if !matches!(call.head.method, Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
+    let path = match call.info.path.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    };
+    match path.split('/').nth(1).unwrap_or_default() {
+        "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query),
+        "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
+        "version" if path == "/version" => json_reply(call, &server.version.document()),
+        "openapi" => server.openapi.answer(path, call),
+        "api" | "apis" => discovery(server, path, call),
+        "" => {
+            let paths: Vec<&str> = server.documents.paths().chain(OTHER_PATHS).collect();
+            json_reply(call, &json!({ "paths": paths }))
+        }
+        _ => Err(Status::no_such_path()),
+    }
+}
+
+const OTHER_PATHS: [&str; 7] = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+
+fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
+    if let Some(version) = aggregated_wanted(call.headers())
+        && let Some((document, tag)) = server.documents.aggregated().get(path, version)
+    {
+        let seen = call.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+        let body = if seen { Body::empty() } else { Body::from(document.to_string()) };
+        let mut response = Response::new(body);
+        if seen {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let media_type = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        put(&mut response, header::CONTENT_TYPE, &media_type);
+        put(&mut response, header::ETAG, &tag);
+        put(&mut response, header::VARY, "Accept");
+        return Ok(response);
+    }
+    json_reply(call, server.documents.get(path).ok_or_else(Status::no_such_path)?)
+}
+
+fn json_reply(call: &Call, document: &serde_json::Value) -> Answer {
+    let wanted = Wanted::from_request(call.headers(), &call.query).unwrap_or_else(|_| Wanted::json());
+    Ok(wanted.response(StatusCode::OK, wanted.value(document)))
+}
+
+fn text(media_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+fn put(response: &mut Response<Body>, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

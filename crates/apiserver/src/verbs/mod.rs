@@ -1,0 +1,102 @@
+//! From an authorized request about a resource to the registry, and back to a response.
+//!
+//! Here a request's path becomes a kind, a verb and an [`Attempt`]; what they do is the registry's, the reviews' and
+//! the proxies' own.
+
+mod params;
+mod read;
+mod watch;
+mod write;
+
+use axum::body::Body;
+use sampan_api::kind::{Kind, Scope, Verbs};
+use sampan_api::status::Status;
+
+use crate::connect;
+use crate::registry::{Attempt, find_kind};
+use crate::reviews;
+use crate::server::{Answer, Call, Server};
+
+/// Answers a request about a resource.
+pub(crate) use self::params::format;
+
+pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
+    let kind = find_kind(&call.info.group, &call.info.version, &call.info.resource).ok_or_else(Status::no_such_path)?;
+    check_scope(kind, &call)?;
+    if kind.verbs == Verbs::CreateOnly {
+        return reviews::answer(server, kind, call, body).await;
+    }
+    if !call.info.subresource.is_empty() {
+        return subresource(server, kind, call, body).await;
+    }
+    match call.info.verb {
+        "get" => read::get(server, kind, &call).await,
+        "list" => read::list(server, kind, &call).await,
+        "watch" => watch::watch(server, kind, &call).await,
+        "create" => write::create(server, kind, call, body).await,
+        "update" => write::update(server, kind, call, body).await,
+        "patch" => write::patch(server, kind, call, body).await,
+        "delete" => write::delete(server, kind, call, body).await,
+        "deletecollection" => write::delete_collection(server, kind, call, body).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// A cluster-scoped kind has no namespace in its path (CVE-2019-11247), an object of a namespaced one does.
+fn check_scope(kind: &Kind, call: &Call) -> Result<(), Status> {
+    let info = &call.info;
+    let own = info.resource == "namespaces" && info.group.is_empty();
+    match kind.scope {
+        Scope::Cluster if !info.namespace.is_empty() && !own => Err(Status::no_such_path()),
+        Scope::Namespaced if info.namespace.is_empty() && info.verb == "create" => Err(Status::method_not_allowed()),
+        Scope::Namespaced if info.namespace.is_empty() && names_object(call) => Err(Status::no_such_path()),
+        _ if info.verb == "create" && info.subresource.is_empty() && !info.name.is_empty() => {
+            Err(Status::method_not_allowed())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn names_object(call: &Call) -> bool {
+    !call.info.name.is_empty() && matches!(call.info.verb, "get" | "update" | "patch" | "delete")
+}
+
+async fn subresource(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let sub = kind.subresources.iter().find(|sub| sub.name == call.info.subresource);
+    let sub = sub.ok_or_else(Status::no_such_path)?;
+    // The verbs of the proxied paths are whatever the client sends there.
+    let connects = matches!(sub.name, "proxy" | "exec" | "attach" | "portforward" | "log");
+    if !connects && !sub.verbs.contains(&call.info.verb) {
+        return Err(Status::method_not_allowed());
+    }
+    match (sub.name, call.info.verb) {
+        _ if connects => connect::answer(server, kind, call, body).await,
+        ("scale", "get") => read::scale(server, kind, &call).await,
+        ("scale", _) => write::scale(server, kind, call, body).await,
+        ("binding", _) => write::bind(server, kind, call, body).await,
+        ("eviction", _) => write::evict(server, kind, call, body).await,
+        ("finalize", _) => write::finalize(server, kind, call, body).await,
+        ("token", _) => reviews::token_request(server, kind, call, body).await,
+        (_, "get") => read::get(server, kind, &call).await,
+        (_, "update") => write::update(server, kind, call, body).await,
+        (_, "patch") => write::patch(server, kind, call, body).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// The write that a request attempts.
+pub(crate) fn attempt(kind: &'static Kind, call: &Call) -> Result<Attempt, Status> {
+    let namespace = if kind.scope == Scope::Cluster { "" } else { &call.info.namespace };
+    let subresource = kind.subresources.iter().find(|sub| sub.name == call.info.subresource);
+    Ok(Attempt {
+        kind,
+        namespace: namespace.to_owned(),
+        name: call.info.name.clone(),
+        subresource: subresource.map_or("", |sub| sub.name),
+        identity: call.identity.clone(),
+        manager: params::field_manager(call)?,
+        dry_run: params::dry_run(&call.query)?,
+        validation: params::field_validation(&call.query)?,
+        now: sampan_clock::now(),
+    })
+}

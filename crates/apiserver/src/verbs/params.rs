@@ -1,0 +1,72 @@
+//! The query parameters and headers that several verbs share, and the media types of bodies.
+
+use http::header;
+use sampan_api::decode::Format;
+use sampan_api::field::{Error, Path};
+use sampan_api::status::{Resource, Status};
+
+use crate::registry::FieldValidation;
+use crate::request::Query;
+use crate::server::Call;
+
+/// Longest name of a field manager.
+const MAX_MANAGER_CHARS: usize = 128;
+
+/// Who manages the fields that are written: as the client says, or the program's name.
+pub(super) fn field_manager(call: &Call) -> Result<String, Status> {
+    let said = call.query.text("fieldManager");
+    if said.chars().count() > MAX_MANAGER_CHARS {
+        let path = Path::new("fieldManager");
+        return Err(invalid_options("PatchOptions", Error::too_long(&path, MAX_MANAGER_CHARS)));
+    }
+    if !said.is_empty() {
+        return Ok(said.to_owned());
+    }
+    let agent = call.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let program = agent.split('/').next().unwrap_or_default();
+    let program: String = program.chars().filter(|c| !c.is_control()).take(MAX_MANAGER_CHARS).collect();
+    Ok(if program.is_empty() { "unknown".to_owned() } else { program })
+}
+
+/// Whether nothing is to be stored.
+pub(super) fn dry_run(query: &Query) -> Result<bool, Status> {
+    let mut asked = query.all("dryRun").filter(|value| !value.is_empty());
+    match asked.find(|value| *value != "All") {
+        None => Ok(query.get("dryRun").is_some_and(|value| !value.is_empty())),
+        Some(other) => {
+            let fault = Error::not_supported(&Path::new("dryRun"), other, &["All"]);
+            Err(invalid_options("CreateOptions", fault))
+        }
+    }
+}
+
+/// How unknown fields are answered.
+pub(super) fn field_validation(query: &Query) -> Result<FieldValidation, Status> {
+    let text = query.text("fieldValidation");
+    FieldValidation::parse(text).ok_or_else(|| {
+        let fault = Error::not_supported(&Path::new("fieldValidation"), text, &["Ignore", "Strict", "Warn", ""]);
+        invalid_options("CreateOptions", fault)
+    })
+}
+
+/// 422 about an options object.
+pub(super) fn invalid_options(kind: &str, fault: Error) -> Status {
+    Status::invalid(Resource { group: "meta.k8s.io", name: kind }, "", &[fault])
+}
+
+const ACCEPTED: &str = "application/json, application/yaml";
+
+/// The media type of the request's body, without parameters.
+pub(super) fn content_type(call: &Call) -> &str {
+    let value = call.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// How the body of an object is written; 415 for what cannot be read.
+pub(crate) fn format(call: &Call) -> Result<Format, Status> {
+    match content_type(call) {
+        "" | "application/json" | "*/*" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        _ => Err(Status::unsupported_media_type(ACCEPTED)),
+    }
+}

@@ -1,0 +1,146 @@
+//! watch: a response that does not end by itself.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{HeaderValue, Response, header};
+use sampan_api::field::{Error, Path};
+use sampan_api::kind::Kind;
+use sampan_api::status::Status;
+use sampan_store::Revision;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::params::invalid_options;
+use super::read::filter;
+use crate::cache::{EventType, Object, Start, Told, Watch, WatchOptions, frame_of, revision_of};
+use crate::forms::{Encoding, Shape, Wanted, shaped};
+use crate::registry::{serve, view_of};
+use crate::request::Query;
+use crate::server::{Answer, Call, Server};
+
+/// Without a word from the client a watch ends after half an hour, up to an hour, so that not all come back at once.
+const MIN_SECONDS: u64 = 1800;
+/// No watch lasts longer, whatever the client asks for.
+const MAX_SECONDS: u64 = 86_400;
+
+/// Starts a watch.
+pub(super) async fn watch(server: &Server, kind: &'static Kind, call: &Call) -> Answer {
+    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    if wanted.encoding != Encoding::Json {
+        return Err(Status::not_acceptable("application/json"));
+    }
+    let start = start(&call.query)?;
+    let cache = &server.registry.cache;
+    let mut filter = filter(kind, call)?;
+    if !call.info.name.is_empty() {
+        filter = filter.named(&call.info.name); // The deprecated watch of one object.
+    }
+    match start {
+        Start::After(revision) => cache.reach(revision).await?,
+        Start::Now { .. } => match revision_of(call.query.text("resourceVersion"))? {
+            None => drop(cache.fresh().await?),
+            Some(revision) => cache.reach(revision).await?,
+        },
+    }
+    let options = WatchOptions {
+        start,
+        filter,
+        bookmarks: call.query.flag("allowWatchBookmarks"),
+        until: Instant::now() + Duration::from_secs(seconds(&call.query)?),
+    };
+    let room = Arc::clone(cache.room(kind)?);
+    let watch = Watch::begin(Arc::clone(cache), room, options, server.stop.clone());
+    let mut former = Former { kind, shape: wanted.shape, first: true };
+    let body = watch.stream().map(move |told| Ok::<Bytes, Infallible>(former.form(told)));
+    let mut response = Response::new(Body::from_stream(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn seconds(query: &Query) -> Result<u64, Status> {
+    let asked = query.number::<u64>("timeoutSeconds")?.filter(|seconds| *seconds > 0);
+    let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * MIN_SECONDS / 256;
+    Ok(asked.unwrap_or(MIN_SECONDS + spread).min(MAX_SECONDS))
+}
+
+/// Where the watch begins.
+fn start(query: &Query) -> Result<Start, Status> {
+    let revision = revision_of(query.text("resourceVersion"))?;
+    let matching = query.text("resourceVersionMatch");
+    let fault = |path: &str, why: &str| Err(invalid_options("ListOptions", Error::forbidden(&Path::new(path), why)));
+    match (query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")), matching) {
+        (None, "") => Ok(match revision {
+            None | Some(0) => Start::Now { bookmark: false },
+            Some(revision) => Start::After(revision),
+        }),
+        (None, _) => fault(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+        (Some(_), matching) if matching != "NotOlderThan" => {
+            fault("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        }
+        (Some(true), _) => Ok(Start::Now { bookmark: query.flag("allowWatchBookmarks") }),
+        (Some(false), _) => Ok(match revision {
+            None | Some(0) => Start::Now { bookmark: false },
+            Some(revision) => Start::After(revision),
+        }),
+    }
+}
+
+/// Makes the bytes of what a watcher is told.
+struct Former {
+    kind: &'static Kind,
+    shape: Shape,
+    /// Only the first table carries its headings.
+    first: bool,
+}
+
+impl Former {
+    fn form(&mut self, told: Told) -> Bytes {
+        match told {
+            Told::Failed(status) => {
+                let object = String::from_utf8(status.to_json()).unwrap_or_default();
+                format!("{{\"type\":\"ERROR\",\"object\":{object}}}\n").into()
+            }
+            Told::Bookmark { revision, initial_end } => self.bookmark(revision, initial_end),
+            Told::Event { event, object, revision, frame } => {
+                if self.shape == Shape::Plain && view_of(self.kind).is_none() {
+                    return frame.unwrap_or_else(|| object.frame_as(event, revision));
+                }
+                self.shaped(event, &object, revision)
+            }
+        }
+    }
+
+    fn shaped(&mut self, event: EventType, object: &Object, revision: Revision) -> Bytes {
+        let mut value = serve(self.kind, object.value());
+        value["metadata"]["resourceVersion"] = revision.to_string().into();
+        let columns = std::mem::take(&mut self.first);
+        frame_of(event, shaped(self.kind, &value, &self.shape, columns).to_string().as_bytes())
+    }
+
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut object = match self.shape {
+            Shape::Plain => json!({ "kind": self.kind.kind, "apiVersion": self.kind.api_version() }),
+            Shape::Partial => json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1" }),
+            Shape::Table(_) => {
+                json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": null, "rows": [] })
+            }
+        };
+        object["metadata"] = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+        if initial_end {
+            object["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+        }
+        line(&object)
+    }
+}
+
+fn line(object: &Value) -> Bytes {
+    format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into()
+}

@@ -1,0 +1,208 @@
+//! create, update, patch, delete and the subresources that write.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use parking_lot::Mutex;
+use sampan_api::decode::{self, Format};
+use sampan_api::field::{Error, Path};
+use sampan_api::kind::Kind;
+use sampan_api::schema::{self, Definition};
+use sampan_api::status::Status;
+use serde_json::{Value, json};
+
+use super::attempt;
+use super::params::{self, invalid_options};
+use super::read::{filter, refused_list};
+use crate::cache::ListOptions;
+use crate::forms::{self, Wanted};
+use crate::registry::{Attempt, DeleteOptions, Done, Effect, Patch, PatchForm, named_scale, success};
+use crate::server::{Answer, Call, Server, read_body};
+
+/// A decoded request to write.
+struct Sent {
+    attempt: Attempt,
+    wanted: Wanted,
+    object: Value,
+    warnings: Vec<String>,
+}
+
+/// Reads a body that is an object of `definition`.
+async fn read_object(
+    kind: &'static Kind,
+    call: &Call,
+    body: Body,
+    definition: &'static Definition,
+) -> Result<Sent, Status> {
+    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let attempt = attempt(kind, call)?;
+    let format = params::format(call)?;
+    let body = read_body(body).await?;
+    let (object, warnings) = decode::object(&body, format, definition, attempt.validation)?;
+    Ok(Sent { attempt, wanted, object, warnings })
+}
+
+/// The definition of a kind's objects.
+fn definition(kind: &Kind) -> Result<&'static Definition, Status> {
+    schema::definition(kind.schema).ok_or_else(|| Status::internal("the kind has no schema"))
+}
+
+/// The definition of what is written through a subresource.
+fn definition_of(group: &str, version: &str, kind: &str) -> Result<&'static Definition, Status> {
+    schema::of_kind(group, version, kind).ok_or_else(|| Status::internal("the subresource has no schema"))
+}
+
+pub(super) async fn create(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let sent = read_object(kind, &call, body, definition(kind)?).await?;
+    let done = server.registry.create(&sent.attempt, sent.object).await?;
+    Ok(reply(kind, &sent.wanted, &done, sent.warnings))
+}
+
+pub(super) async fn update(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let sent = read_object(kind, &call, body, definition(kind)?).await?;
+    let done = server.registry.update(&sent.attempt, sent.object).await?;
+    Ok(reply(kind, &sent.wanted, &done, sent.warnings))
+}
+
+pub(super) async fn finalize(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let sent = read_object(kind, &call, body, definition(kind)?).await?;
+    let done = server.registry.finalize(&sent.attempt, sent.object).await?;
+    Ok(reply(kind, &sent.wanted, &done, sent.warnings))
+}
+
+pub(super) async fn bind(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let sent = read_object(kind, &call, body, definition_of("", "v1", "Binding")?).await?;
+    server.registry.bind(&sent.attempt, &sent.object).await?;
+    Ok(created_status(&sent.wanted))
+}
+
+pub(super) async fn evict(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let sent = read_object(kind, &call, body, definition_of("policy", "v1", "Eviction")?).await?;
+    server.registry.evict(&sent.attempt, &sent.object).await?;
+    Ok(created_status(&sent.wanted))
+}
+
+fn created_status(wanted: &Wanted) -> Response<Body> {
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    wanted.response(StatusCode::CREATED, wanted.value(&status))
+}
+
+pub(super) async fn scale(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let scale = definition_of("autoscaling", "v1", "Scale")?;
+    let (wanted, done) = if call.info.verb == "update" {
+        let sent = read_object(kind, &call, body, scale).await?;
+        let object = named_scale(&sent.attempt, sent.object)?;
+        (sent.wanted, server.registry.update_scale(&sent.attempt, |_| Ok(object.clone())).await?)
+    } else {
+        let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
+        let form = patch.plain_form()?;
+        let change = |live: Value| {
+            let patched = sampan_api::patch::patched(form, &live, &patch.body, scale, attempt.validation);
+            patched.map(|(value, _)| value)
+        };
+        (wanted, server.registry.update_scale(&attempt, change).await?)
+    };
+    Ok(wanted.response(StatusCode::OK, wanted.value(&done.object)))
+}
+
+const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, \
+                       application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+async fn read_patch(kind: &'static Kind, call: &Call, body: Body) -> Result<(Attempt, Wanted, Patch), Status> {
+    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let attempt = attempt(kind, call)?;
+    let form = match params::content_type(call) {
+        "application/json-patch+json" => PatchForm::Json,
+        "application/merge-patch+json" => PatchForm::Merge,
+        "application/strategic-merge-patch+json" => PatchForm::Strategic,
+        "application/apply-patch+yaml" => PatchForm::Apply { force: call.query.flag("force") },
+        _ => return Err(Status::unsupported_media_type(PATCHES)),
+    };
+    if matches!(form, PatchForm::Apply { .. }) && call.query.text("fieldManager").is_empty() {
+        let fault = Error::required(&Path::new("fieldManager"), "is required for apply patch");
+        return Err(invalid_options("PatchOptions", fault));
+    }
+    if !matches!(form, PatchForm::Apply { .. }) && call.query.get("force").is_some() {
+        let fault = Error::forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+        return Err(invalid_options("PatchOptions", fault));
+    }
+    let body = read_body(body).await?;
+    Ok((attempt, wanted, Patch { form, body }))
+}
+
+pub(super) async fn patch(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
+    let warnings = Mutex::new(Vec::new());
+    let done = server.registry.patch(&attempt, &patch, definition(kind)?, &warnings).await?;
+    Ok(reply(kind, &wanted, &done, warnings.into_inner()))
+}
+
+/// `DeleteOptions` from the body if there is one, else from the query.
+async fn delete_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> {
+    let query = &call.query;
+    let format = params::format(call).unwrap_or(Format::Json);
+    let body = read_body(body).await?;
+    if !body.is_empty() {
+        return read_options(&body, format);
+    }
+    Ok(DeleteOptions {
+        grace_period_seconds: query.number("gracePeriodSeconds")?,
+        propagation_policy: query.get("propagationPolicy").map(str::to_owned),
+        orphan_dependents: query.get("orphanDependents").map(|_| query.flag("orphanDependents")),
+        ..DeleteOptions::default()
+    })
+}
+
+fn read_options(body: &Bytes, format: Format) -> Result<DeleteOptions, Status> {
+    let (value, _) = decode::any(body, format)?;
+    if let Some(kind) = value["kind"].as_str().filter(|kind| *kind != "DeleteOptions") {
+        return Err(Status::bad_request(format!("the body of a delete must be DeleteOptions, not {kind}")));
+    }
+    serde_json::from_value(value).map_err(|e| Status::bad_request(format!("DeleteOptions cannot be read: {e}")))
+}
+
+pub(super) async fn delete(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let mut attempt = attempt(kind, &call)?;
+    let options = delete_options(&call, body).await?;
+    attempt.dry_run |= !options.dry_run.is_empty();
+    let done = server.registry.delete(&attempt, &options).await?;
+    let body = match done.effect {
+        Effect::Removed if !RETURNED.contains(&kind.plural) => wanted.value(&success(&attempt, &done.object)),
+        _ => forms::object(kind, &done.object, &wanted),
+    };
+    Ok(wanted.response(StatusCode::OK, body))
+}
+
+/// Kinds whose deletion answers with the object even when it is gone at once, as upstream does.
+const RETURNED: [&str; 3] = ["pods", "services", "serviceaccounts"];
+
+pub(super) async fn delete_collection(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let mut attempt = attempt(kind, &call)?;
+    let (filter, list) = (filter(kind, &call)?, ListOptions::from_query(&call.query)?);
+    let options = delete_options(&call, body).await?;
+    attempt.dry_run |= !options.dry_run.is_empty();
+    match server.registry.delete_collection(&attempt, &filter, &list, &options).await {
+        Ok(list) => Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted))),
+        Err(refused) => refused_list(refused),
+    }
+}
+
+fn reply(kind: &Kind, wanted: &Wanted, done: &Done, warnings: Vec<String>) -> Response<Body> {
+    let code = if done.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = wanted.response(code, forms::object(kind, &done.object, wanted));
+    for warning in warnings.iter().chain(&done.warnings) {
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quoted(warning))) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+/// A text as an HTTP quoted string.
+fn quoted(text: &str) -> String {
+    let plain = text.chars().filter(|c| !c.is_control());
+    let escaped: String = plain.flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c])).collect();
+    format!("\"{escaped}\"")
+}
