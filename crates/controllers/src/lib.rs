@@ -4,18 +4,32 @@
 //! touches the store. One folder or file per controller; in each, the decision is a pure function from what is wanted
 //! and what is seen to a plan, and a thin part carries the plan out. Start at [`start`], the table of them.
 
+mod cluster_roles;
 mod deployment;
+mod endpoints;
 mod error;
+mod garbage;
+mod namespaces;
+mod nodes;
 mod owners;
 mod replicaset;
+mod resources;
+mod root_ca;
 mod runner;
+mod service_accounts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use sampan_client::{EventRecorder, Informers, Tasks};
 
 pub use error::Error;
+
+use resources::Feed;
+
+/// Discovery that failed is tried again after this long.
+const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
 
 /// What the controllers need.
 pub struct Options {
@@ -61,7 +75,31 @@ pub fn start(options: &Options) -> Handle {
         let events = EventRecorder::new(client.clone(), name, "", &tasks);
         Context { client, informers: informers.clone(), events, tasks: tasks.clone() }
     };
+    service_accounts::start(context("service-account-controller"));
+    root_ca::start(context("root-ca-cert-publisher"), options.shared.clone(), &options.ca_pem);
+    cluster_roles::start(context("clusterrole-aggregation-controller"));
     deployment::start(context("deployment-controller"));
     replicaset::start(context("replicaset-controller"));
+    endpoints::start_slices(context("endpointslice-controller"));
+    endpoints::start_legacy(context("endpoint-controller"));
+    nodes::start(context("node-controller"));
+    let feed = Feed::new();
+    namespaces::start(context("namespace-controller"), &feed);
+    tasks.spawn(collect_garbage(context("generic-garbage-collector"), feed, options.shared.clone()));
     Handle { tasks }
+}
+
+/// Garbage collection begins once it is known what kinds there are.
+async fn collect_garbage(context: Context, feed: Arc<Feed>, shared: Client) {
+    let resources = loop {
+        match resources::discover(&shared).await {
+            Ok(resources) => break resources,
+            Err(error) => {
+                tracing::warn!(%error, "trying again");
+                tokio::time::sleep(DISCOVERY_RETRY).await;
+            }
+        }
+    };
+    garbage::start(&context, &feed, &resources);
+    feed.start(&shared, &resources, &context.tasks).await;
 }
