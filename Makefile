@@ -1,0 +1,35 @@
+# Everything that is done with this tree, each by one word. `make up` first.
+SHELL := /bin/bash
+SAMPAN := target/release/sampan
+
+.PHONY: help up down test check bench image-kit build deps fmt
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+up: ## Build, start a cluster here, and run the guestbook on it
+	@scripts/up.sh
+
+down: ## End the cluster: processes, mounts, links, rules, cgroups
+	@$(SAMPAN) down
+
+test: deps build ## Run every test
+	@scripts/test.sh
+
+check: deps ## Format, lints as errors, layering, docs
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test -q --locked -p sampan-testkit --test layers --test map
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+bench: deps build ## Measure, each figure beside a peer where there is one
+	@scripts/bench.sh
+
+image-kit: build ## Make the image busybox and bring it into the running cluster
+	@images/busybox.sh | $(SAMPAN) image import - --rootfs --name docker.io/library/busybox:latest --cmd sh
+
+build: deps ## Build the program
+	cargo build --release --locked -p sampan
+
+deps: ## Install what building and running need
+	@scripts/deps.sh
