@@ -1,1 +1,37 @@
-//! kubelet
+//! The kubelet: runs the Pods that are bound to its node, and reports on them and on the node.
+//!
+//! ```text
+//!   Pods of this node (watch) ─┐                     ┌─> volumes, hosts files, tokens
+//!   container events (CRI) ────┼─> worker per Pod ───┼─> container runtime (CRI v1)
+//!   probes, ConfigMaps, ... ───┘     │      ^        └─> status, events (API server)
+//!                                    v      │
+//!                             machine::plan (pure)
+//! ```
+//! It knows nothing of how containers are made: it reaches them through CRI alone, and any runtime that speaks it will
+//! do. It decides nothing about where Pods run. Start at [`Kubelet::start`]; the decisions are in `machine`, what the
+//! runtime is asked for in `config`, the doing in `worker`.
+
+mod config;
+mod cri;
+mod error;
+mod events;
+mod hooks;
+mod images;
+mod kubelet;
+mod logs;
+mod machine;
+mod node;
+mod options;
+mod pods;
+mod probes;
+mod quantity;
+mod seen;
+pub mod server;
+mod sources;
+mod spec;
+mod volumes;
+mod worker;
+
+pub use error::Error;
+pub use kubelet::{Handle, Kubelet};
+pub use options::{DEFAULT_MAX_PODS, Options};

@@ -1,0 +1,59 @@
+//! The CRI configuration of one container.
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use sampan_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, Signal};
+
+use super::env::{self, Env};
+use super::security::{self, ImageUser};
+use super::{labels, paths, resources};
+use crate::Error;
+use crate::machine::Start;
+
+/// What a container is made from besides the Pod and its specification.
+pub(crate) struct Inputs<'a> {
+    pub(crate) start: &'a Start,
+    /// The image as the runtime identifies it.
+    pub(crate) image_ref: &'a str,
+    pub(crate) image_user: &'a ImageUser,
+    pub(crate) env: &'a Env,
+    pub(crate) mounts: Vec<Mount>,
+    /// The node's memory.
+    pub(crate) memory_bytes: i64,
+}
+
+/// The container's configuration.
+pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Result<ContainerConfig, Error> {
+    let security_context = security::of_container(pod, container, inputs.image_user)?;
+    let envs = inputs.env.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() });
+    Ok(ContainerConfig {
+        metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: inputs.start.attempt }),
+        image: Some(ImageSpec {
+            image: inputs.image_ref.to_owned(),
+            user_specified_image: container.image.clone().unwrap_or_default(),
+            ..ImageSpec::default()
+        }),
+        command: env::expand_all(container.command.as_ref(), inputs.env),
+        args: env::expand_all(container.args.as_ref(), inputs.env),
+        working_dir: container.working_dir.clone().unwrap_or_default(),
+        envs: envs.collect(),
+        mounts: inputs.mounts,
+        labels: labels::of_container(pod, container),
+        annotations: labels::annotations_of_container(pod, container, inputs.start),
+        log_path: paths::log_path(&container.name, inputs.start.attempt),
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        tty: container.tty == Some(true),
+        linux: Some(LinuxContainerConfig {
+            resources: Some(resources::of_container(pod, container, inputs.memory_bytes)),
+            security_context: Some(security_context),
+        }),
+        stop_signal: stop_signal(container).into(),
+        ..ContainerConfig::default()
+    })
+}
+
+fn stop_signal(container: &Container) -> Signal {
+    let wish = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.as_deref());
+    let wish = wish.map(|signal| format!("SIGNAL_{}", signal.replace('+', "PLUS").replace('-', "MINUS")));
+    wish.and_then(|signal| Signal::from_str_name(&signal)).unwrap_or(Signal::RuntimeDefault)
+}

@@ -1,0 +1,155 @@
+//! The environment of a container: `envFrom`, Services, then `env`, each able to refer to what stands before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, Pod, Secret};
+
+use super::expand::expand;
+use super::fields::{self, Facts};
+use crate::{Error, spec};
+
+/// Where ConfigMaps and Secrets of the Pod's namespace come from.
+pub(crate) trait Objects: Send + Sync {
+    /// The ConfigMap of that name, if it exists.
+    fn config_map(&self, name: &str) -> Option<Arc<ConfigMap>>;
+    /// The Secret of that name, if it exists.
+    fn secret(&self, name: &str) -> Option<Arc<Secret>>;
+}
+
+/// What an environment is made from.
+pub(crate) struct Sources<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) facts: &'a Facts,
+    pub(crate) objects: &'a dyn Objects,
+    /// The Services' variables.
+    pub(crate) services: BTreeMap<String, String>,
+}
+
+/// Names and values in order; every name once.
+pub(crate) type Env = Vec<(String, Vec<u8>)>;
+
+/// The environment of `container`.
+pub(crate) fn environment(sources: &Sources<'_>, container: &Container) -> Result<Env, Error> {
+    let mut known: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for from in container.env_from.iter().flatten() {
+        known.extend(all_of(sources, from)?);
+    }
+    let mut ordered: Env = Vec::new();
+    for variable in container.env.iter().flatten() {
+        let Some(value) = value(sources, container, variable, &known)? else { continue };
+        known.insert(variable.name.clone(), value.clone());
+        ordered.retain(|(name, _)| *name != variable.name);
+        ordered.push((variable.name.clone(), value));
+    }
+    for (name, value) in &sources.services {
+        known.entry(name.clone()).or_insert_with(|| value.clone().into_bytes());
+    }
+    let rest = known.into_iter().filter(|(name, _)| !ordered.iter().any(|(listed, _)| listed == name));
+    let rest: Env = rest.collect();
+    ordered.extend(rest);
+    Ok(ordered)
+}
+
+/// Replaces `$(NAME)` in commands and arguments.
+pub(crate) fn expand_all(texts: Option<&Vec<String>>, env: &Env) -> Vec<String> {
+    let lookup = |name: &str| {
+        let found = env.iter().find(|(known, _)| known == name)?;
+        std::str::from_utf8(&found.1).ok()
+    };
+    texts.into_iter().flatten().map(|text| expand(text, lookup)).collect()
+}
+
+fn all_of(sources: &Sources<'_>, from: &EnvFromSource) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let prefix = from.prefix.as_deref().unwrap_or_default();
+    let mut all = Vec::new();
+    if let Some(reference) = &from.config_map_ref {
+        match sources.objects.config_map(&reference.name) {
+            Some(map) => {
+                let data = map.data.iter().flatten();
+                all.extend(data.map(|(key, value)| (format!("{prefix}{key}"), value.clone().into_bytes())));
+            }
+            None if reference.optional == Some(true) => {}
+            None => return Err(no_config_map(&reference.name)),
+        }
+    }
+    if let Some(reference) = &from.secret_ref {
+        match sources.objects.secret(&reference.name) {
+            Some(secret) => {
+                let data = secret.data.iter().flatten();
+                all.extend(data.map(|(key, value)| (format!("{prefix}{key}"), value.0.clone())));
+            }
+            None if reference.optional == Some(true) => {}
+            None => return Err(no_secret(&reference.name)),
+        }
+    }
+    Ok(all)
+}
+
+fn no_config_map(name: &str) -> Error {
+    Error::Missing(format!("configmap \"{name}\" not found"))
+}
+
+fn no_secret(name: &str) -> Error {
+    Error::Missing(format!("secret \"{name}\" not found"))
+}
+
+/// The value of `variable`; nothing if it is optional and its source is missing.
+fn value(
+    sources: &Sources<'_>,
+    container: &Container,
+    variable: &EnvVar,
+    known: &BTreeMap<String, Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let Some(from) = &variable.value_from else {
+        let lookup = |name: &str| {
+            let listed = known.get(name).and_then(|value| std::str::from_utf8(value).ok());
+            listed.or_else(|| sources.services.get(name).map(String::as_str))
+        };
+        return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), lookup).into_bytes()));
+    };
+    if let Some(selector) = &from.field_ref {
+        return fields::field(sources.pod, sources.facts, selector).map(|value| Some(value.into_bytes()));
+    }
+    if let Some(selector) = &from.resource_field_ref {
+        let value = fields::resource(sources.pod, sources.facts, selector, Some(container))?;
+        return Ok(Some(value.into_bytes()));
+    }
+    keyed(sources, from)
+}
+
+fn keyed(sources: &Sources<'_>, from: &EnvVarSource) -> Result<Option<Vec<u8>>, Error> {
+    let namespace = spec::namespace(sources.pod);
+    let (value, optional, missing) = if let Some(selector) = &from.config_map_key_ref {
+        let map = sources.objects.config_map(&selector.name);
+        let value = map.as_ref().and_then(|map| map.data.as_ref()?.get(&selector.key)).map(|v| v.clone().into_bytes());
+        let missing = match map {
+            None => no_config_map(&selector.name),
+            Some(_) => no_key("ConfigMap", &selector.key, namespace, &selector.name),
+        };
+        (value, selector.optional, missing)
+    } else if let Some(selector) = &from.secret_key_ref {
+        let secret = sources.objects.secret(&selector.name);
+        let value = secret.as_ref().and_then(|secret| secret.data.as_ref()?.get(&selector.key)).map(|v| v.0.clone());
+        let missing = match secret {
+            None => no_secret(&selector.name),
+            Some(_) => no_key("Secret", &selector.key, namespace, &selector.name),
+        };
+        (value, selector.optional, missing)
+    } else {
+        return Ok(Some(Vec::new()));
+    };
+    match (value, optional) {
+        (Some(value), _) => Ok(Some(value)),
+        (None, Some(true)) => Ok(None),
+        (None, _) => Err(missing),
+    }
+}
+
+fn no_key(kind: &str, key: &str, namespace: &str, name: &str) -> Error {
+    Error::Missing(format!("couldn't find key {key} in {kind} {namespace}/{name}"))
+}
+
+#[cfg(test)]
+#[path = "env_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+//! What is mounted into a container: its volumes, and the files the kubelet keeps for every Pod.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use sampan_cri::v1::{Mount, MountPropagation};
+
+use super::env::Env;
+use super::expand::expand;
+use crate::Error;
+
+/// A volume that has been set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where it is on the node.
+    pub(crate) path: PathBuf,
+    /// Nobody may write to it, whatever a container asks for.
+    pub(crate) read_only: bool,
+}
+
+/// Where a volume mount of a container comes from, before sub-paths are resolved on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wish {
+    pub(crate) volume: String,
+    pub(crate) place: Place,
+    /// Relative path inside the volume; empty for all of it.
+    pub(crate) sub_path: String,
+    pub(crate) mount: VolumeMount,
+}
+
+/// The volume mounts of `container`, each with its volume's place.
+pub(crate) fn wishes(container: &Container, places: &BTreeMap<String, Place>, env: &Env) -> Result<Vec<Wish>, Error> {
+    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+    mounts
+        .iter()
+        .map(|mount| {
+            let place = places.get(&mount.name).cloned().ok_or_else(|| {
+                Error::Config(format!(
+                    "cannot find volume \"{}\" to mount into container \"{}\"",
+                    mount.name, container.name
+                ))
+            })?;
+            Ok(Wish { volume: mount.name.clone(), place, sub_path: sub_path(mount, env)?, mount: mount.clone() })
+        })
+        .collect()
+}
+
+fn sub_path(mount: &VolumeMount, env: &Env) -> Result<String, Error> {
+    let Some(expression) = mount.sub_path_expr.as_deref().filter(|expression| !expression.is_empty()) else {
+        return Ok(mount.sub_path.clone().unwrap_or_default());
+    };
+    let missing = std::cell::RefCell::new(None);
+    let expanded = expand(expression, |name| {
+        let found = env.iter().find(|(known, _)| known == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        if found.is_none() {
+            missing.replace(Some(name.to_owned()));
+        }
+        found
+    });
+    match missing.into_inner() {
+        Some(name) => Err(Error::Config(format!("missing value for \"{name}\""))),
+        None => Ok(expanded),
+    }
+}
+
+/// The CRI mount of `wish` from `host_path`, its place with the sub-path resolved.
+pub(crate) fn volume_mount(wish: &Wish, host_path: PathBuf) -> Mount {
+    let propagation = match wish.mount.mount_propagation.as_deref() {
+        Some("HostToContainer") => MountPropagation::PropagationHostToContainer,
+        Some("Bidirectional") => MountPropagation::PropagationBidirectional,
+        _ => MountPropagation::PropagationPrivate,
+    };
+    let readonly = wish.place.read_only || wish.mount.read_only == Some(true);
+    let recursive = wish.mount.recursive_read_only.as_deref() == Some("Enabled");
+    Mount {
+        container_path: absolute(&wish.mount.mount_path),
+        host_path: host_path.to_string_lossy().into_owned(),
+        readonly,
+        propagation: propagation.into(),
+        recursive_read_only: readonly && recursive,
+        ..Mount::default()
+    }
+}
+
+/// A file of the kubelet's at `container_path`, unless the container mounts something there itself.
+pub(crate) fn managed_file(container: &Container, container_path: &str, host_path: PathBuf) -> Option<Mount> {
+    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+    let own = mounts.iter().any(|mount| absolute(&mount.mount_path) == container_path);
+    let read_only = container.security_context.as_ref().is_some_and(|own| own.read_only_root_filesystem == Some(true));
+    (!own).then(|| Mount {
+        container_path: container_path.to_owned(),
+        host_path: host_path.to_string_lossy().into_owned(),
+        readonly: read_only && container_path.starts_with("/etc/"),
+        ..Mount::default()
+    })
+}
+
+fn absolute(path: &str) -> String {
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.starts_with('/') { trimmed.to_owned() } else { format!("/{trimmed}") }
+}

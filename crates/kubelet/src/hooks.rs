@@ -1,0 +1,52 @@
+//! Lifecycle hooks: a command, an HTTP request or a pause after a container's start or before its stop.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
+
+use crate::Error;
+use crate::cri::Runtime;
+use crate::probes::{http, target};
+
+/// A hook without a bound of its own may take this long.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// An HTTP hook may take this long.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a hook runs.
+pub(crate) struct Hook<'a> {
+    pub(crate) runtime: &'a Runtime,
+    /// The container's CRI id.
+    pub(crate) id: &'a str,
+    pub(crate) container: &'a Container,
+    pub(crate) pod_ips: &'a [String],
+}
+
+/// Runs the hook to its end.
+pub(crate) async fn run(hook: &Hook<'_>, handler: &LifecycleHandler) -> Result<(), Error> {
+    if let Some(exec) = &handler.exec {
+        let command = exec.command.as_deref().unwrap_or_default();
+        return match hook.runtime.exec(hook.id, command, LONGEST).await? {
+            Some(done) if done.exit_code == 0 => Ok(()),
+            Some(done) => {
+                let output = String::from_utf8_lossy(&done.output);
+                let code = done.exit_code;
+                Err(Error::Config(format!("command '{}' exited with {code}: {output}", command.join(" "))))
+            }
+            None => Err(Error::Config(format!("command '{}' timed out", command.join(" ")))),
+        };
+    }
+    if let Some(get) = &handler.http_get {
+        let ip = hook.pod_ips.first().map(String::as_str).unwrap_or("127.0.0.1");
+        let request = target::http(get, hook.container, ip).map_err(Error::Config)?;
+        return match http::get(&request, HTTP_TIMEOUT).await {
+            Ok(answer) if answer.status < 400 => Ok(()),
+            Ok(answer) => Err(Error::Config(format!("HTTP hook answered with status {}", answer.status))),
+            Err(error) => Err(Error::Config(error)),
+        };
+    }
+    if let Some(sleep) = &handler.sleep {
+        tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+    }
+    Ok(())
+}

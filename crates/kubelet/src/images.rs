@@ -1,0 +1,261 @@
+//! Making sure that a container's image is on the node, as its pull policy says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use sampan_cri::v1::{AuthConfig, Image, PodSandboxConfig};
+use serde::Deserialize;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use crate::config::env::Objects;
+use crate::config::security::ImageUser;
+use crate::cri::Runtime;
+use crate::{Error, spec};
+
+/// Pulls at the same time; further ones wait.
+const PARALLEL_PULLS: usize = 4;
+
+/// An image on the node.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    /// How the runtime identifies it.
+    pub(crate) reference: String,
+    pub(crate) user: ImageUser,
+    /// What the event says.
+    pub(crate) message: String,
+}
+
+/// Why an image is not there: a waiting reason and its message.
+#[derive(Clone, Debug)]
+pub(crate) struct Unavailable {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    /// What the `Failed` event says.
+    pub(crate) event: String,
+}
+
+/// The node's images.
+#[derive(Clone)]
+pub(crate) struct Images {
+    runtime: Runtime,
+    pulls: Arc<Semaphore>,
+    /// Rings after each pull.
+    pulled: Arc<Notify>,
+}
+
+/// What an image is wanted for.
+pub(crate) struct Wish<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) container: &'a Container,
+    pub(crate) sandbox_config: &'a PodSandboxConfig,
+    /// Where pull secrets are.
+    pub(crate) objects: &'a dyn Objects,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl Images {
+    /// The images of `runtime`.
+    pub(crate) fn new(runtime: Runtime) -> Self {
+        Self { runtime, pulls: Arc::new(Semaphore::new(PARALLEL_PULLS)), pulled: Arc::default() }
+    }
+
+    /// Waits until an image has been pulled since the last time this was called.
+    pub(crate) async fn wait_for_change(&self) {
+        self.pulled.notified().await;
+    }
+
+    /// Has the image on the node, pulling it if its policy says so. `on_pull` is called before a pull.
+    pub(crate) async fn ensure(&self, wish: &Wish<'_>, on_pull: impl FnOnce(&str)) -> Result<Ready, Unavailable> {
+        let image = wish.container.image.as_deref().unwrap_or_default();
+        let policy = policy(wish.container.image_pull_policy.as_deref(), image);
+        let present = self.runtime.image(image).await.map_err(|error| inspect_failed(image, &error))?;
+        match (present, policy) {
+            (Some(present), Policy::IfNotPresent | Policy::Never) => {
+                let text =
+                    format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
+                Ok(ready(present, text))
+            }
+            (None, Policy::Never) => Err(never(image)),
+            (_, Policy::Always) | (None, Policy::IfNotPresent) => {
+                on_pull(&format!("Pulling image \"{image}\""));
+                self.pull(wish, image).await.map_err(|error| pull_failed(image, &error))
+            }
+        }
+    }
+
+    async fn pull(&self, wish: &Wish<'_>, image: &str) -> Result<Ready, Error> {
+        let asked = Instant::now();
+        let _permit = self.pulls.acquire().await.map_err(|_| Error::Missing("the kubelet is stopping".to_owned()))?;
+        let begun = Instant::now();
+        let mut result = Err(Error::Missing(format!("image \"{image}\" not found")));
+        for auth in credentials(wish, image) {
+            result = self.runtime.pull(image, auth, wish.sandbox_config.clone()).await;
+            if result.is_ok() {
+                break;
+            }
+        }
+        let reference = result?;
+        self.pulled.notify_one();
+        let (pulling, waiting) = (begun.elapsed(), asked.elapsed());
+        let found = match self.runtime.image(&reference).await? {
+            Some(found) => Some(found),
+            None => self.runtime.image(image).await?,
+        };
+        let found = found.ok_or_else(|| Error::Missing(format!("image \"{image}\" is gone after its pull")))?;
+        let text = format!(
+            "Successfully pulled image \"{image}\" in {} ({} including waiting). Image size: {} bytes.",
+            seconds(pulling),
+            seconds(waiting),
+            found.size
+        );
+        Ok(ready(found, text))
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    if duration.as_secs() == 0 {
+        format!("{}ms", duration.as_millis())
+    } else {
+        format!("{:.3}s", duration.as_secs_f64())
+    }
+}
+
+fn ready(image: Image, message: String) -> Ready {
+    let user = ImageUser { uid: image.uid.map(|uid| uid.value), name: image.username };
+    Ready { reference: image.id, user, message }
+}
+
+fn never(image: &str) -> Unavailable {
+    let message = format!("Container image \"{image}\" is not present with pull policy of Never");
+    Unavailable { reason: "ErrImageNeverPull", event: message.clone(), message }
+}
+
+fn pull_failed(image: &str, error: &Error) -> Unavailable {
+    let message = error.to_string();
+    Unavailable { reason: "ErrImagePull", event: format!("Failed to pull image \"{image}\": {message}"), message }
+}
+
+fn inspect_failed(image: &str, error: &Error) -> Unavailable {
+    let message = format!("Failed to inspect image \"{image}\": {error}");
+    Unavailable { reason: "ImageInspectError", event: message.clone(), message }
+}
+
+/// The policy, or its default: Always for `latest`.
+fn policy(wish: Option<&str>, image: &str) -> Policy {
+    match wish {
+        Some("Always") => Policy::Always,
+        Some("IfNotPresent") => Policy::IfNotPresent,
+        Some("Never") => Policy::Never,
+        _ => {
+            let name = image.rsplit('/').next().unwrap_or(image);
+            let pinned = image.contains('@') || name.split_once(':').is_some_and(|(_, tag)| tag != "latest");
+            if pinned { Policy::IfNotPresent } else { Policy::Always }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(default)]
+    auths: std::collections::BTreeMap<String, DockerAuth>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DockerAuth {
+    username: String,
+    password: String,
+    auth: String,
+    #[serde(rename = "identitytoken")]
+    identity_token: String,
+}
+
+/// What to try: the pull secrets for the image's registry, or none at all if there is none.
+fn credentials(wish: &Wish<'_>, image: &str) -> Vec<Option<AuthConfig>> {
+    let names = spec::of(wish.pod).image_pull_secrets.iter().flatten().map(|reference| &reference.name);
+    let secrets = names.filter_map(|name| wish.objects.secret(name));
+    let mut all: Vec<Option<AuthConfig>> = Vec::new();
+    for secret in secrets {
+        let data = secret.data.as_ref();
+        let json = data.and_then(|data| data.get(".dockerconfigjson"));
+        let Some(config) = json.and_then(|json| serde_json::from_slice::<DockerConfig>(&json.0).ok()) else { continue };
+        let matching = config.auths.into_iter().filter(|(server, _)| serves(server, image));
+        all.extend(matching.map(|(server, auth)| Some(auth_config(server, auth))));
+    }
+    if all.is_empty() {
+        all.push(None);
+    }
+    all
+}
+
+fn auth_config(server: String, auth: DockerAuth) -> AuthConfig {
+    let decoded = STANDARD.decode(&auth.auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let (username, password) = match decoded.as_deref().and_then(|pair| pair.split_once(':')) {
+        Some((username, password)) if auth.username.is_empty() => (username.to_owned(), password.to_owned()),
+        _ => (auth.username, auth.password),
+    };
+    AuthConfig {
+        username,
+        password,
+        server_address: server,
+        identity_token: auth.identity_token,
+        ..AuthConfig::default()
+    }
+}
+
+/// Whether the registry `server` of a pull secret is the one of `image`.
+fn serves(server: &str, image: &str) -> bool {
+    let bare = |text: &str| {
+        let text = text.trim_start_matches("https://").trim_start_matches("http://");
+        text.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2").to_owned()
+    };
+    let canonical = |name: String| match name.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        _ => name,
+    };
+    let (first, _) = image.split_once('/').unwrap_or(("docker.io", image));
+    let registry = if first.contains(['.', ':']) || first == "localhost" { first } else { "docker.io" };
+    let server = canonical(bare(server));
+    server == registry || image.starts_with(&format!("{server}/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_defaults_by_tag() {
+        for (wish, image, want) in [
+            (None, "busybox", Policy::Always),
+            (None, "busybox:latest", Policy::Always),
+            (None, "busybox:1.36", Policy::IfNotPresent),
+            (None, "localhost:5000/busybox", Policy::Always),
+            (None, "localhost:5000/busybox:1", Policy::IfNotPresent),
+            (None, "busybox@sha256:00", Policy::IfNotPresent),
+            (Some("Never"), "busybox", Policy::Never),
+            (Some("IfNotPresent"), "busybox", Policy::IfNotPresent),
+        ] {
+            assert_eq!(policy(wish, image), want, "{image}");
+        }
+    }
+
+    #[test]
+    fn secrets_serve_their_own_registry_only() {
+        assert!(serves("https://index.docker.io/v1/", "busybox"));
+        assert!(serves("docker.io", "library/busybox:1"));
+        assert!(serves("ghcr.io", "ghcr.io/a/b"));
+        assert!(serves("ghcr.io/a", "ghcr.io/a/b"));
+        assert!(!serves("ghcr.io", "busybox"));
+        assert!(!serves("ghcr.io", "evil.example/ghcr.io/b"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Putting the kubelet together: [`Kubelet::start`] and its [`Handle`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::runtime::watcher;
+use sampan_client::{Change, Informer, Tasks};
+
+use crate::config::labels;
+use crate::node::{Node, Reporter, keep_lease, register};
+use crate::pods::{PodTable, from_sandbox};
+use crate::server::Pods;
+use crate::{Error, Options, events};
+
+/// The kubelet of one node.
+pub struct Kubelet;
+
+/// A running kubelet. Dropping it does not stop it; [`Handle::shutdown`] does.
+pub struct Handle {
+    node: Arc<Node>,
+    pods: Arc<PodTable>,
+    tasks: Tasks,
+}
+
+impl Kubelet {
+    /// Starts the kubelet: connects to the container runtime (an error if it does not answer), registers the node and
+    /// takes over the Pods that run already.
+    pub async fn start(options: Options) -> Result<Handle, Error> {
+        let tasks = Tasks::new();
+        let node = Node::open(options, &tasks).await?;
+        let pods = PodTable::new(&node, &tasks);
+        tasks.spawn(report(Arc::clone(&node)));
+        tasks.spawn(run_pods(Arc::clone(&node), Arc::clone(&pods), tasks.clone()));
+        Ok(Handle { node, pods, tasks })
+    }
+}
+
+impl Handle {
+    /// The Pods of this node, for whoever serves the kubelet's API.
+    pub fn pods(&self) -> Arc<dyn Pods> {
+        Arc::clone(&self.pods) as Arc<dyn Pods>
+    }
+
+    /// Stops the kubelet. Pods run on, and the next kubelet of this node takes them over.
+    pub async fn shutdown(self) {
+        self.tasks.shutdown().await;
+        self.node.sources.shutdown().await;
+    }
+}
+
+/// Registers the node, then keeps its lease and status.
+async fn report(node: Arc<Node>) {
+    let object = register(&node).await;
+    let reporter = Reporter::new(&node, &object);
+    tokio::join!(reporter.run(), keep_lease(Arc::clone(&node), object));
+}
+
+async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
+    // Pods get their Services' variables when they start: these must be known first.
+    node.services.synced().await;
+    let field = format!("spec.nodeName={}", node.options.node_name);
+    let api = Api::<Pod>::all(node.client.clone());
+    let informer = Informer::start(api, watcher::Config::default().fields(&field), &tasks);
+    let table = Arc::clone(&pods);
+    informer.on_change(move |change| match change {
+        // A name may be given to another Pod between two looks: the one before is gone then.
+        Change::Applied { old, new } => {
+            if let Some(old) = old.as_ref().filter(|old| old.metadata.uid != new.metadata.uid) {
+                table.remove(old);
+            }
+            table.apply(new);
+        }
+        Change::Deleted(last) => table.remove(last),
+    });
+    informer.synced().await;
+    match pods_of_runtime(&node).await {
+        Ok(known) => pods.remove_orphans(&known),
+        Err(error) => tracing::warn!(%error, "orphaned Pods were not looked for"),
+    }
+    events::follow(node.runtime.clone(), pods).await;
+}
+
+/// What the runtime has, as Pods by uid.
+async fn pods_of_runtime(node: &Node) -> Result<HashMap<String, Arc<Pod>>, Error> {
+    let containers = node.runtime.containers().await?;
+    let names = |uid: &str| -> Vec<String> {
+        let of_pod =
+            containers.iter().filter(|container| container.labels.get(labels::POD_UID).is_some_and(|of| of == uid));
+        let mut names: Vec<String> = of_pod.filter_map(|c| c.labels.get(labels::CONTAINER_NAME).cloned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let sandboxes = node.runtime.pods().await?;
+    Ok(sandboxes
+        .into_iter()
+        .map(|(uid, sandbox)| (uid.clone(), Arc::new(from_sandbox(&sandbox, &names(&uid)))))
+        .collect())
+}

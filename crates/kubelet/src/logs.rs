@@ -1,0 +1,196 @@
+//! Rotation of containers' logs: at 10 MiB the file is moved aside and the runtime opens a new one; five are kept.
+//!
+//! Nothing is polled: the kernel tells of the next write to a log (a one-shot inotify watch), its size is looked at,
+//! and the watch is set again no sooner than the log could be full. An idle container costs nothing, a busy one a look
+//! every few seconds. The runtime writes logs itself, so this needs its `ReopenContainerLog` and nothing else.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use sampan_client::Tasks;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio_util::time::DelayQueue;
+
+use crate::Error;
+use crate::cri::Runtime;
+use crate::seen::Seen;
+
+/// A log is rotated when it is larger.
+const MAX_BYTES: u64 = 10 * 1024 * 1024;
+/// Files kept for a container, the current one included.
+const MAX_FILES: usize = 5;
+/// A log that is being written is looked at no more often than this.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Changes of the set of logs that wait to be taken.
+const QUEUE: usize = 4096;
+
+/// The logs of running containers.
+#[derive(Clone)]
+pub(crate) struct Logs {
+    changes: mpsc::Sender<Change>,
+}
+
+/// The running containers of one Pod, with their logs.
+struct Change {
+    uid: String,
+    files: Vec<File>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    /// The container's CRI id.
+    id: String,
+    path: PathBuf,
+}
+
+impl Logs {
+    /// Starts to rotate logs of `runtime`.
+    pub(crate) fn start(runtime: &Runtime, tasks: &Tasks) -> Result<Self, Error> {
+        let wrong = Error::io("watching", Path::new("logs"));
+        let notify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(std::io::Error::from);
+        let notify = notify.and_then(AsyncFd::new).map_err(wrong)?;
+        let (changes, received) = mpsc::channel(QUEUE);
+        let rotator = Rotator {
+            runtime: runtime.clone(),
+            notify,
+            watched: HashMap::new(),
+            of_pods: HashMap::new(),
+            paused: DelayQueue::new(),
+        };
+        tasks.spawn(rotator.run(received));
+        Ok(Self { changes })
+    }
+
+    /// Follows the logs of the Pod's running containers from now on, and no others of it.
+    pub(crate) fn follow(&self, uid: &str, seen: &Seen) {
+        let running = seen.containers.iter().filter(|container| container.running() && !container.log_path.is_empty());
+        let files = running.map(|container| File { id: container.id.clone(), path: container.log_path.clone().into() });
+        let change = Change { uid: uid.to_owned(), files: files.collect() };
+        if self.changes.try_send(change).is_err() {
+            tracing::warn!(uid, "logs of a Pod are not followed for now: too many changes are waiting");
+        }
+    }
+
+    /// Removes a log and its rotated files, if it is below `logs`.
+    pub(crate) async fn remove(&self, logs: &Path, log: &Path) {
+        if !log.starts_with(logs) {
+            return;
+        }
+        for file in rotated(log).into_iter().chain([log.to_path_buf()]) {
+            let _ = tokio::fs::remove_file(file).await;
+        }
+    }
+}
+
+struct Rotator {
+    runtime: Runtime,
+    notify: AsyncFd<OwnedFd>,
+    /// By watch descriptor.
+    watched: HashMap<i32, File>,
+    of_pods: HashMap<String, Vec<File>>,
+    /// Logs that are looked at again later.
+    paused: DelayQueue<File>,
+}
+
+impl Rotator {
+    async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
+        loop {
+            let written = tokio::select! {
+                change = changes.recv() => match change {
+                    Some(change) => self.take(change),
+                    None => return,
+                },
+                Some(due) = self.paused.next() => vec![due.into_inner()],
+                written = Self::written(&self.notify, &mut self.watched) => {
+                    for file in written {
+                        self.paused.insert(file, PAUSE);
+                    }
+                    Vec::new()
+                }
+            };
+            for file in written {
+                self.look(file).await;
+            }
+        }
+    }
+
+    /// Notes the logs of a Pod; those that are new.
+    fn take(&mut self, change: Change) -> Vec<File> {
+        let known = self.of_pods.remove(&change.uid).unwrap_or_default();
+        let fresh = change.files.iter().filter(|file| !known.contains(file)).cloned().collect();
+        if !change.files.is_empty() {
+            self.of_pods.insert(change.uid, change.files);
+        }
+        fresh
+    }
+
+    fn followed(&self, file: &File) -> bool {
+        self.of_pods.values().flatten().any(|known| known == file)
+    }
+
+    /// Rotates a log if it is large, and has the kernel tell of the next write to it.
+    async fn look(&mut self, file: File) {
+        if !self.followed(&file) {
+            return;
+        }
+        let large = tokio::fs::metadata(&file.path).await.is_ok_and(|metadata| metadata.len() > MAX_BYTES);
+        if large && let Err(error) = rotate(&self.runtime, &file).await {
+            tracing::warn!(log = %file.path.display(), %error, "log not rotated");
+        }
+        match inotify::add_watch(&self.notify, &file.path, WatchFlags::MODIFY | WatchFlags::ONESHOT) {
+            Ok(watch) => drop(self.watched.insert(watch, file)),
+            Err(error) => tracing::debug!(log = %file.path.display(), %error, "log not watched"),
+        }
+    }
+
+    /// Waits for writes; the logs that were written to.
+    async fn written(notify: &AsyncFd<OwnedFd>, watched: &mut HashMap<i32, File>) -> Vec<File> {
+        let Ok(mut ready) = notify.readable().await else { return std::future::pending().await };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(notify.get_ref(), &mut buffer);
+        let mut files = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(event) => files.extend(watched.remove(&event.wd())),
+                Err(_) => break,
+            }
+        }
+        ready.clear_ready();
+        files
+    }
+}
+
+/// Moves the log aside, has the runtime open a new one, and drops the oldest.
+async fn rotate(runtime: &Runtime, file: &File) -> Result<(), Error> {
+    let stamp = sampan_clock::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let mut aside = file.path.clone().into_os_string();
+    aside.push(format!(".{stamp}"));
+    let aside = PathBuf::from(aside);
+    tokio::fs::rename(&file.path, &aside).await.map_err(Error::io("moving aside", &file.path))?;
+    if let Err(error) = runtime.reopen_log(&file.id).await {
+        let _ = tokio::fs::rename(&aside, &file.path).await;
+        return Err(error);
+    }
+    let old = rotated(&file.path);
+    for superfluous in old.iter().take((old.len() + 1).saturating_sub(MAX_FILES)) {
+        let _ = tokio::fs::remove_file(superfluous).await;
+    }
+    Ok(())
+}
+
+/// The rotated files of a log, oldest first.
+fn rotated(log: &Path) -> Vec<PathBuf> {
+    let Some((parent, name)) = log.parent().zip(log.file_name()) else { return Vec::new() };
+    let prefix = format!("{}.", name.to_string_lossy());
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of_log = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    let mut files: Vec<PathBuf> = entries.filter(of_log).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,32 @@
+//! Which dead containers and sandboxes of a Pod are removed: all but the newest dead one of each container, whose exit
+//! status and log people still want.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Ending, Slot, Steps, View, run};
+use crate::seen::State;
+
+pub(super) fn steps(view: &View<'_>, ending: Option<Ending>, steps: &mut Steps) {
+    if ending == Some(Ending::Deleted) {
+        return;
+    }
+    let mut kept = BTreeSet::new();
+    for instance in &view.seen.containers {
+        let superfluous = match instance.state {
+            State::Exited(_) => !kept.insert(instance.name.as_str()),
+            State::Created => view.seen.newest(&instance.name).is_some_and(|newest| newest.id != instance.id),
+            State::Running { .. } | State::Unknown => false,
+        };
+        if superfluous {
+            run::remove(view, instance, steps);
+        }
+    }
+    let empty_old = view.seen.sandboxes.iter().skip(1).find(|sandbox| {
+        !sandbox.ready && !view.seen.containers.iter().any(|container| container.sandbox == sandbox.id)
+    });
+    if let Some(old) = empty_old
+        && !view.busy(&Slot::Sandbox)
+    {
+        steps.push(Action::RemoveSandbox { id: old.id.clone() });
+    }
+}

@@ -1,0 +1,125 @@
+//! The smallest strategic merge patch that makes a published Pod status what it should be.
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use serde_json::{Map, Value, json};
+
+use crate::spec;
+
+/// The fields of a status that the kubelet owns.
+const OWNED: [&str; 15] = [
+    "phase",
+    "conditions",
+    "reason",
+    "message",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "qosClass",
+    "initContainerStatuses",
+    "containerStatuses",
+    "ephemeralContainerStatuses",
+    "observedGeneration",
+    "resize",
+];
+
+/// The patch that turns the status of `pod` into `wanted`; nothing if it is that already. It carries the Pod's uid, so
+/// that it can never land on a namesake.
+pub(crate) fn status_patch(pod: &Pod, wanted: &PodStatus) -> Option<Value> {
+    let (old, new) = (fields(spec::status(pod)), fields(wanted));
+    let mut changes = Map::new();
+    for field in OWNED {
+        let (old, new) = (old.get(field), new.get(field));
+        if old == new {
+            continue;
+        }
+        let change = match field {
+            "conditions" => merged(old, new, "type"),
+            "podIPs" | "hostIPs" => merged(old, new, "ip"),
+            _ => new.cloned().unwrap_or(Value::Null),
+        };
+        changes.insert(field.to_owned(), change);
+    }
+    (!changes.is_empty()).then(|| json!({"metadata": {"uid": spec::uid(pod)}, "status": changes}))
+}
+
+fn fields(status: &PodStatus) -> Map<String, Value> {
+    match serde_json::to_value(status) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Changed and new items of a list that is merged by `key`, with nulls for fields that vanish and deletions for items
+/// that do.
+fn merged(old: Option<&Value>, new: Option<&Value>, key: &str) -> Value {
+    let items = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
+    let (old, new) = (items(old), items(new));
+    let mut patch = Vec::new();
+    for item in &new {
+        match old.iter().find(|before| before[key] == item[key]) {
+            Some(before) if before == item => {}
+            Some(before) => patch.push(with_nulls(before, item)),
+            None => patch.push(item.clone()),
+        }
+    }
+    for gone in old.iter().filter(|before| !new.iter().any(|item| item[key] == before[key])) {
+        patch.push(json!({"$patch": "delete", key: gone[key]}));
+    }
+    Value::Array(patch)
+}
+
+fn with_nulls(before: &Value, item: &Value) -> Value {
+    let mut item = item.clone();
+    if let (Some(fields), Some(before)) = (item.as_object_mut(), before.as_object()) {
+        for vanished in before.keys() {
+            fields.entry(vanished.clone()).or_insert(Value::Null);
+        }
+    }
+    item
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{PodCondition, PodIP};
+
+    use super::*;
+
+    fn status(phase: &str, conditions: &[(&str, &str, Option<&str>)], ips: &[&str]) -> PodStatus {
+        PodStatus {
+            phase: Some(phase.to_owned()),
+            conditions: Some(
+                conditions
+                    .iter()
+                    .map(|(kind, status, message)| PodCondition {
+                        type_: (*kind).to_owned(),
+                        status: (*status).to_owned(),
+                        message: message.map(str::to_owned),
+                        ..PodCondition::default()
+                    })
+                    .collect(),
+            ),
+            pod_ips: Some(ips.iter().map(|ip| PodIP { ip: (*ip).to_owned() }).collect()),
+            ..PodStatus::default()
+        }
+    }
+
+    #[test]
+    fn only_differences_are_sent() {
+        let mut pod = Pod::default();
+        pod.metadata.uid = Some("u1".to_owned());
+        pod.status = Some(status("Pending", &[("Ready", "False", Some("no")), ("Other", "True", None)], &["10.0.0.1"]));
+        assert_eq!(status_patch(&pod, &pod.status.clone().unwrap()), None);
+
+        let wanted = status("Running", &[("Ready", "True", None), ("Other", "True", None)], &["10.0.0.2"]);
+        assert_eq!(
+            status_patch(&pod, &wanted),
+            Some(json!({"metadata": {"uid": "u1"}, "status": {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "message": null}],
+                "podIPs": [{"ip": "10.0.0.2"}, {"$patch": "delete", "ip": "10.0.0.1"}],
+            }}))
+        );
+    }
+}

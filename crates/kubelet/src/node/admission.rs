@@ -1,0 +1,115 @@
+//! Whether the node takes a Pod that was bound to it past the scheduler: a Pod that does not fit fails here, as
+//! upstream's kubelet lets it fail.
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::Capacity;
+use crate::{quantity, spec};
+
+/// What the node runs already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Active {
+    pods: i64,
+    cpu_milli: i64,
+    memory_bytes: i64,
+}
+
+impl Active {
+    /// The sum over `pods`, those that are over left out.
+    pub(crate) fn of<'a>(pods: impl Iterator<Item = &'a Pod>) -> Self {
+        pods.filter(|pod| !matches!(spec::status(pod).phase.as_deref(), Some("Succeeded" | "Failed")))
+            .fold(Self::default(), |sum, pod| sum.and(&Self::requests(pod)))
+    }
+
+    /// What one Pod asks for: its app containers together, or its hungriest init container if that is more.
+    fn requests(pod: &Pod) -> Self {
+        let amount =
+            |resource: &str, read: fn(&k8s_openapi::apimachinery::pkg::api::resource::Quantity) -> Option<i64>| {
+                let of = |container: &k8s_openapi::api::core::v1::Container| {
+                    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+                    requests.and_then(|requests| requests.get(resource)).and_then(read).unwrap_or(0)
+                };
+                let (mut apps, mut init) = (0, 0);
+                for (role, container) in spec::containers(pod) {
+                    match role {
+                        spec::Role::Init => init = init.max(apps + of(container)),
+                        spec::Role::App | spec::Role::Sidecar => apps += of(container),
+                    }
+                }
+                apps.max(init)
+            };
+        Self { pods: 1, cpu_milli: amount("cpu", quantity::milli), memory_bytes: amount("memory", quantity::value) }
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            pods: self.pods + other.pods,
+            cpu_milli: self.cpu_milli + other.cpu_milli,
+            memory_bytes: self.memory_bytes + other.memory_bytes,
+        }
+    }
+}
+
+/// Why the node does not take `pod` beside what is `active`: reason and message. A Pod that has been taken before is
+/// not judged again.
+pub(crate) fn refusal(pod: &Pod, active: &Active, capacity: &Capacity) -> Option<(String, String)> {
+    if spec::status(pod).start_time.is_some() {
+        return None;
+    }
+    let allocatable = |name: &str| capacity.allocatable.get(name);
+    let wish = Active::requests(pod);
+    let limits = [
+        ("pods", wish.pods, active.pods, allocatable("pods").and_then(quantity::value)),
+        ("cpu", wish.cpu_milli, active.cpu_milli, allocatable("cpu").and_then(quantity::milli)),
+        ("memory", wish.memory_bytes, active.memory_bytes, allocatable("memory").and_then(quantity::value)),
+    ];
+    for (name, requested, used, limit) in limits {
+        let Some(limit) = limit else { continue };
+        if requested > 0 && used + requested > limit {
+            let message = format!(
+                "Pod was rejected: Node didn't have enough resource: {name}, requested: {requested}, used: {used}, \
+                 capacity: {limit}"
+            );
+            return Some((format!("OutOf{name}"), message));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(pod: serde_json::Value, want: Option<&str>) {
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let running: Pod = serde_json::from_value(json!({
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1500m"}}}]},
+        }))
+        .unwrap();
+        let allocatable = [("cpu", "2"), ("memory", "1Gi"), ("pods", "2")];
+        let allocatable = allocatable.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into();
+        let capacity = Capacity { allocatable, ..Capacity::default() };
+        let refusal = refusal(&pod, &Active::of([&running].into_iter()), &capacity);
+        assert_eq!(refusal.map(|(reason, _)| reason).as_deref(), want);
+    }
+
+    #[test]
+    fn a_pod_must_fit() {
+        let cpu = |cpu: &str| json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}});
+        check(cpu("500m"), None);
+        check(cpu("501m"), Some("OutOfcpu"));
+        check(json!({"spec": {"containers": [{"name": "c"}]}}), None);
+        check(
+            json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"memory": "2Gi"}}}]}}),
+            Some("OutOfmemory"),
+        );
+        check(
+            json!({"status": {"startTime": "2026-01-01T00:00:00Z"},
+                "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "8"}}}]}}),
+            None,
+        );
+    }
+}

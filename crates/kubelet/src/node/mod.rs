@@ -1,0 +1,78 @@
+//! The node: what all of its Pods share ([`Node`]), and its own object in the API ([`report`]).
+
+mod admission;
+mod capacity;
+mod lease;
+mod report;
+mod status;
+mod system;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::Client;
+use sampan_client::{EventRecorder, Informer, Tasks};
+
+pub(crate) use admission::{Active, refusal};
+pub(crate) use capacity::Capacity;
+pub(crate) use lease::keep as keep_lease;
+pub(crate) use report::{Reporter, register};
+
+use crate::config::dns::ClusterDns;
+use crate::cri::Runtime;
+use crate::images::Images;
+use crate::logs::Logs;
+use crate::machine::NodeFacts;
+use crate::sources::Sources;
+use crate::volumes::Tokens;
+use crate::{Error, Options};
+
+/// What all Pods of this node share.
+pub(crate) struct Node {
+    pub(crate) options: Options,
+    pub(crate) client: Client,
+    pub(crate) runtime: Runtime,
+    pub(crate) images: Images,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) tokens: Tokens,
+    pub(crate) services: Informer<Service>,
+    pub(crate) recorder: EventRecorder,
+    pub(crate) logs: Logs,
+    pub(crate) cluster_dns: ClusterDns,
+    pub(crate) facts: NodeFacts,
+    pub(crate) capacity: Capacity,
+    /// Name and version of the runtime, as nodes report it (`containerd://2.0.0`).
+    pub(crate) runtime_version: String,
+}
+
+impl Node {
+    /// Connects to the runtime and opens what Pods will need; its tasks run in `tasks`.
+    pub(crate) async fn open(options: Options, tasks: &Tasks) -> Result<Arc<Self>, Error> {
+        let runtime = Runtime::connect(&options.cri_socket).await?;
+        let version = runtime.version().await?;
+        let client = options.client.clone();
+        let services =
+            Informer::start(kube::Api::all(client.clone()), kube::runtime::watcher::Config::default(), tasks);
+        Ok(Arc::new(Self {
+            images: Images::new(runtime.clone()),
+            sources: Sources::new(&client, tasks),
+            tokens: Tokens::new(&client),
+            services,
+            recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
+            logs: Logs::start(&runtime, tasks)?,
+            cluster_dns: ClusterDns {
+                servers: options.cluster_dns.iter().map(ToString::to_string).collect(),
+                domain: options.cluster_domain.clone(),
+            },
+            facts: NodeFacts {
+                ips: options.node_ips.iter().map(ToString::to_string).collect(),
+                runtime: version.runtime_name.clone(),
+            },
+            capacity: Capacity::read(&options)?,
+            runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
+            runtime,
+            client,
+            options,
+        }))
+    }
+}

@@ -1,0 +1,156 @@
+//! The node's object: registered once, its status written when it changes and every five minutes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node as NodeObject, NodeSpec, NodeStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use sampan_cri::v1::Image;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::status::{Readings, status};
+use super::{Node, system};
+use crate::Error;
+
+/// An unchanged status is written this often.
+const WRITE_ANYWAY: Duration = Duration::from_secs(300);
+/// How often the node's own state is measured, beside the lease's renewal.
+const MEASURE: Duration = Duration::from_secs(10);
+/// While the runtime is not ready yet, it is asked this often: a node that starts should be Ready soon.
+const MEASURE_SOON: Duration = Duration::from_millis(200);
+/// A failed request is tried again after this long, up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(7);
+
+/// Makes the node's object, or takes over the one that is there; tries until it succeeds.
+pub(crate) async fn register(node: &Node) -> NodeObject {
+    let mut wait = FIRST_RETRY;
+    loop {
+        match try_register(node).await {
+            Ok(object) => return object,
+            Err(error) => tracing::warn!(node = %node.options.node_name, %error, "node not registered yet"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_RETRY);
+    }
+}
+
+async fn try_register(node: &Node) -> Result<NodeObject, Error> {
+    let api = Api::<NodeObject>::all(node.client.clone());
+    let readings = Readings::take(&node.options.root_dir, runtime_status(node).await);
+    let images = node.runtime.images().await.unwrap_or_default();
+    let mut object = object(node);
+    object.status = Some(status(node, &readings, &images, &NodeStatus::default(), sampan_clock::now()));
+    match api.create(&PostParams::default(), &object).await {
+        Ok(created) => return Ok(created),
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => return Err(Error::api("registering the node")(error)),
+    }
+    let labels = json!({"metadata": {"labels": object.metadata.labels}});
+    let patched = api.patch(&node.options.node_name, &PatchParams::default(), &Patch::Merge(&labels)).await;
+    patched.map_err(Error::api("updating the node's labels"))
+}
+
+fn object(node: &Node) -> NodeObject {
+    let options = &node.options;
+    let standard = [
+        ("kubernetes.io/hostname", options.node_name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", system::architecture()),
+        ("beta.kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/arch", system::architecture()),
+    ];
+    let standard = standard.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    NodeObject {
+        metadata: ObjectMeta {
+            name: Some(options.node_name.clone()),
+            labels: Some(standard.chain(options.labels.clone()).collect()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            pod_cidr: options.pod_cidr.clone(),
+            pod_cidrs: options.pod_cidr.clone().map(|cidr| vec![cidr]),
+            taints: Some(options.taints.clone()).filter(|taints| !taints.is_empty()),
+            ..NodeSpec::default()
+        }),
+        status: None,
+    }
+}
+
+async fn runtime_status(node: &Node) -> Result<sampan_cri::v1::StatusResponse, String> {
+    node.runtime.status().await.map_err(|error| error.to_string())
+}
+
+/// Writes the node's status.
+pub(crate) struct Reporter {
+    node: Arc<Node>,
+    published: NodeStatus,
+    written: Instant,
+    images: Vec<Image>,
+}
+
+impl Reporter {
+    /// A reporter for `node`, whose object is `object`.
+    pub(crate) fn new(node: &Arc<Node>, object: &NodeObject) -> Self {
+        let published = object.status.clone().unwrap_or_default();
+        Self { node: Arc::clone(node), published, written: Instant::now(), images: Vec::new() }
+    }
+
+    /// Measures and writes for as long as it is let.
+    pub(crate) async fn run(mut self) {
+        self.read_images().await;
+        loop {
+            let readings = Readings::take(&self.node.options.root_dir, runtime_status(&self.node).await);
+            if self.written.elapsed() >= WRITE_ANYWAY {
+                self.read_images().await;
+            }
+            if let Err(error) = self.write(&readings).await {
+                tracing::warn!(%error, "node status not written");
+            }
+            let soon = !readings.ready() && self.written.elapsed() < MEASURE;
+            tokio::select! {
+                () = tokio::time::sleep(if soon { MEASURE_SOON } else { MEASURE }) => {}
+                () = self.node.images.wait_for_change() => self.read_images().await,
+            }
+        }
+    }
+
+    async fn read_images(&mut self) {
+        self.images = self.node.runtime.images().await.unwrap_or_default();
+    }
+
+    async fn write(&mut self, readings: &Readings) -> Result<(), Error> {
+        let wanted = status(&self.node, readings, &self.images, &self.published, sampan_clock::now());
+        if same(&wanted, &self.published) && self.written.elapsed() < WRITE_ANYWAY {
+            return Ok(());
+        }
+        let api = Api::<NodeObject>::all(self.node.client.clone());
+        let patch = json!({"status": wanted});
+        let name = &self.node.options.node_name;
+        let answer = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await;
+        self.published = answer.map_err(Error::api("updating the node's status"))?.status.unwrap_or_default();
+        self.written = Instant::now();
+        Ok(())
+    }
+}
+
+/// Whether two statuses say the same, whenever they were measured.
+fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
+    let plain = |status: &NodeStatus| {
+        let conditions = status.conditions.iter().flatten().map(|condition| {
+            (condition.type_.clone(), condition.status.clone(), condition.reason.clone(), condition.message.clone())
+        });
+        let conditions: Vec<_> = conditions.collect();
+        (
+            conditions,
+            status.addresses.clone(),
+            status.capacity.clone(),
+            status.allocatable.clone(),
+            status.images.clone(),
+        )
+    };
+    plain(a) == plain(b) && a.node_info == b.node_info && a.daemon_endpoints == b.daemon_endpoints
+}

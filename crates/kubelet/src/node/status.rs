@@ -1,0 +1,165 @@
+//! The status of the node's object: pure but for what [`Readings::take`] reads.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sampan_cri::v1::{Image, StatusResponse};
+
+use super::{Node, system};
+
+/// Upstream's thresholds for pressure.
+const LEAST_MEMORY_BYTES: i64 = 100 * 1024 * 1024;
+const LEAST_DISK_PERCENT: u64 = 10;
+const LEAST_INODES_PERCENT: u64 = 5;
+const LEAST_PIDS: i64 = 500;
+/// Upstream reports this many images.
+const IMAGES: usize = 50;
+
+/// What is measured for the node's conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Readings {
+    memory_pressure: bool,
+    disk_pressure: bool,
+    pid_pressure: bool,
+    /// Why the runtime cannot run Pods; nothing if it can.
+    runtime_trouble: Option<String>,
+}
+
+impl Readings {
+    /// Measures now; `runtime` is the runtime's own status, or why there is none.
+    pub(super) fn take(root_dir: &Path, runtime: Result<StatusResponse, String>) -> Self {
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let available = system::meminfo_kib(&meminfo, "MemAvailable").map(|kib| kib * 1024);
+        let disk = rustix::fs::statvfs(root_dir).ok();
+        let scarce =
+            |free: u64, all: u64, percent: u64| all > 0 && free.saturating_mul(100) < all.saturating_mul(percent);
+        Self {
+            memory_pressure: available.is_some_and(|available| available < LEAST_MEMORY_BYTES),
+            disk_pressure: disk.is_some_and(|disk| {
+                scarce(disk.f_bavail, disk.f_blocks, LEAST_DISK_PERCENT)
+                    || scarce(disk.f_favail, disk.f_files, LEAST_INODES_PERCENT)
+            }),
+            pid_pressure: free_pids().is_some_and(|free| free < LEAST_PIDS),
+            runtime_trouble: trouble(runtime),
+        }
+    }
+
+    /// Whether Pods can run.
+    pub(super) fn ready(&self) -> bool {
+        self.runtime_trouble.is_none()
+    }
+}
+
+/// Process ids that are left.
+fn free_pids() -> Option<i64> {
+    let max: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let used: i64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some(max - used)
+}
+
+fn trouble(runtime: Result<StatusResponse, String>) -> Option<String> {
+    let conditions = match runtime {
+        Err(error) => return Some(format!("container runtime is down: {error}")),
+        Ok(answer) => answer.status.map(|status| status.conditions).unwrap_or_default(),
+    };
+    let wrong =
+        conditions.iter().find(|c| !c.status && matches!(c.r#type.as_str(), "RuntimeReady" | "NetworkReady"))?;
+    let part = if wrong.r#type == "NetworkReady" { "container runtime network" } else { "container runtime" };
+    Some(format!("{part} not ready: {}=false reason:{} message:{}", wrong.r#type, wrong.reason, wrong.message))
+}
+
+/// The status with conditions as measured; `before` is the published one.
+pub(super) fn status(
+    node: &Node,
+    readings: &Readings,
+    images: &[Image],
+    before: &NodeStatus,
+    now: Timestamp,
+) -> NodeStatus {
+    NodeStatus {
+        addresses: Some(addresses(node)),
+        capacity: Some(node.capacity.capacity.clone()),
+        allocatable: Some(node.capacity.allocatable.clone()),
+        conditions: Some(conditions(readings, before, now)),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(node.options.listen.port()) }),
+        }),
+        node_info: Some(system::info(node)),
+        images: Some(of_images(images)),
+        ..NodeStatus::default()
+    }
+}
+
+fn addresses(node: &Node) -> Vec<NodeAddress> {
+    let address = |kind: &str, address: &str| NodeAddress { type_: kind.to_owned(), address: address.to_owned() };
+    let ips = node.facts.ips.iter().map(|ip| address("InternalIP", ip));
+    ips.chain([address("Hostname", &node.options.node_name)]).collect()
+}
+
+fn of_images(images: &[Image]) -> Vec<ContainerImage> {
+    let mut all: Vec<ContainerImage> = images
+        .iter()
+        .map(|image| ContainerImage {
+            names: Some(image.repo_digests.iter().chain(&image.repo_tags).cloned().collect()),
+            size_bytes: i64::try_from(image.size).ok(),
+        })
+        .collect();
+    all.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.names.cmp(&b.names)));
+    all.truncate(IMAGES);
+    all
+}
+
+/// Type, whether it holds, reason, message.
+type Finding = (&'static str, bool, &'static str, String);
+
+fn conditions(readings: &Readings, before: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
+    let pressure = |kind, holds: bool, yes: (&'static str, &str), no: (&'static str, &str)| -> Finding {
+        let (reason, message) = if holds { yes } else { no };
+        (kind, holds, reason, message.to_owned())
+    };
+    let findings = [
+        pressure(
+            "MemoryPressure",
+            readings.memory_pressure,
+            ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ),
+        pressure(
+            "DiskPressure",
+            readings.disk_pressure,
+            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ),
+        pressure(
+            "PIDPressure",
+            readings.pid_pressure,
+            ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ),
+        match &readings.runtime_trouble {
+            None => ("Ready", true, "KubeletReady", "kubelet is posting ready status".to_owned()),
+            Some(trouble) => ("Ready", false, "KubeletNotReady", trouble.clone()),
+        },
+    ];
+    findings.into_iter().map(|finding| condition(finding, before, now)).collect()
+}
+
+fn condition((kind, holds, reason, message): Finding, before: &NodeStatus, now: Timestamp) -> NodeCondition {
+    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let status = if holds { "True" } else { "False" };
+    let known = before.conditions.iter().flatten().find(|condition| condition.type_ == kind);
+    let since = known.filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
+    NodeCondition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        last_heartbeat_time: Some(now.clone()),
+        last_transition_time: Some(since.unwrap_or(now)),
+    }
+}

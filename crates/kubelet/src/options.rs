@@ -1,0 +1,77 @@
+//! What a kubelet is started with.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Taint;
+
+/// Pods that a node takes unless told otherwise: upstream's number.
+pub const DEFAULT_MAX_PODS: u32 = 110;
+
+/// The settings of one node.
+#[derive(Clone)]
+pub struct Options {
+    /// The node's name; the client's identity is `system:node:<name>`.
+    pub node_name: String,
+    /// The node's addresses, the primary one first.
+    pub node_ips: Vec<IpAddr>,
+    /// The client to the API server.
+    pub client: kube::Client,
+    /// The container runtime's unix socket.
+    pub cri_socket: PathBuf,
+    /// Where Pods' volumes and files are kept (`/var/lib/sampan/kubelet`).
+    pub root_dir: PathBuf,
+    /// Where containers' logs are kept (`/var/log/pods`).
+    pub log_dir: PathBuf,
+    /// The name of the cgroup that all Pods' cgroups are below.
+    pub cgroup_root: String,
+    /// The cluster's name servers.
+    pub cluster_dns: Vec<IpAddr>,
+    /// The cluster's domain (`cluster.local`).
+    pub cluster_domain: String,
+    /// The node's own resolv.conf.
+    pub resolv_conf: PathBuf,
+    /// Where the kubelet's HTTPS API listens; the node's status tells its port.
+    pub listen: SocketAddr,
+    /// The certificate and client verification of that API; without it none is served.
+    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    /// Labels of the node beside the standard ones.
+    pub labels: BTreeMap<String, String>,
+    /// Taints that the node is registered with.
+    pub taints: Vec<Taint>,
+    /// How many Pods the node takes.
+    pub max_pods: u32,
+    /// What the node keeps for itself: subtracted from its capacity, by resource (`cpu`, `memory`).
+    pub reserved: BTreeMap<String, String>,
+    /// The Pod network of this node, if it is fixed here and not by a controller.
+    pub pod_cidr: Option<String>,
+    /// The Kubernetes version that the node reports (`v1.37.0`).
+    pub version: String,
+}
+
+impl Options {
+    /// Options with upstream's defaults for everything that has one.
+    pub fn new(node_name: &str, node_ip: IpAddr, client: kube::Client, cri_socket: PathBuf) -> Self {
+        Self {
+            node_name: node_name.to_owned(),
+            node_ips: vec![node_ip],
+            client,
+            cri_socket,
+            root_dir: "/var/lib/sampan/kubelet".into(),
+            log_dir: "/var/log/pods".into(),
+            cgroup_root: "sampan".to_owned(),
+            cluster_dns: vec![IpAddr::from([10, 43, 0, 10])],
+            cluster_domain: "cluster.local".to_owned(),
+            resolv_conf: "/etc/resolv.conf".into(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 10250)),
+            tls: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+            max_pods: DEFAULT_MAX_PODS,
+            reserved: BTreeMap::new(),
+            pod_cidr: None,
+            version: "v1.37.0".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! All Pods of this node: who has a worker, what reaches it, and what the kubelet's HTTPS API may know.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
+use sampan_client::Tasks;
+use sampan_cri::v1::PodSandbox;
+use tokio::sync::watch;
+
+use crate::config::labels;
+use crate::config::paths::PodPaths;
+use crate::node::{Active, Node, refusal};
+use crate::seen::Instance;
+use crate::server;
+use crate::worker::{Inbox, Worker};
+use crate::{spec, volumes};
+
+/// The Pods of this node, by uid.
+pub(crate) struct PodTable {
+    node: Arc<Node>,
+    tasks: Tasks,
+    inboxes: Mutex<HashMap<String, Arc<Inbox>>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl PodTable {
+    /// No Pods yet; workers run in `tasks`.
+    pub(crate) fn new(node: &Arc<Node>, tasks: &Tasks) -> Arc<Self> {
+        Arc::new(Self {
+            node: Arc::clone(node),
+            tasks: tasks.clone(),
+            inboxes: Mutex::default(),
+            changes: Arc::new(watch::Sender::new(0)),
+        })
+    }
+
+    /// A Pod is there or has changed.
+    pub(crate) fn apply(self: &Arc<Self>, pod: &Arc<Pod>) {
+        let known = self.inboxes.lock().get(spec::uid(pod)).cloned();
+        match known {
+            Some(inbox) => inbox.put(Arc::clone(pod)),
+            None => self.start(Arc::clone(pod), false),
+        }
+    }
+
+    /// A Pod is gone from the API server.
+    pub(crate) fn remove(&self, pod: &Pod) {
+        if let Some(inbox) = self.inboxes.lock().get(spec::uid(pod)) {
+            inbox.remove();
+        }
+    }
+
+    /// The runtime has told of the Pod `uid`.
+    pub(crate) fn runtime_changed(&self, uid: &str) {
+        if let Some(inbox) = self.inboxes.lock().get(uid) {
+            inbox.runtime_changed();
+        }
+    }
+
+    /// The runtime may have something new of any Pod.
+    pub(crate) fn all_changed(&self) {
+        self.inboxes.lock().values().for_each(|inbox| inbox.runtime_changed());
+    }
+
+    /// Has what the runtime and the disk have of unknown Pods removed.
+    pub(crate) fn remove_orphans(self: &Arc<Self>, of_runtime: &HashMap<String, Arc<Pod>>) {
+        let options = &self.node.options;
+        let on_disk = volumes::orphans(&options.root_dir).into_iter().map(|uid| {
+            let (namespace, name) = named_by_logs(&options.log_dir, &uid).unwrap_or_default();
+            (uid.clone(), Arc::new(stand_in(&uid, &namespace, &name)))
+        });
+        let all = of_runtime.iter().map(|(uid, pod)| (uid.clone(), Arc::clone(pod))).chain(on_disk);
+        for (uid, pod) in all {
+            if !self.inboxes.lock().contains_key(&uid) {
+                tracing::info!(pod = %spec::describe(&pod), "removing what is left of a Pod that no longer exists");
+                self.start(pod, true);
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, pod: Arc<Pod>, removed: bool) {
+        let uid = spec::uid(&pod).to_owned();
+        let inbox = Arc::new(Inbox::new(Arc::clone(&pod), removed, &self.changes));
+        let rejected = if removed { None } else { self.refusal(&pod) };
+        self.inboxes.lock().insert(uid.clone(), Arc::clone(&inbox));
+        let worker = Worker::new(&self.node, inbox, rejected);
+        let table = Arc::clone(self);
+        self.tasks.spawn(async move {
+            worker.run().await;
+            table.inboxes.lock().remove(&uid);
+        });
+    }
+
+    fn refusal(&self, pod: &Pod) -> Option<(String, String)> {
+        let others: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.shown().pod).collect();
+        refusal(pod, &Active::of(others.iter().map(AsRef::as_ref)), &self.node.capacity)
+    }
+
+    fn shown(&self) -> Vec<crate::worker::Shown> {
+        self.inboxes.lock().values().map(|inbox| inbox.shown()).collect()
+    }
+}
+
+/// A Pod of which only its sandbox is known, as an object: enough to take it down.
+pub(crate) fn from_sandbox(sandbox: &PodSandbox, containers: &[String]) -> Pod {
+    let label = |key: &str| sandbox.labels.get(key).cloned().unwrap_or_default();
+    let mut pod = stand_in(&label(labels::POD_UID), &label(labels::POD_NAMESPACE), &label(labels::POD_NAME));
+    let named = containers.iter().map(|name| Container { name: name.clone(), ..Container::default() });
+    pod.spec = Some(PodSpec {
+        containers: named.collect(),
+        termination_grace_period_seconds: sandbox
+            .annotations
+            .get(labels::POD_GRACE)
+            .and_then(|grace| grace.parse().ok()),
+        ..PodSpec::default()
+    });
+    pod
+}
+
+fn stand_in(uid: &str, namespace: &str, name: &str) -> Pod {
+    Pod {
+        metadata: ObjectMeta {
+            uid: Some(uid.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..Pod::default()
+    }
+}
+
+/// Namespace and name of a Pod, from its log directory.
+fn named_by_logs(log_dir: &Path, uid: &str) -> Option<(String, String)> {
+    let entries = std::fs::read_dir(log_dir).ok()?.flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).find_map(|entry| {
+        let (rest, of) = entry.rsplit_once('_')?;
+        let (namespace, name) = rest.split_once('_')?;
+        (of == uid).then(|| (namespace.to_owned(), name.to_owned()))
+    })
+}
+
+impl server::Pods for PodTable {
+    fn list(&self) -> Vec<Arc<Pod>> {
+        self.shown().into_iter().map(|shown| shown.pod).collect()
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<server::PodEntry> {
+        let found = self
+            .shown()
+            .into_iter()
+            .filter(|shown| spec::namespace(&shown.pod) == namespace && spec::name(&shown.pod) == name);
+        // While a Pod is taken down, its namesake may run already: the newer one is meant.
+        let shown = found.max_by_key(|shown| shown.pod.metadata.creation_timestamp.clone())?;
+        let paths = PodPaths::of(&shown.pod, &self.node.options.root_dir, &self.node.options.log_dir);
+        let names: std::collections::BTreeSet<&str> = shown.seen.containers.iter().map(|c| c.name.as_str()).collect();
+        let containers = names.into_iter().map(|name| {
+            let mut instances = shown.seen.containers.iter().filter(|container| container.name == name).map(instance);
+            server::Container { name: name.to_owned(), current: instances.next(), previous: instances.next() }
+        });
+        Some(server::PodEntry {
+            containers: containers.collect(),
+            sandbox: shown.seen.sandboxes.first().map(|sandbox| sandbox.id.clone()),
+            log_directory: paths.logs,
+            pod: shown.pod,
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+fn instance(instance: &Instance) -> server::Instance {
+    server::Instance { id: instance.id.clone(), log: instance.log_path.clone().into(), running: instance.running() }
+}

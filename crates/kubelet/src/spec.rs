@@ -1,0 +1,137 @@
+//! Reading a Pod's specification: the small questions that several modules ask of it.
+
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodSpec, PodStatus};
+use kube::Resource;
+
+/// How long a Pod may take to end when it does not say.
+const DEFAULT_GRACE_S: i64 = 30;
+
+/// Which list of the specification a container stands in, and what that means for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Runs to its end before the next one starts.
+    Init,
+    /// An init container that is started in order and then stays (restartPolicy Always).
+    Sidecar,
+    /// One of `spec.containers`.
+    App,
+}
+
+/// When an ended container is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestartPolicy {
+    Always,
+    OnFailure,
+    Never,
+}
+
+/// What a Pod of a broken object would have: never seen, since the API server requires a specification.
+pub(crate) fn of(pod: &Pod) -> &PodSpec {
+    static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+    pod.spec.as_ref().unwrap_or(&EMPTY)
+}
+
+/// The Pod's status, or an empty one.
+pub(crate) fn status(pod: &Pod) -> &PodStatus {
+    static EMPTY: std::sync::LazyLock<PodStatus> = std::sync::LazyLock::new(PodStatus::default);
+    pod.status.as_ref().unwrap_or(&EMPTY)
+}
+
+/// The Pod's name.
+pub(crate) fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The Pod's namespace.
+pub(crate) fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// The Pod's uid.
+pub(crate) fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// `name_namespace(uid)`: how messages name a Pod.
+pub(crate) fn describe(pod: &Pod) -> String {
+    format!("{}_{}({})", name(pod), namespace(pod), uid(pod))
+}
+
+/// Init containers, then app containers, each with its role.
+pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
+    let spec = of(pod);
+    let init = spec.init_containers.iter().flatten().map(|container| {
+        let stays = container.restart_policy.as_deref() == Some("Always");
+        (if stays { Role::Sidecar } else { Role::Init }, container)
+    });
+    init.chain(spec.containers.iter().map(|container| (Role::App, container)))
+}
+
+/// The container called `name`, with its role.
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
+    containers(pod).find(|(_, container)| container.name == name)
+}
+
+/// The Pod's restart policy; Always unless it says otherwise.
+pub(crate) fn restart_policy(pod: &Pod) -> RestartPolicy {
+    match of(pod).restart_policy.as_deref() {
+        Some("Never") => RestartPolicy::Never,
+        Some("OnFailure") => RestartPolicy::OnFailure,
+        _ => RestartPolicy::Always,
+    }
+}
+
+/// How long the Pod may take to end, at least one second: a deletion's own grace, else the specification's.
+pub(crate) fn grace_s(pod: &Pod) -> i64 {
+    let grace = pod.metadata.deletion_grace_period_seconds.or(of(pod).termination_grace_period_seconds);
+    grace.unwrap_or(DEFAULT_GRACE_S).max(1)
+}
+
+/// Whether the Pod shares the node's network.
+pub(crate) fn host_network(pod: &Pod) -> bool {
+    of(pod).host_network == Some(true)
+}
+
+/// What an event about the Pod regards.
+pub(crate) fn reference(pod: &Pod) -> ObjectReference {
+    pod.object_ref(&())
+}
+
+/// What an event about one container of the Pod regards.
+pub(crate) fn container_reference(pod: &Pod, role: Role, name: &str) -> ObjectReference {
+    let list = if role == Role::App { "containers" } else { "initContainers" };
+    ObjectReference { field_path: Some(format!("spec.{list}{{{name}}}")), ..reference(pod) }
+}
+
+/// Guaranteed, Burstable or BestEffort, as upstream classifies.
+pub(crate) fn qos_class(pod: &Pod) -> &'static str {
+    if let Some(class) = status(pod).qos_class.as_deref() {
+        for known in ["Guaranteed", "Burstable", "BestEffort"] {
+            if class == known {
+                return known;
+            }
+        }
+    }
+    classify(pod)
+}
+
+fn classify(pod: &Pod) -> &'static str {
+    let mut any = false;
+    let mut guaranteed = true;
+    for (_, container) in containers(pod) {
+        let resources = container.resources.as_ref();
+        let limits = resources.and_then(|r| r.limits.as_ref());
+        let requests = resources.and_then(|r| r.requests.as_ref());
+        for resource in ["cpu", "memory"] {
+            let limit = limits.and_then(|l| l.get(resource)).and_then(crate::quantity::milli).unwrap_or(0);
+            let request = requests.and_then(|r| r.get(resource)).and_then(crate::quantity::milli).unwrap_or(limit);
+            any |= limit > 0 || request > 0;
+            guaranteed &= limit > 0 && request == limit;
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}

@@ -1,0 +1,34 @@
+//! Directories and tmpfs mounts for volumes.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use crate::Error;
+
+/// Makes the directory with exactly `mode`, and its parents.
+pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(Error::io("creating", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(Error::io("setting the mode of", path))
+}
+
+/// Whether a file system is mounted at `path`.
+pub(super) fn is_mounted(path: &Path) -> Result<bool, Error> {
+    let device =
+        |path: &Path| path.symlink_metadata().map(|metadata| metadata.dev()).map_err(Error::io("reading", path));
+    match path.parent() {
+        Some(parent) => Ok(device(path)? != device(parent)?),
+        None => Ok(true),
+    }
+}
+
+/// Mounts a file system in memory on the directory `path`, of at most `limit_bytes`.
+pub(super) fn mount_tmpfs(path: &Path, mode: u32, limit_bytes: Option<i64>) -> Result<(), Error> {
+    let size = limit_bytes.map(|limit| format!(",size={limit}")).unwrap_or_default();
+    let options = format!("mode={mode:o}{size}");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))
+        .map_err(Error::io("mounting tmpfs on", path))
+}

@@ -1,0 +1,68 @@
+//! Sub-paths of volumes, resolved so that no symlink leads out of the volume, not even one that a container swaps in
+//! meanwhile: the kernel resolves beneath an open directory, and the very file it found is bind-mounted where
+//! containers cannot reach.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
+
+use super::mounting;
+use crate::Error;
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Bind-mounts `sub_path` of `volume` at `target`, making directories that are missing, and gives the target.
+pub(crate) fn expose(volume: &Path, sub_path: &str, target: &Path) -> Result<PathBuf, Error> {
+    let found = open(volume, sub_path)?;
+    let stat = fstat(&found).map_err(Error::io("reading", volume))?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        mounting::make_dir(target, 0o750)?;
+    } else {
+        if let Some(parent) = target.parent() {
+            mounting::make_dir(parent, 0o750)?;
+        }
+        std::fs::OpenOptions::new().create(true).append(true).open(target).map_err(Error::io("creating", target))?;
+    }
+    let source = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    let _ = nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH);
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(&source), target, None::<&str>, flags, None::<&str>).map_err(Error::io("bind-mounting", target))?;
+    Ok(target.to_path_buf())
+}
+
+/// Opens `sub_path` beneath `volume`, making directories that are missing.
+fn open(volume: &Path, sub_path: &str) -> Result<OwnedFd, Error> {
+    let relative = Path::new(sub_path.trim_start_matches("./"));
+    if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
+        return Err(Error::Config(format!("subPath {sub_path:?} must be relative and must not contain '..'")));
+    }
+    let root =
+        openat(CWD, volume, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(Error::io("opening", volume))?;
+    let refused = |error: rustix::io::Errno| match error {
+        rustix::io::Errno::XDEV | rustix::io::Errno::LOOP => {
+            Error::Config(format!("subPath {sub_path:?} leads out of its volume"))
+        }
+        other => Error::Io { doing: "opening sub-path", path: volume.join(sub_path), source: other.into() },
+    };
+    match openat2(&root, relative, OFlags::PATH, Mode::empty(), BENEATH) {
+        Err(rustix::io::Errno::NOENT) => make(&root, relative).map_err(refused),
+        found => found.map_err(refused),
+    }
+}
+
+fn make(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
+    let mut at: Option<OwnedFd> = None;
+    let mut so_far = PathBuf::new();
+    for component in relative.components() {
+        so_far.push(component);
+        let parent = at.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+        match mkdirat(parent, component.as_os_str(), Mode::from_raw_mode(0o750)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        at = Some(openat2(root, &so_far, OFlags::PATH, Mode::empty(), BENEATH)?);
+    }
+    at.ok_or(rustix::io::Errno::INVAL)
+}

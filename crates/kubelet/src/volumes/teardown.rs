@@ -1,0 +1,63 @@
+//! The end of a Pod's files: unmount whatever is mounted below its directory, then remove it. Nothing is removed while
+//! something is still mounted there, so that what a mount shows of the node is never touched.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, umount2};
+
+use crate::Error;
+use crate::config::paths::{PodPaths, pods_dir};
+
+/// Unmounts and removes the Pod's volumes; its other files and logs stay.
+pub(crate) fn remove_volumes(paths: &PodPaths) -> Result<(), Error> {
+    for dir in [paths.subpaths(), paths.volumes()] {
+        unmount_below(&dir)?;
+        remove_dir(&dir)?;
+    }
+    Ok(())
+}
+
+/// Unmounts and removes everything of the Pod, logs too.
+pub(crate) fn remove_all(paths: &PodPaths) -> Result<(), Error> {
+    unmount_below(&paths.dir)?;
+    remove_dir(&paths.dir)?;
+    remove_dir(&paths.logs)
+}
+
+/// Uids of the Pods that have a directory on this node.
+pub(crate) fn orphans(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(pods_dir(root)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("removing", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn unmount_below(dir: &Path) -> Result<(), Error> {
+    for mount_point in mounts_below(dir)?.iter().rev() {
+        umount2(mount_point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+            .map_err(Error::io("unmounting", mount_point))?;
+    }
+    match mounts_below(dir)?.first() {
+        None => Ok(()),
+        Some(left) => Err(Error::io("unmounting", left)(std::io::Error::from(std::io::ErrorKind::ResourceBusy))),
+    }
+}
+
+/// Mount points at or below `dir`, in the order in which they were mounted.
+fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(table).map_err(Error::io("reading", table))?;
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).map(PathBuf::from);
+    Ok(points.filter(|point| point.starts_with(dir)).collect())
+}
+
+/// mountinfo writes blanks and backslashes in octal.
+fn unescape(text: &str) -> String {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
+}

@@ -1,0 +1,152 @@
+//! What reaches a Pod's worker from outside, and what it shows to the outside. Many messages become one wake-up.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::seen::Seen;
+use crate::spec;
+
+/// What has come in since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// The runtime may have something new.
+    pub(crate) runtime: bool,
+    /// A ConfigMap or Secret has changed.
+    pub(crate) objects: bool,
+    /// The Pod or a probe's verdict has changed.
+    other: bool,
+}
+
+/// The inbox of one worker.
+pub(crate) struct Inbox {
+    uid: String,
+    state: Mutex<State>,
+    bell: Notify,
+    /// Ticks when what [`Inbox::shown`] gives has changed, for whoever follows containers.
+    changes: Arc<watch::Sender<u64>>,
+}
+
+struct State {
+    pod: Arc<Pod>,
+    removed: bool,
+    news: News,
+    shown: Shown,
+}
+
+/// What others may know of a Pod: its newest status and containers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) seen: Seen,
+}
+
+impl Inbox {
+    /// The inbox for `pod`.
+    pub(crate) fn new(pod: Arc<Pod>, removed: bool, changes: &Arc<watch::Sender<u64>>) -> Self {
+        let shown = Shown { pod: Arc::clone(&pod), seen: Seen::default() };
+        Self {
+            uid: spec::uid(&pod).to_owned(),
+            state: Mutex::new(State { pod, removed, news: News::default(), shown }),
+            bell: Notify::new(),
+            changes: Arc::clone(changes),
+        }
+    }
+
+    /// The Pod's uid.
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The newest Pod that the API server has told of.
+    pub(crate) fn pod(&self) -> Arc<Pod> {
+        Arc::clone(&self.state.lock().pod)
+    }
+
+    /// Whether the API server has the Pod no more.
+    pub(crate) fn removed(&self) -> bool {
+        self.state.lock().removed
+    }
+
+    /// The Pod has changed.
+    pub(crate) fn put(&self, pod: Arc<Pod>) {
+        let mut state = self.state.lock();
+        if version(&pod) >= version(&state.pod) {
+            state.pod = pod;
+        }
+        self.ring(state, |news| news.other = true);
+    }
+
+    /// The API server's answer to a status update; it may be newer than what the watch has told.
+    pub(crate) fn published(&self, answer: Option<Pod>) {
+        if let Some(pod) = answer {
+            self.put(Arc::new(pod));
+        }
+    }
+
+    /// The Pod is gone from the API server.
+    pub(crate) fn remove(&self) {
+        let mut state = self.state.lock();
+        state.removed = true;
+        self.ring(state, |news| news.other = true);
+    }
+
+    /// The runtime has told of a container.
+    pub(crate) fn runtime_changed(&self) {
+        self.ring(self.state.lock(), |news| news.runtime = true);
+    }
+
+    /// A ConfigMap or Secret of the Pod has changed.
+    pub(crate) fn object_changed(&self) {
+        self.ring(self.state.lock(), |news| news.objects = true);
+    }
+
+    /// A probe has come to another verdict.
+    pub(crate) fn verdict_changed(&self) {
+        self.ring(self.state.lock(), |news| news.other = true);
+    }
+
+    fn ring(&self, mut state: parking_lot::MutexGuard<'_, State>, note: impl FnOnce(&mut News)) {
+        note(&mut state.news);
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// Waits for news and takes them.
+    pub(crate) async fn news(&self) -> News {
+        loop {
+            let news = std::mem::take(&mut self.state.lock().news);
+            if news != News::default() {
+                return news;
+            }
+            self.bell.notified().await;
+        }
+    }
+
+    /// Shows the Pod with its newest status.
+    pub(crate) fn show(&self, pod: &Arc<Pod>, status: &PodStatus, seen: &Seen) {
+        let mut state = self.state.lock();
+        let same = state.shown.seen == *seen
+            && state.shown.pod.status.as_ref() == Some(status)
+            && state.shown.pod.metadata.resource_version == pod.metadata.resource_version;
+        if same {
+            return;
+        }
+        let shown = Pod { status: Some(status.clone()), ..Pod::clone(pod) };
+        state.shown = Shown { pod: Arc::new(shown), seen: seen.clone() };
+        drop(state);
+        self.changes.send_modify(|tick| *tick = tick.wrapping_add(1));
+    }
+
+    /// What was shown last.
+    pub(crate) fn shown(&self) -> Shown {
+        self.state.lock().shown.clone()
+    }
+}
+
+/// Resource versions of one object grow; one that cannot be read counts as new.
+fn version(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,189 @@
+//! Actions as jobs, and what their ends mean for the worker's memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use tokio::task::AbortHandle;
+
+use super::{Env, Worker, kill, places, sandbox, start};
+use crate::machine::{Action, Slot, Work};
+use crate::{Error, spec, volumes};
+
+/// Kills under way, by container id: one with a shorter grace replaces them.
+pub(super) type Kills = BTreeMap<String, AbortHandle>;
+
+/// How a job ended.
+pub(crate) enum Done {
+    Volumes(Result<Option<Timestamp>, Error>),
+    Released {
+        everything: bool,
+        result: Result<(), Error>,
+    },
+    Sandbox(Result<(), Error>),
+    Started(Result<start::Started, start::Failed>),
+    /// A container was killed or removed.
+    Instance(Result<(), Error>),
+    DeletedFromApi(Result<(), Error>),
+}
+
+impl Worker {
+    /// Starts the job of `action`.
+    pub(super) fn begin(&mut self, pod: &Arc<Pod>, action: Action) {
+        tracing::debug!(pod = %spec::describe(pod), ?action, "begin");
+        let (env, pod) = (Arc::clone(&self.env), Arc::clone(pod));
+        let facts = self.pod_facts();
+        match action {
+            Action::SetUpVolumes => {
+                self.memory.volumes_stale = false;
+                self.memory.volumes_released = false;
+                self.job(Slot::Volumes, async move { Done::Volumes(places::set_up(&env, &pod, &facts).await) });
+            }
+            Action::Release { everything } => {
+                self.job(Slot::Volumes, async move {
+                    Done::Released { everything, result: release(&env, everything).await }
+                });
+            }
+            Action::CreateSandbox { attempt } => {
+                self.job(Slot::Sandbox, async move { Done::Sandbox(sandbox::create(&env, &pod, attempt).await) });
+            }
+            Action::StopSandbox { id } => {
+                self.job(Slot::Sandbox, async move { Done::Sandbox(env.node.runtime.stop_sandbox(&id).await) });
+            }
+            Action::RemoveSandbox { id } => {
+                self.job(Slot::Sandbox, async move { Done::Sandbox(env.node.runtime.remove_sandbox(&id).await) });
+            }
+            Action::StartContainer(start) => {
+                let slot = Slot::Container(start.name.clone());
+                self.job(slot, async move { Done::Started(start::start(&env, &pod, &start, &facts).await) });
+            }
+            Action::KillContainer(kill) => self.begin_kill(env, pod, kill, facts),
+            Action::RemoveContainer { id } => {
+                let log = self.seen.containers.iter().find(|c| c.id == id).map(|c| c.log_path.clone());
+                self.job(Slot::Instance(id.clone()), async move { Done::Instance(remove(&env, &id, log).await) });
+            }
+            Action::DeleteFromApi => {
+                self.job(Slot::Api, async move { Done::DeletedFromApi(delete_from_api(&env, &pod).await) });
+            }
+        }
+    }
+
+    fn job(&mut self, slot: Slot, work: impl Future<Output = Done> + Send + 'static) {
+        self.memory.busy.insert(slot.clone(), Work::Other);
+        self.jobs.spawn(async move { (slot, work.await) });
+    }
+
+    fn begin_kill(
+        &mut self,
+        env: Arc<Env>,
+        pod: Arc<Pod>,
+        wish: crate::machine::Kill,
+        facts: crate::config::fields::Facts,
+    ) {
+        let (id, slot) = (wish.id.clone(), Slot::Instance(wish.id.clone()));
+        self.memory.busy.insert(slot.clone(), Work::Kill { grace_s: wish.grace_s });
+        let first = self.memory.killed.insert(id.clone());
+        let job =
+            self.jobs.spawn(async move { (slot, Done::Instance(kill::kill(&env, &pod, &wish, &facts, first).await)) });
+        if let Some(replaced) = self.kills.insert(id, job) {
+            replaced.abort();
+        }
+    }
+
+    /// Notes the end of a job.
+    pub(super) fn take(&mut self, slot: Slot, done: Done) {
+        self.memory.busy.remove(&slot);
+        let now = sampan_clock::now();
+        let pod = self.inbox.pod();
+        let recorder = &self.env.node.recorder;
+        let regarding = spec::reference(&pod);
+        match done {
+            Done::Volumes(Ok(renew_at)) => {
+                self.memory.failures.remove(&slot);
+                self.memory.volumes_ready = true;
+                self.memory.volumes_renew_at = renew_at;
+            }
+            Done::Volumes(Err(error)) => {
+                recorder.warning(&regarding, "FailedMount", error.to_string());
+                self.memory.fail(slot, "FailedMount", error.to_string(), now);
+            }
+            Done::Released { everything, result: Ok(()) } => {
+                self.memory.failures.remove(&slot);
+                self.memory.volumes_released = true;
+                self.memory.volumes_ready = false;
+                self.memory.all_released |= everything;
+            }
+            Done::Sandbox(Err(error)) if !self.env.cancel_starts.is_cancelled() => {
+                self.look = true;
+                let message = format!("Failed to create pod sandbox: {error}");
+                recorder.warning(&regarding, "FailedCreatePodSandBox", message.clone());
+                self.memory.fail(slot, "FailedCreatePodSandBox", message, now);
+            }
+            Done::Released { result: Err(error), .. }
+            | Done::Sandbox(Err(error))
+            | Done::DeletedFromApi(Err(error)) => {
+                self.look = true;
+                tracing::warn!(pod = %spec::describe(&pod), %error, "cleaning up; will be tried again");
+                self.memory.fail(slot, "FailedKillPod", error.to_string(), now);
+            }
+            Done::Instance(Err(error)) => {
+                self.look = true;
+                recorder.warning(&regarding, "FailedKillPod", format!("error killing pod: {error}"));
+                self.memory.fail(slot, "FailedKillPod", error.to_string(), now);
+            }
+            Done::Sandbox(Ok(())) | Done::Instance(Ok(())) => {
+                self.look = true;
+                self.memory.failures.remove(&slot);
+            }
+            Done::Started(result) => {
+                self.look = true;
+                self.take_start(slot, result, now);
+            }
+            Done::DeletedFromApi(Ok(())) => self.inbox.remove(),
+        }
+    }
+
+    fn take_start(&mut self, slot: Slot, result: Result<start::Started, start::Failed>, now: Timestamp) {
+        match result {
+            Ok(started) => {
+                self.memory.failures.remove(&slot);
+                if let Some(message) = started.hook_failed {
+                    self.memory.condemned.insert(started.id, message);
+                }
+            }
+            Err(failed) => self.memory.fail(slot, failed.reason, failed.message, now),
+        }
+    }
+}
+
+async fn release(env: &Arc<Env>, everything: bool) -> Result<(), Error> {
+    let paths = env.paths.clone();
+    let work = move || if everything { volumes::remove_all(&paths) } else { volumes::remove_volumes(&paths) };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => Err(Error::Config(format!("removing the Pod's files: {panic}"))),
+    }
+}
+
+async fn remove(env: &Env, id: &str, log: Option<String>) -> Result<(), Error> {
+    env.node.runtime.remove_container(id).await?;
+    if let Some(log) = log.filter(|log| !log.is_empty()) {
+        env.node.logs.remove(&env.paths.logs, std::path::Path::new(&log)).await;
+    }
+    Ok(())
+}
+
+async fn delete_from_api(env: &Env, pod: &Pod) -> Result<(), Error> {
+    let api = Api::<Pod>::namespaced(env.node.client.clone(), spec::namespace(pod));
+    let preconditions = Preconditions { uid: Some(spec::uid(pod).to_owned()), resource_version: None };
+    let how =
+        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(spec::name(pod), &how).await {
+        // Gone already, or a namesake has its place.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        answer => answer.map(drop).map_err(Error::api("deleting the Pod's object")),
+    }
+}

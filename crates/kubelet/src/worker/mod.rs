@@ -1,0 +1,193 @@
+//! One worker for each Pod: it looks, asks the Pod machine for a plan, and carries the plan out.
+//!
+//! ```text
+//!   Pod changed, container event, probe verdict, object changed, job ended, timer
+//!                                   |
+//!                 observe (CRI) -> plan (pure) -> jobs (one per action) -> status
+//! ```
+//! Every action runs as a job beside the loop, so that a slow pull never delays a kill. The worker's memory is lost with
+//! it; whatever matters is in the API server or with the runtime. Start at [`Worker::run`].
+
+mod announce;
+mod inbox;
+mod jobs;
+mod kill;
+mod places;
+mod publish;
+mod sandbox;
+mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use inbox::{Inbox, Shown};
+pub(crate) use jobs::Done;
+
+use crate::config::fields::Facts;
+use crate::config::paths::PodPaths;
+use crate::machine::{self, Memory, Plan, Slot, View};
+use crate::node::Node;
+use crate::probes::Probing;
+use crate::seen::Seen;
+use crate::sources::Hold;
+use crate::spec;
+use publish::Publisher;
+
+/// A runtime that does not answer is asked again after this long.
+const OBSERVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What every job of a Pod needs; cheap to share.
+pub(crate) struct Env {
+    pub(crate) node: Arc<Node>,
+    pub(crate) paths: PodPaths,
+    pub(crate) hold: Hold,
+    /// Ends pulls and hooks when the Pod is on its way out.
+    pub(crate) cancel_starts: CancellationToken,
+}
+
+/// The loop of one Pod.
+pub(crate) struct Worker {
+    env: Arc<Env>,
+    inbox: Arc<Inbox>,
+    memory: Memory,
+    seen: Seen,
+    /// Whether what the runtime has may differ from `seen`.
+    look: bool,
+    jobs: JoinSet<(Slot, Done)>,
+    kills: jobs::Kills,
+    publisher: Publisher,
+    probing: Probing,
+    /// Back-offs that have been told as events, by container.
+    told: announce::Told,
+}
+
+impl Worker {
+    /// A worker for the Pod in `inbox`; `rejected` says why the node does not take it, if so.
+    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, rejected: Option<(String, String)>) -> Self {
+        let pod = inbox.pod();
+        let told = Arc::clone(&inbox);
+        let hold = node.sources.hold(&pod, &(Arc::new(move || told.object_changed()) as crate::sources::OnChange));
+        let paths = PodPaths::of(&pod, &node.options.root_dir, &node.options.log_dir);
+        let env = Env { node: Arc::clone(node), paths, hold, cancel_starts: CancellationToken::new() };
+        let memory = Memory { rejected, ..Memory::default() };
+        Self {
+            env: Arc::new(env),
+            probing: Probing::new(node, &inbox),
+            inbox,
+            memory,
+            seen: Seen::default(),
+            look: true,
+            jobs: JoinSet::new(),
+            kills: jobs::Kills::default(),
+            publisher: Publisher::default(),
+            told: announce::Told::default(),
+        }
+    }
+
+    /// Works until nothing of the Pod is left.
+    pub(crate) async fn run(mut self) {
+        loop {
+            if self.look && !self.observe().await {
+                tokio::time::sleep(OBSERVE_AGAIN).await;
+                continue;
+            }
+            let pod = self.inbox.pod();
+            let plan = self.plan(&pod);
+            if plan.done {
+                break;
+            }
+            self.carry_out(&pod, &plan);
+            self.announce(&pod, &plan.status);
+            self.publisher.offer(&self.env, &pod, &plan.status, self.inbox.removed());
+            self.inbox.show(&pod, &plan.status, &self.seen);
+            self.wait(plan.wake).await;
+        }
+        self.env.node.tokens.forget(self.inbox.uid());
+        self.env.node.logs.follow(self.inbox.uid(), &Seen::default());
+    }
+
+    async fn observe(&mut self) -> bool {
+        match self.env.node.runtime.observe(self.inbox.uid()).await {
+            Ok(seen) => {
+                self.look = false;
+                self.probing.retain(|id| seen.containers.iter().any(|container| container.id == id));
+                self.env.node.logs.follow(self.inbox.uid(), &seen);
+                self.seen = seen;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(pod = %spec::describe(&self.inbox.pod()), %error, "container runtime does not answer");
+                false
+            }
+        }
+    }
+
+    fn plan(&self, pod: &Pod) -> Plan {
+        machine::plan(&View {
+            pod,
+            removed: self.inbox.removed(),
+            seen: &self.seen,
+            memory: &self.memory,
+            verdicts: &self.probing.verdicts(),
+            node: &self.env.node.facts,
+            now: sampan_clock::now(),
+        })
+    }
+
+    fn carry_out(&mut self, pod: &Arc<Pod>, plan: &Plan) {
+        if plan.cancel_starts {
+            self.env.cancel_starts.cancel();
+        }
+        let facts = self.pod_facts();
+        self.probing.set(pod, &plan.probes, &self.seen, &facts);
+        for action in &plan.actions {
+            self.begin(pod, action.clone());
+        }
+    }
+
+    /// Waits for whatever makes another plan worth while.
+    async fn wait(&mut self, wake: Option<Timestamp>) {
+        tokio::select! {
+            news = self.inbox.news() => {
+                self.look |= news.runtime;
+                if news.objects {
+                    self.memory.sources_changed(sampan_clock::now());
+                }
+            }
+            Some(ended) = self.jobs.join_next() => {
+                if let Ok((slot, done)) = ended {
+                    self.take(slot, done);
+                }
+            }
+            published = self.publisher.ended() => self.inbox.published(published),
+            () = sleep_until(wake) => {}
+        }
+    }
+
+    /// Facts that environments, volumes and probes refer to.
+    fn pod_facts(&self) -> Facts {
+        let host_ips = self.env.node.facts.ips.clone();
+        let ready = self.seen.ready_sandbox().map(|sandbox| sandbox.ips.clone());
+        let pod = self.inbox.pod();
+        Facts {
+            pod_ips: if spec::host_network(&pod) { host_ips.clone() } else { ready.unwrap_or_default() },
+            host_ips,
+            allocatable: self.env.node.capacity.allocatable.clone(),
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Timestamp>) {
+    match wake {
+        Some(wake) => {
+            let wait = wake.duration_since(sampan_clock::now());
+            tokio::time::sleep(Duration::try_from(wait).unwrap_or(Duration::ZERO)).await;
+        }
+        None => std::future::pending().await,
+    }
+}

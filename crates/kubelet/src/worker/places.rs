@@ -1,0 +1,109 @@
+//! A Pod's files on the node: its directories, volumes, host names, and the mounts of a container.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use sampan_cri::v1::Mount;
+
+use super::Env;
+use crate::config::env::Env as Variables;
+use crate::config::fields::Facts;
+use crate::config::{dns, hosts, labels, mounts};
+use crate::machine::Start;
+use crate::{Error, spec, volumes};
+
+/// Makes the Pod's directories and volumes, or brings them up to date; when they must be renewed.
+pub(super) async fn set_up(env: &Env, pod: &Pod, facts: &Facts) -> Result<Option<Timestamp>, Error> {
+    env.hold.synced().await?;
+    for dir in [&env.paths.dir, &env.paths.logs] {
+        make_dir(dir).await?;
+    }
+    Ok(volumes::set_up(&context(env, pod, facts)).await?.renew_at)
+}
+
+fn context<'a>(env: &'a Env, pod: &'a Pod, facts: &'a Facts) -> volumes::Context<'a> {
+    volumes::Context { pod, paths: &env.paths, objects: &env.hold, facts, tokens: &env.node.tokens }
+}
+
+async fn make_dir(dir: &Path) -> Result<(), Error> {
+    tokio::fs::create_dir_all(dir).await.map_err(Error::io("creating", dir))
+}
+
+async fn write(path: &Path, text: &str) -> Result<(), Error> {
+    if tokio::fs::read_to_string(path).await.is_ok_and(|current| current == text) {
+        return Ok(());
+    }
+    tokio::fs::write(path, text).await.map_err(Error::io("writing", path))
+}
+
+/// Everything that is mounted into `container`.
+pub(super) async fn mounts(
+    env: &Env,
+    pod: &Pod,
+    start: &Start,
+    facts: &Facts,
+    variables: &Variables,
+) -> Result<Vec<Mount>, Error> {
+    let (_, container) = spec::container(pod, &start.name).ok_or_else(|| no_container(&start.name))?;
+    let ready = volumes::set_up(&context(env, pod, facts)).await?;
+    let mut all = Vec::new();
+    for (index, wish) in mounts::wishes(container, &ready.places, variables)?.into_iter().enumerate() {
+        let from = match wish.sub_path.is_empty() {
+            true => wish.place.path.clone(),
+            false => sub_path(env, container, index, &wish).await?,
+        };
+        all.push(mounts::volume_mount(&wish, from));
+    }
+    all.extend(managed_files(env, pod, container, facts).await?);
+    all.extend(termination_message(env, container, start).await?);
+    Ok(all)
+}
+
+fn no_container(name: &str) -> Error {
+    Error::Config(format!("the Pod has no container \"{name}\""))
+}
+
+async fn sub_path(env: &Env, container: &Container, index: usize, wish: &mounts::Wish) -> Result<PathBuf, Error> {
+    let target = env.paths.subpath(&wish.volume, &container.name, index);
+    let (volume, sub_path) = (wish.place.path.clone(), wish.sub_path.clone());
+    let exposed = tokio::task::spawn_blocking(move || volumes::expose_subpath(&volume, &sub_path, &target)).await;
+    let exposed = exposed.map_err(|panic| Error::Config(format!("preparing a subPath: {panic}")))?;
+    exposed.map_err(|error| {
+        let name = &container.name;
+        Error::Config(format!(
+            "failed to prepare subPath for volumeMount \"{}\" of container \"{name}\": {error}",
+            wish.volume
+        ))
+    })
+}
+
+/// `/etc/hosts` and `/etc/hostname`.
+async fn managed_files(env: &Env, pod: &Pod, container: &Container, facts: &Facts) -> Result<Vec<Mount>, Error> {
+    let node = &env.node;
+    let mut files = Vec::new();
+    let text = match spec::host_network(pod) {
+        true => hosts::of_host(pod, &tokio::fs::read_to_string("/etc/hosts").await.unwrap_or_default()),
+        false => hosts::of_pod(pod, &facts.pod_ips, &node.cluster_dns),
+    };
+    write(&env.paths.etc_hosts(), &text).await?;
+    files.extend(mounts::managed_file(container, "/etc/hosts", env.paths.etc_hosts()));
+    let hostname = dns::hostname(pod, &node.cluster_dns);
+    if !hostname.is_empty() {
+        write(&env.paths.hostname(), &format!("{hostname}\n")).await?;
+        files.extend(mounts::managed_file(container, "/etc/hostname", env.paths.hostname()));
+    }
+    Ok(files)
+}
+
+/// The file for the container's last words: new for every attempt, writable by whoever it runs as.
+async fn termination_message(env: &Env, container: &Container, start: &Start) -> Result<Option<Mount>, Error> {
+    let file = env.paths.termination_message(&container.name, start.attempt);
+    if let Some(parent) = file.parent() {
+        make_dir(parent).await?;
+    }
+    tokio::fs::write(&file, "").await.map_err(Error::io("creating", &file))?;
+    let writable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    tokio::fs::set_permissions(&file, writable).await.map_err(Error::io("setting the mode of", &file))?;
+    Ok(mounts::managed_file(container, labels::termination_path(container), file))
+}

@@ -1,0 +1,79 @@
+//! Writing a Pod's status to the API server: one write at a time, only differences, and only if there are any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use tokio::task::JoinHandle;
+
+use super::Env;
+use crate::machine::status_patch;
+use crate::{Error, spec};
+
+/// A write that has not been answered by then is given up.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A failed write is tried again after this long, twice as long each time, up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+/// The writer of one Pod's status.
+#[derive(Default)]
+pub(super) struct Publisher {
+    under_way: Option<JoinHandle<Result<Pod, Error>>>,
+    failures: u32,
+}
+
+impl Publisher {
+    /// Begins to write `status` if it differs from what `pod` has and no write is under way.
+    pub(super) fn offer(&mut self, env: &Arc<Env>, pod: &Arc<Pod>, status: &PodStatus, removed: bool) {
+        if removed || self.under_way.is_some() {
+            return;
+        }
+        let Some(patch) = status_patch(pod, status) else { return };
+        let api = Api::<Pod>::namespaced(env.node.client.clone(), spec::namespace(pod));
+        let name = spec::name(pod).to_owned();
+        let wait = match self.failures {
+            0 => Duration::ZERO,
+            failures => (FIRST_RETRY * 2u32.pow((failures - 1).min(10))).min(LONGEST_RETRY),
+        };
+        self.under_way = Some(tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
+            let write = api.patch_status(&name, &params, &patch);
+            match tokio::time::timeout(TIMEOUT, write).await {
+                Ok(answer) => answer.map_err(Error::api("updating the status of the Pod")),
+                Err(_) => Err(Error::Missing("the API server does not answer".to_owned())),
+            }
+        }));
+    }
+
+    /// Waits for the write that is under way; the Pod as the API server has it then. Waits for ever if there is none.
+    pub(super) async fn ended(&mut self) -> Option<Pod> {
+        let Some(under_way) = self.under_way.as_mut() else { return std::future::pending().await };
+        let answer = under_way.await;
+        self.under_way = None;
+        match answer {
+            Ok(Ok(pod)) => {
+                self.failures = 0;
+                Some(pod)
+            }
+            // The Pod is gone or another one has its name: the watch tells which.
+            Ok(Err(error)) => {
+                self.failures = self.failures.saturating_add(1);
+                tracing::debug!(%error, "Pod status not written");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if let Some(under_way) = &self.under_way {
+            under_way.abort();
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Making a Pod's sandbox.
+
+use k8s_openapi::api::core::v1::Pod;
+use sampan_cri::v1::PodSandboxConfig;
+
+use super::Env;
+use crate::Error;
+use crate::config::{dns, sandbox};
+
+/// Makes and starts the sandbox.
+pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Error> {
+    let config = config(env, pod, attempt).await;
+    env.node.runtime.run_sandbox(config).await.map(drop)
+}
+
+/// The sandbox's configuration; containers are made with the same one.
+pub(super) async fn config(env: &Env, pod: &Pod, attempt: u32) -> PodSandboxConfig {
+    let resolv_conf = tokio::fs::read_to_string(&env.node.options.resolv_conf).await.unwrap_or_default();
+    let inputs = sandbox::Inputs {
+        paths: &env.paths,
+        cluster_dns: &env.node.cluster_dns,
+        host_dns: &dns::parse(&resolv_conf),
+        cgroup_root: &env.node.options.cgroup_root,
+    };
+    sandbox::config(pod, attempt, &inputs)
+}

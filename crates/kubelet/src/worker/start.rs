@@ -1,0 +1,125 @@
+//! Starting a container: image, configuration, create, start, hook.
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::{Env, places, sandbox};
+use crate::config::env::{self, Sources};
+use crate::config::fields::Facts;
+use crate::config::{container, service_env};
+use crate::hooks::{self, Hook};
+use crate::images::{Ready, Wish};
+use crate::machine::Start;
+use crate::spec::Role;
+use crate::{Error, spec};
+
+/// A container that runs.
+pub(crate) struct Started {
+    pub(super) id: String,
+    /// Its hook after start failed: it must be killed, and this is what the event says.
+    pub(super) hook_failed: Option<String>,
+}
+
+/// Why a container does not run: its waiting reason and message.
+pub(crate) struct Failed {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+/// Starts the container.
+pub(super) async fn start(env: &Env, pod: &Pod, start: &Start, facts: &Facts) -> Result<Started, Failed> {
+    let Some((role, container)) = spec::container(pod, &start.name) else {
+        return Err(Failed { reason: "CreateContainerConfigError", message: "no such container".to_owned() });
+    };
+    let job = Job { env, pod, container, role, start, facts };
+    match env.cancel_starts.run_until_cancelled(job.run()).await {
+        Some(result) => result,
+        None => Err(Failed { reason: "ContainerCreating", message: String::new() }),
+    }
+}
+
+struct Job<'a> {
+    env: &'a Env,
+    pod: &'a Pod,
+    container: &'a Container,
+    role: Role,
+    start: &'a Start,
+    facts: &'a Facts,
+}
+
+impl Job<'_> {
+    async fn run(&self) -> Result<Started, Failed> {
+        let sandbox_config = sandbox::config(self.env, self.pod, 0).await;
+        let image = self.image(&sandbox_config).await?;
+        let config = self.config(&image).await.map_err(|error| self.failed("CreateContainerConfigError", &error))?;
+        let runtime = &self.env.node.runtime;
+        let created = runtime.create_container(&self.start.sandbox, config, sandbox_config).await;
+        let id = created.map_err(|error| self.failed("CreateContainerError", &error))?;
+        self.normal("Created", "Container created");
+        if let Err(error) = runtime.start_container(&id).await {
+            return Err(self.failed("RunContainerError", &error));
+        }
+        self.normal("Started", "Container started");
+        let hook_failed = self.post_start(&id).await;
+        Ok(Started { id, hook_failed })
+    }
+
+    async fn image(&self, sandbox_config: &sampan_cri::v1::PodSandboxConfig) -> Result<Ready, Failed> {
+        let env = self.env;
+        let wish = Wish { pod: self.pod, container: self.container, sandbox_config, objects: &env.hold };
+        match env.node.images.ensure(&wish, |text| self.normal("Pulling", text)).await {
+            Ok(ready) => {
+                self.normal("Pulled", &ready.message);
+                Ok(ready)
+            }
+            Err(missing) => {
+                self.warning("Failed", &missing.event);
+                self.warning("Failed", &format!("Error: {}", missing.reason));
+                Err(Failed { reason: missing.reason, message: missing.message })
+            }
+        }
+    }
+
+    async fn config(&self, image: &Ready) -> Result<sampan_cri::v1::ContainerConfig, Error> {
+        let node = &self.env.node;
+        self.env.hold.synced().await?;
+        let links = spec::of(self.pod).enable_service_links != Some(false);
+        let services = service_env::variables(&node.services.list(), spec::namespace(self.pod), links);
+        let sources = Sources { pod: self.pod, facts: self.facts, objects: &self.env.hold, services };
+        let variables = env::environment(&sources, self.container)?;
+        let inputs = container::Inputs {
+            start: self.start,
+            image_ref: &image.reference,
+            image_user: &image.user,
+            mounts: places::mounts(self.env, self.pod, self.start, self.facts, &variables).await?,
+            env: &variables,
+            memory_bytes: node.capacity.memory_bytes,
+        };
+        container::config(self.pod, self.container, inputs)
+    }
+
+    /// Runs the hook after start; what the event says if it fails.
+    async fn post_start(&self, id: &str) -> Option<String> {
+        let handler = self.container.lifecycle.as_ref()?.post_start.as_ref()?;
+        let hook =
+            Hook { runtime: &self.env.node.runtime, id, container: self.container, pod_ips: &self.facts.pod_ips };
+        let error = hooks::run(&hook, handler).await.err()?;
+        self.warning("FailedPostStartHook", "PostStartHook failed");
+        tracing::info!(pod = %spec::describe(self.pod), container = %self.container.name, %error, "hook after start failed");
+        Some("FailedPostStartHook".to_owned())
+    }
+
+    fn failed(&self, reason: &'static str, error: &Error) -> Failed {
+        self.warning("Failed", &format!("Error: {error}"));
+        Failed { reason, message: error.to_string() }
+    }
+
+    fn normal(&self, reason: &str, message: &str) {
+        let regarding = spec::container_reference(self.pod, self.role, &self.container.name);
+        self.env.node.recorder.normal(&regarding, reason, message);
+    }
+
+    fn warning(&self, reason: &str, message: &str) {
+        let regarding = spec::container_reference(self.pod, self.role, &self.container.name);
+        self.env.node.recorder.warning(&regarding, reason, message);
+    }
+}
