@@ -88,3 +88,52 @@ pub(super) fn lengths(object: &Value, pointer: &str, length: impl Fn(&str) -> us
 pub(super) fn decoded_len(base64: &str) -> usize {
     base64.trim_end_matches('=').len() * 3 / 4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::CONFIG_MAP;
+    use crate::kinds::testing::{check, check_row, check_update};
+
+    #[test]
+    fn keys() {
+        check(&CONFIG_MAP, "{data: {a.b: x}, binaryData: {c: eA==}}", &[]);
+        check(
+            &CONFIG_MAP,
+            "{data: {..: x, a: y}, binaryData: {a: eA==}}",
+            &[
+                "data[..]: Invalid value: \"..\": must not be '..'",
+                "data[a]: Invalid value: \"a\": duplicate of key present in binaryData",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_data_is_bounded() {
+        let mebibyte = "x".repeat(super::MAX_DATA_BYTES);
+        check(&CONFIG_MAP, &format!("{{data: {{a: {mebibyte}}}}}"), &[]);
+        check(
+            &CONFIG_MAP,
+            &format!("{{data: {{a: {mebibyte}, b: x}}}}"),
+            &["[]: Too long: may not be more than 1048576 bytes"],
+        );
+    }
+
+    #[test]
+    fn immutable_is_for_good() {
+        check_update(&CONFIG_MAP, "{data: {a: b}}", "{immutable: true, data: {a: c}}", &[]);
+        check_update(
+            &CONFIG_MAP,
+            "{immutable: true, data: {a: b}}",
+            "{data: {a: c}}",
+            &[
+                "immutable: Forbidden: field is immutable when `immutable` is set",
+                "data: Forbidden: field is immutable when `immutable` is set",
+            ],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(&CONFIG_MAP, "{metadata: {name: a}, data: {a: b}, binaryData: {c: eA==}}", "a | 2 | <unknown>");
+    }
+}

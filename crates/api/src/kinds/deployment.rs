@@ -159,3 +159,124 @@ fn number(limit: &Cursor<'_>) -> i64 {
     let percent = limit.text().strip_suffix('%').and_then(|digits| digits.parse().ok());
     limit.int().or(percent).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DEPLOYMENT;
+    use crate::kinds::testing::{check, check_defaults, check_row, check_update};
+
+    const TEMPLATE: &str = "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}";
+
+    fn deployment(spec: &str) -> String {
+        format!("{{metadata: {{name: a}}, spec: {{{spec}}}}}")
+    }
+
+    /// A Deployment with a good selector and template.
+    #[track_caller]
+    fn also(fields: &str, want: &[&str]) {
+        check(&DEPLOYMENT, &deployment(&format!("selector: {{matchLabels: {{a: b}}}}, {TEMPLATE}, {fields}")), want);
+    }
+
+    #[test]
+    fn the_selector_matches_the_template() {
+        also("replicas: 0", &[]);
+        check(&DEPLOYMENT, &deployment(TEMPLATE), &["spec.selector: Required value"]);
+        check(
+            &DEPLOYMENT,
+            &deployment(&format!("selector: {{matchLabels: {{a: c}}}}, {TEMPLATE}")),
+            &[
+                "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+            ],
+        );
+        check(
+            &DEPLOYMENT,
+            &deployment(&format!(
+                "selector: {{matchExpressions: [{{key: a, operator: In, values: [b]}}]}}, {TEMPLATE}"
+            )),
+            &[],
+        );
+        check(
+            &DEPLOYMENT,
+            &deployment(&format!("selector: {{}}, {TEMPLATE}")),
+            &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+        );
+    }
+
+    #[test]
+    fn its_pods_run_forever() {
+        check(
+            &DEPLOYMENT,
+            &deployment(
+                "selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, \
+                 spec: {restartPolicy: Never, containers: [{name: c, image: ''}]}}",
+            ),
+            &[
+                "spec.template.spec.containers[0].image: Required value",
+                "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn strategies() {
+        also("strategy: {type: Recreate}", &[]);
+        also(
+            "strategy: {type: Recreate, rollingUpdate: {}}",
+            &["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
+        );
+        also(
+            "strategy: {type: BlueGreen}",
+            &[
+                "spec.strategy.type: Unsupported value: \"BlueGreen\": supported values: \"Recreate\", \"RollingUpdate\"",
+            ],
+        );
+        also(
+            "strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 0%}}",
+            &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
+        );
+        also(
+            "strategy: {rollingUpdate: {maxUnavailable: 101%}}",
+            &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"],
+        );
+        also("replicas: -1", &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]);
+        also(
+            "minReadySeconds: 600",
+            &["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
+        );
+    }
+
+    #[test]
+    fn the_selector_stays() {
+        check_update(
+            &DEPLOYMENT,
+            &deployment(&format!("selector: {{matchLabels: {{a: b}}}}, {TEMPLATE}")),
+            &deployment(
+                "selector: {matchLabels: {x: y}}, \
+                 template: {metadata: {labels: {x: y}}, spec: {containers: [{name: c, image: i}]}}",
+            ),
+            &["spec.selector: Invalid value: {\"matchLabels\":{\"x\":\"y\"}}: field is immutable"],
+        );
+    }
+
+    #[test]
+    fn defaults_are_upstreams() {
+        check_defaults(
+            &DEPLOYMENT,
+            "{spec: {strategy: {rollingUpdate: {maxSurge: 1}}}}",
+            "{spec: {replicas: 1, revisionHistoryLimit: 10, progressDeadlineSeconds: 600, \
+             strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 25%}}}}",
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &DEPLOYMENT,
+            "{metadata: {name: a, creationTimestamp: '2025-12-31T10:00:00Z'}, spec: {replicas: 3, \
+             selector: {matchLabels: {a: b}, matchExpressions: [{key: c, operator: NotIn, values: [y, x]}]}, \
+             template: {spec: {containers: [{name: c, image: i}, {name: d, image: j}]}}}, \
+             status: {readyReplicas: 2, updatedReplicas: 3, availableReplicas: 1}}",
+            "a | 2/3 | 3 | 1 | 26h | c,d | i,j | a=b,c notin (x,y)",
+        );
+    }
+}

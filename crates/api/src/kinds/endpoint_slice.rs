@@ -160,3 +160,54 @@ fn ports(ports: &Cursor<'_>) {
         port.get("appProtocol").may_follow(names::qualified);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ENDPOINT_SLICE;
+    use crate::kinds::testing::{check, check_defaults, check_row, check_update};
+
+    #[test]
+    fn addresses_are_of_the_type_and_reachable() {
+        check(&ENDPOINT_SLICE, "{addressType: IPv4, endpoints: [{addresses: [10.42.0.2]}], ports: [{port: 80}]}", &[]);
+        check(&ENDPOINT_SLICE, "{endpoints: []}", &["addressType: Required value"]);
+        check(
+            &ENDPOINT_SLICE,
+            "{addressType: IPv4, endpoints: [{addresses: []}, {addresses: [127.0.0.1]}]}",
+            &[
+                "endpoints[0].addresses: Required value: must contain at least 1 address",
+                "endpoints[1].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range \
+                 (127.0.0.0/8, ::1/128)",
+            ],
+        );
+        check(
+            &ENDPOINT_SLICE,
+            "{addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}]}",
+            &["endpoints[0].addresses[0]: Invalid value: \"10.0.0.1\": must be a valid IPv6 address"],
+        );
+        check(
+            &ENDPOINT_SLICE,
+            "{addressType: IPv4, ports: [{port: 80}, {port: 81}]}",
+            &["ports[1].name: Duplicate value: \"\""],
+        );
+    }
+
+    #[test]
+    fn the_type_stays() {
+        check_update(
+            &ENDPOINT_SLICE,
+            "{addressType: IPv4}",
+            "{addressType: IPv6}",
+            &["addressType: Invalid value: \"IPv6\": field is immutable"],
+        );
+    }
+
+    #[test]
+    fn rows_and_defaults() {
+        check_defaults(&ENDPOINT_SLICE, "{ports: [{port: 80}]}", "{ports: [{port: 80, name: '', protocol: TCP}]}");
+        check_row(
+            &ENDPOINT_SLICE,
+            "{metadata: {name: a}, addressType: IPv4, endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]}",
+            "a | IPv4 | <unset> | 10.0.0.1,10.0.0.2 | <unknown>",
+        );
+    }
+}

@@ -89,3 +89,34 @@ fn subset(subset: &Cursor<'_>) {
         port.get("appProtocol").may_follow(names::qualified);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ENDPOINTS;
+    use crate::kinds::testing::{check, check_row};
+
+    #[test]
+    fn addresses_are_reachable() {
+        check(&ENDPOINTS, "{subsets: [{addresses: [{ip: 10.42.0.2}], ports: [{port: 80}]}]}", &[]);
+        check(
+            &ENDPOINTS,
+            "{subsets: [{addresses: [{ip: 169.254.169.254}]}, {}]}",
+            &[
+                "subsets[0].addresses[0].ip: Invalid value: \"169.254.169.254\": may not be in the link-local range \
+                 (169.254.0.0/16, fe80::/10)",
+                "subsets[1]: Required value: must specify `addresses` or `notReadyAddresses`",
+            ],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &ENDPOINTS,
+            "{metadata: {name: a}, subsets: [{addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}], \
+             ports: [{port: 80}, {port: 81}]}]}",
+            "a | 10.0.0.1:80,10.0.0.2:80,10.0.0.1:81 + 1 more... | <unknown>",
+        );
+        check_row(&ENDPOINTS, "{metadata: {name: a}}", "a | <none> | <unknown>");
+    }
+}

@@ -170,3 +170,46 @@ fn at_most(text: &Cursor<'_>, bytes: usize) {
         text.invalid_as("", format!("can have at most {bytes} characters"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::EVENT;
+    use crate::kinds::testing::{check, check_row};
+
+    #[test]
+    fn an_event_lives_beside_its_object() {
+        check(&EVENT, "{metadata: {name: a, namespace: b}, involvedObject: {namespace: b}}", &[]);
+        check(
+            &EVENT,
+            "{metadata: {name: a, namespace: b}, involvedObject: {namespace: c}}",
+            &["involvedObject.namespace: Invalid value: \"c\": does not match event.namespace"],
+        );
+    }
+
+    #[test]
+    fn newer_events_are_complete() {
+        check(
+            &EVENT,
+            "{metadata: {name: a, namespace: b}, involvedObject: {namespace: b}, eventTime: '2026-01-01T00:00:00.0Z', \
+             reportingComponent: sampan/kubelet, reportingInstance: n}",
+            &["action: Required value", "reason: Required value"],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &EVENT,
+            "{metadata: {name: e}, type: Warning, reason: BackOff, message: 'it fell ', count: 3, \
+             involvedObject: {kind: Pod, name: a, fieldPath: 'spec.containers{c}'}, source: {component: kubelet, host: n}, \
+             firstTimestamp: '2026-01-01T11:00:00Z', lastTimestamp: '2026-01-01T11:58:30Z'}",
+            "90s | Warning | BackOff | pod/a | spec.containers{c} | kubelet, n | it fell | 60m | 3 | e",
+        );
+        check_row(
+            &EVENT,
+            "{metadata: {name: e}, type: Normal, reason: R, involvedObject: {kind: Node}, \
+             eventTime: '2026-01-01T11:59:00.5Z', reportingComponent: scheduler}",
+            "60s | Normal | R | node |  | scheduler |  | 60s | 1 | e",
+        );
+    }
+}

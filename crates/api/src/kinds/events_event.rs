@@ -159,3 +159,47 @@ fn only_newer_fields(event: &Cursor<'_>) {
         source.invalid_as("", "needs to be unset");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::EVENTS_EVENT;
+    use crate::kinds::testing::{check, check_row};
+
+    const GOOD: &str = "metadata: {name: a, namespace: b}, regarding: {kind: Pod, name: p, namespace: b}, \
+        eventTime: '2026-01-01T11:59:00.5Z', reportingController: sampan/scheduler, reportingInstance: n, \
+        action: Binding, reason: Scheduled, type: Normal, note: it went";
+
+    #[test]
+    fn an_event_is_stored_in_its_core_form() {
+        let mut event = json!({ "apiVersion": "events.k8s.io/v1", "regarding": { "kind": "Pod" }, "note": "x" });
+        let sent = event.clone();
+        EVENTS_EVENT.rules.stored_form(&mut event);
+        assert_eq!(event, json!({ "apiVersion": "v1", "involvedObject": { "kind": "Pod" }, "message": "x" }));
+        assert_eq!(EVENTS_EVENT.rules.served_form(&event), Some(sent));
+    }
+
+    #[test]
+    fn deprecated_fields_are_not_written() {
+        check(&EVENTS_EVENT, &format!("{{{GOOD}}}"), &[]);
+        check(
+            &EVENTS_EVENT,
+            &format!("{{{GOOD}, deprecatedCount: 1, series: {{count: 1}}}}"),
+            &[
+                "series.count: Invalid value: \"\": should be at least 2",
+                "series.lastObservedTime: Required value",
+                "count: Invalid value: \"\": needs to be unset",
+            ],
+        );
+    }
+
+    #[test]
+    fn rows_are_those_of_the_core_form() {
+        check_row(
+            &EVENTS_EVENT,
+            &format!("{{{GOOD}}}"),
+            "60s | Normal | Scheduled | pod/p |  | sampan/scheduler, n | it went | 60s | 1 | a",
+        );
+    }
+}

@@ -44,3 +44,23 @@ impl Rules for LeaseRules {
         vec![cells::name(object), read::text(object, "/spec/holderIdentity").into(), cells::age(object, now)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LEASE;
+    use crate::kinds::testing::{check, check_row};
+
+    #[test]
+    fn a_lease_lasts() {
+        check(&LEASE, "{spec: {leaseDurationSeconds: 40}}", &[]);
+        check(
+            &LEASE,
+            "{spec: {leaseDurationSeconds: 0, leaseTransitions: -1}}",
+            &[
+                "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+                "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
+            ],
+        );
+        check_row(&LEASE, "{metadata: {name: a}, spec: {holderIdentity: n}}", "a | n | <unknown>");
+    }
+}

@@ -7,6 +7,10 @@ mod cells;
 pub(crate) mod fill;
 pub(crate) mod read;
 mod subresources;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 mod binding;
 mod cluster_role;

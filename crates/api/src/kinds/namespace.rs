@@ -98,3 +98,22 @@ fn label_with_name(namespace: &mut Value) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NAMESPACE;
+    use crate::kinds::testing::{check_row, created};
+
+    #[test]
+    fn a_new_namespace_is_labelled_active_and_guarded() {
+        let namespace = created(&NAMESPACE, "{metadata: {name: a}}");
+        assert_eq!(namespace["metadata"]["labels"]["kubernetes.io/metadata.name"], "a");
+        assert_eq!(namespace["spec"]["finalizers"][0], "kubernetes");
+        assert_eq!(namespace["status"]["phase"], "Active");
+    }
+
+    #[test]
+    fn rows() {
+        check_row(&NAMESPACE, "{metadata: {name: a}, status: {phase: Active}}", "a | Active | <unknown>");
+    }
+}

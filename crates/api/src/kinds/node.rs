@@ -186,3 +186,47 @@ fn pod_networks(networks: &Cursor<'_>) {
         networks.invalid("may specify no more than one CIDR for each IP family");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NODE;
+    use crate::kinds::testing::{check, check_row, check_update};
+
+    #[test]
+    fn taints_and_networks() {
+        check(&NODE, "{spec: {taints: [{key: a, effect: NoSchedule}], podCIDRs: [10.42.0.0/24]}}", &[]);
+        check(
+            &NODE,
+            "{spec: {taints: [{key: a, effect: Explode}], podCIDRs: [10.42.0.0/24, 10.43.0.0/24]}}",
+            &[
+                "spec.taints[0].effect: Unsupported value: \"Explode\": supported values: \"NoSchedule\", \
+                 \"PreferNoSchedule\", \"NoExecute\"",
+                "spec.podCIDRs: Invalid value: [\"10.42.0.0/24\",\"10.43.0.0/24\"]: may specify no more than one CIDR \
+                 for each IP family",
+            ],
+        );
+        check_update(
+            &NODE,
+            "{spec: {podCIDRs: [10.42.0.0/24]}}",
+            "{spec: {podCIDRs: [10.42.1.0/24]}}",
+            &["spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &NODE,
+            "{metadata: {name: a, labels: {node-role.kubernetes.io/control-plane: ''}}, spec: {unschedulable: true}, \
+             status: {conditions: [{type: Ready, status: 'True'}], addresses: [{type: InternalIP, address: 10.0.0.1}], \
+             nodeInfo: {kubeletVersion: v1.37.0, osImage: Debian, kernelVersion: '6.18'}}}",
+            "a | Ready,SchedulingDisabled | control-plane | <unknown> | v1.37.0 | 10.0.0.1 | <none> | Debian | 6.18 | \
+             <unknown>",
+        );
+        check_row(
+            &NODE,
+            "{metadata: {name: a}, status: {conditions: [{type: Ready, status: Unknown}]}}",
+            "a | NotReady | <none> | <unknown> |  | <none> | <none> | <unknown> | <unknown> | <unknown>",
+        );
+    }
+}

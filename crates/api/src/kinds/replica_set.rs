@@ -99,3 +99,32 @@ impl Rules for ReplicaSetRules {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::REPLICA_SET;
+    use crate::kinds::testing::{check, check_row};
+
+    #[test]
+    fn the_selector_matches_the_template() {
+        check(
+            &REPLICA_SET,
+            "{spec: {selector: {matchLabels: {a: b}}, template: {spec: {activeDeadlineSeconds: 5, \
+             containers: [{name: c, image: i}]}}}}",
+            &[
+                "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
+                "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not \
+                 Supported",
+            ],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &REPLICA_SET,
+            "{metadata: {name: a}, spec: {replicas: 3}, status: {replicas: 2, readyReplicas: 1}}",
+            "a | 3 | 2 | 1 | <unknown> |  |  | <none>",
+        );
+    }
+}

@@ -44,10 +44,10 @@ pub(super) fn rules(rules: &Cursor<'_>, scope: Scope) {
     for rule in rules.items() {
         let field = |name: &str| rule.get(name);
         let (urls, resources, resource_names) = (field("nonResourceURLs"), field("resources"), field("resourceNames"));
-        if field("verbs").len() == 0 {
+        if field("verbs").is_empty() {
             field("verbs").required("verbs must contain at least one value");
         }
-        if urls.len() > 0 {
+        if !urls.is_empty() {
             if scope == Scope::Namespaced {
                 urls.invalid("namespaced rules cannot apply to non-resource URLs");
             }
@@ -56,11 +56,55 @@ pub(super) fn rules(rules: &Cursor<'_>, scope: Scope) {
             }
             continue;
         }
-        if field("apiGroups").len() == 0 {
+        if field("apiGroups").is_empty() {
             field("apiGroups").required("resource rules must supply at least one api group");
         }
-        if resources.len() == 0 {
+        if resources.is_empty() {
             resources.required("resource rules must supply at least one resource");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ROLE;
+    use crate::kinds::CLUSTER_ROLE;
+    use crate::kinds::testing::{check, check_row};
+
+    #[test]
+    fn rules_are_whole() {
+        check(&ROLE, "{rules: [{verbs: [get], apiGroups: [''], resources: [pods]}]}", &[]);
+        check(
+            &ROLE,
+            "{rules: [{}]}",
+            &[
+                "rules[0].verbs: Required value: verbs must contain at least one value",
+                "rules[0].apiGroups: Required value: resource rules must supply at least one api group",
+                "rules[0].resources: Required value: resource rules must supply at least one resource",
+            ],
+        );
+    }
+
+    #[test]
+    fn paths_are_for_cluster_roles() {
+        let rule = "{rules: [{verbs: [get], nonResourceURLs: [/healthz]}]}";
+        check(&CLUSTER_ROLE, rule, &[]);
+        check(
+            &ROLE,
+            rule,
+            &[
+                "rules[0].nonResourceURLs: Invalid value: [\"/healthz\"]: namespaced rules cannot apply to non-resource \
+               URLs",
+            ],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &ROLE,
+            "{metadata: {name: a, creationTimestamp: '2026-01-01T11:00:00Z'}}",
+            "a | 2026-01-01T11:00:00Z",
+        );
     }
 }

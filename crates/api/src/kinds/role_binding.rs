@@ -133,3 +133,54 @@ pub(super) fn role_stays(binding: &Cursor<'_>, old: &Value) {
         binding.get("roleRef").invalid("cannot change roleRef");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ROLE_BINDING;
+    use crate::kinds::CLUSTER_ROLE_BINDING;
+    use crate::kinds::testing::{check, check_defaults, check_row, check_update};
+
+    #[test]
+    fn subjects_and_roles() {
+        check(&ROLE_BINDING, "{roleRef: {kind: Role, name: r}, subjects: [{kind: User, name: u}]}", &[]);
+        check(
+            &CLUSTER_ROLE_BINDING,
+            "{roleRef: {kind: Role, name: r}, subjects: [{kind: ServiceAccount, name: s}, {kind: Robot, name: r}]}",
+            &[
+                "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\"",
+                "subjects[0].namespace: Required value",
+                "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \
+                 \"Group\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_role_stays() {
+        check_update(
+            &ROLE_BINDING,
+            "{roleRef: {kind: Role, name: a}}",
+            "{roleRef: {kind: Role, name: b}}",
+            &[
+                "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"b\"}: \
+               cannot change roleRef",
+            ],
+        );
+    }
+
+    #[test]
+    fn defaults_and_rows() {
+        check_defaults(
+            &ROLE_BINDING,
+            "{roleRef: {kind: Role, name: r}, subjects: [{kind: Group, name: g}, {kind: ServiceAccount, name: s}]}",
+            "{roleRef: {kind: Role, name: r, apiGroup: rbac.authorization.k8s.io}, subjects: [{kind: Group, name: g, \
+             apiGroup: rbac.authorization.k8s.io}, {kind: ServiceAccount, name: s}]}",
+        );
+        check_row(
+            &ROLE_BINDING,
+            "{metadata: {name: a}, roleRef: {kind: Role, name: r}, subjects: [{kind: User, name: u}, \
+             {kind: User, name: v}, {kind: ServiceAccount, name: s, namespace: n}]}",
+            "a | Role/r | <unknown> | u, v |  | n/s",
+        );
+    }
+}

@@ -126,3 +126,50 @@ fn docker_config(entry: &Cursor<'_>) {
         entry.invalid_as("<secret contents redacted>", "must be a JSON object");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SECRET;
+    use crate::kinds::testing::{check, check_defaults, check_row, check_update};
+
+    #[test]
+    fn well_known_types_have_their_keys() {
+        check(&SECRET, "{type: example.com/mine}", &[]);
+        check(&SECRET, "{type: kubernetes.io/tls, data: {tls.crt: ''}}", &["data[tls.key]: Required value"]);
+        check(
+            &SECRET,
+            "{type: kubernetes.io/basic-auth}",
+            &["data[username]: Required value", "data[password]: Required value"],
+        );
+        check(
+            &SECRET,
+            "{type: kubernetes.io/service-account-token}",
+            &["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+        );
+        check(&SECRET, "{type: kubernetes.io/dockerconfigjson, stringData: {.dockerconfigjson: '{}'}}", &[]);
+        check(
+            &SECRET,
+            "{type: kubernetes.io/dockerconfigjson, stringData: {.dockerconfigjson: hunter2}}",
+            &["data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": must be a JSON object"],
+        );
+    }
+
+    #[test]
+    fn the_type_stays() {
+        check_update(&SECRET, "{type: a}", "{type: b}", &["type: Invalid value: \"b\": field is immutable"]);
+    }
+
+    #[test]
+    fn string_data_becomes_data() {
+        check_defaults(
+            &SECRET,
+            "{data: {a: eA==, b: eA==}, stringData: {a: y}}",
+            "{type: Opaque, data: {a: eQ==, b: eA==}}",
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(&SECRET, "{metadata: {name: a}, type: Opaque, data: {a: eA==}}", "a | Opaque | 1 | <unknown>");
+    }
+}

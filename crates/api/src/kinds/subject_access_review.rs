@@ -54,3 +54,30 @@ pub(super) fn subject(spec: &Cursor<'_>) {
         spec.get("user").invalid_as("", "at least one of user or group must be specified");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SUBJECT_ACCESS_REVIEW;
+    use crate::kinds::testing::check;
+    use crate::kinds::{LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW};
+
+    #[test]
+    fn reviews_ask_one_thing_about_someone() {
+        check(&SUBJECT_ACCESS_REVIEW, "{spec: {user: u, resourceAttributes: {verb: get}}}", &[]);
+        check(
+            &SUBJECT_ACCESS_REVIEW,
+            "{spec: {}}",
+            &[
+                "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or \
+                 resourceAttributes must be specified",
+                "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+            ],
+        );
+        check(&SELF_SUBJECT_ACCESS_REVIEW, "{spec: {nonResourceAttributes: {path: /, verb: get}}}", &[]);
+        check(
+            &LOCAL_SUBJECT_ACCESS_REVIEW,
+            "{metadata: {namespace: a}, spec: {user: u, resourceAttributes: {namespace: b}}}",
+            &["spec.resourceAttributes.namespace: Invalid value: \"b\": must match metadata.namespace"],
+        );
+    }
+}

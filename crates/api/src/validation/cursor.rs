@@ -102,9 +102,9 @@ impl<'a> Cursor<'a> {
         !self.value.is_null()
     }
 
-    /// Whether the field holds nothing but its zero value: missing, `""`, 0, `[]`.
+    /// Whether the field holds nothing but its zero value: missing, `""`, 0, `[]`, `{}`.
     pub(crate) fn is_empty(&self) -> bool {
-        fill::is_zero(self.value)
+        fill::is_zero(self.value) || self.value.as_object().is_some_and(Map::is_empty)
     }
 
     /// How many items or entries there are.

@@ -50,12 +50,12 @@ fn operator(requirement: &Cursor<'_>) {
     let (operator, values) = (requirement.get("operator"), requirement.get("values"));
     match operator.text() {
         "In" | "NotIn" => {
-            if values.len() == 0 {
+            if values.is_empty() {
                 values.required("must be specified when `operator` is 'In' or 'NotIn'");
             }
         }
         "Exists" | "DoesNotExist" => {
-            if values.len() > 0 {
+            if !values.is_empty() {
                 values.forbidden("may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
         }

@@ -6,6 +6,8 @@
 mod defaults;
 mod qos;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(super) use defaults::default_template;
 pub(crate) use qos::qos_class;

@@ -10,7 +10,7 @@ const ADDRESSES: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamily
 /// Fields that only load balancers have.
 const BALANCER: [&str; 2] = ["loadBalancerClass", "allocateLoadBalancerNodePorts"];
 
-/// Makes `clusterIP` and `clusterIPs` say the same on a create: clients may fill either.
+/// Clients may fill `clusterIP` alone; `clusterIPs` says the same.
 pub(super) fn fill_in_addresses(spec: &mut Value) {
     let first = read::text(spec, "/clusterIP").to_owned();
     if !first.is_empty() && read::list(spec, "/clusterIPs").is_empty() {
@@ -30,18 +30,22 @@ fn align_addresses(new: &mut Value, old: &Value) {
     let first = read::text(new, "/clusterIP").to_owned();
     let first_changed = first != read::text(old, "/clusterIP");
     let all_changed = read::texts(new, "/clusterIPs") != read::texts(old, "/clusterIPs");
-    match (first_changed, all_changed, first.is_empty()) {
-        (true, false, true) => fill::keep(new, &Value::Null, "clusterIPs"),
-        (true, false, false) => new["clusterIPs"] = vec![first].into(),
-        _ => {}
+    if first_changed && !all_changed {
+        fill::keep(new, &Value::Null, "clusterIPs");
+    }
+    if first_changed {
+        fill_in_addresses(new);
     }
 }
 
 /// A client that replaces the object without its addresses and node ports does not mean to lose them.
 fn keep_allocated(new: &mut Value, old: &Value) {
-    if has_address(new) && has_address(old) && read::text(new, "/clusterIP").is_empty() {
-        fill::keep(new, old, "clusterIP");
-        fill::keep(new, old, "clusterIPs");
+    if has_address(new) && has_address(old) {
+        for field in ADDRESSES {
+            if new.get(field).is_none_or(fill::is_zero) {
+                fill::keep(new, old, field);
+            }
+        }
     }
     if !(has_node_ports(new) && has_node_ports(old)) {
         return;

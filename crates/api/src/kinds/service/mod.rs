@@ -5,6 +5,8 @@
 
 mod carry_over;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

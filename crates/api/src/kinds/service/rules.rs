@@ -16,7 +16,7 @@ const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
 pub(super) fn service(service: &Cursor<'_>) {
     let spec = service.get("spec");
     let kind = spec.get("type");
-    if spec.get("ports").len() == 0 && !is_headless(spec.value()) && kind.text() != "ExternalName" {
+    if spec.get("ports").is_empty() && !is_headless(spec.value()) && kind.text() != "ExternalName" {
         spec.get("ports").required("");
     }
     of_type(&spec, kind.text());
@@ -227,7 +227,7 @@ fn load_balancer(spec: &Cursor<'_>, kind: &str) {
         return;
     }
     for field in [ranges, class, spec.get("allocateLoadBalancerNodePorts")] {
-        if field.is_set() && (!field.value().is_array() || field.len() > 0) {
+        if field.is_set() && !(field.value().is_array() && field.is_empty()) {
             field.forbidden("may only be used when `type` is 'LoadBalancer'");
         }
     }

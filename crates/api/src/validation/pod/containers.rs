@@ -33,7 +33,7 @@ pub(super) fn containers(spec: &Cursor<'_>, volumes: &Volumes<'_>) {
 }
 
 fn regular(containers: &Cursor<'_>, surroundings: &Surroundings<'_>) {
-    if containers.len() == 0 {
+    if containers.is_empty() {
         containers.required("");
         return;
     }
@@ -96,7 +96,7 @@ fn only_what_a_guest_may_have(container: &Cursor<'_>) {
             field.forbidden(WHY);
         }
     }
-    if container.get("resources").len() > 0 {
+    if !container.get("resources").is_empty() {
         container.get("resources").forbidden(WHY);
     }
     for mount in container.get("volumeMounts").items() {

@@ -17,7 +17,7 @@ pub(super) fn config(spec: &Cursor<'_>) {
             config.required("must provide `dnsConfig` when `dnsPolicy` is None");
             return;
         }
-        if nameservers.len() == 0 {
+        if nameservers.is_empty() {
             nameservers.required("must provide at least one DNS nameserver when `dnsPolicy` is None");
             return;
         }

@@ -136,7 +136,7 @@ fn divisor(reference: &Cursor<'_>, resource: &str) {
         _ => return,
     };
     let allows = |text: &&str| Quantity::parse(text).is_ok_and(|allowed| allowed == quantity);
-    if !allowed.iter().any(|text| allows(text)) {
+    if !allowed.iter().any(allows) {
         let list = if what == "cpu" { "1m and 1".to_owned() } else { allowed.join(", ") };
         divisor.invalid_as(resource, format!("only divisor's values {list} are supported with the {what} resource"));
     }

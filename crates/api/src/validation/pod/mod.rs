@@ -37,10 +37,10 @@ enum Place {
 pub(crate) fn create(pod: &Value) -> Vec<Error> {
     check(pod, |pod| {
         let spec = pod.get("spec");
-        if spec.get("ephemeralContainers").len() > 0 {
+        if !spec.get("ephemeralContainers").is_empty() {
             spec.get("ephemeralContainers").forbidden("cannot be set on create");
         }
-        if !spec.get("nodeName").is_empty() && spec.get("schedulingGates").len() > 0 {
+        if !spec.get("nodeName").is_empty() && !spec.get("schedulingGates").is_empty() {
             spec.get("nodeName").forbidden("cannot be set until all schedulingGates have been cleared");
         }
     })
@@ -69,7 +69,7 @@ pub(crate) fn template(template: &Cursor<'_>) {
     labels::annotations(&metadata.get("annotations"));
     spec(&pod_spec, Place::Template);
     let ephemeral = pod_spec.get("ephemeralContainers");
-    if ephemeral.len() > 0 {
+    if !ephemeral.is_empty() {
         ephemeral.forbidden("ephemeral containers not allowed in pod template");
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use crate::quantity::Quantity;
 use crate::validation::cursor::Cursor;
 use crate::validation::names;
@@ -68,11 +66,7 @@ pub(super) fn resize_policy(policies: &Cursor<'_>, restart_policy: &str) {
 
 /// The quantity at this place, if there is a well-formed one.
 pub(crate) fn quantity(amount: &Cursor<'_>) -> Option<Quantity> {
-    match amount.value() {
-        Value::String(text) => Quantity::parse(text).ok(),
-        Value::Number(number) => Quantity::parse(&number.to_string()).ok(),
-        _ => None,
-    }
+    amount.value().as_str().and_then(|text| Quantity::parse(text).ok())
 }
 
 fn resource_name(amount: &Cursor<'_>, name: &str) {
@@ -93,22 +87,18 @@ fn resource_name(amount: &Cursor<'_>, name: &str) {
 }
 
 fn resource_amount(amount: &Cursor<'_>, name: &str) {
-    let quantity = match amount.value() {
-        Value::Number(number) => Quantity::parse(&number.to_string()),
-        value => Quantity::parse(value.as_str().unwrap_or_default()),
-    };
-    match quantity {
-        Err(error) => amount.invalid(error.to_string()),
-        Ok(quantity) if quantity.is_negative() => {
+    match quantity(amount) {
+        None => amount.invalid("must be a valid resource quantity"),
+        Some(quantity) if quantity.is_negative() => {
             amount.invalid_as(quantity.to_string(), "must be greater than or equal to 0");
         }
-        Ok(quantity) if !is_native(name) && quantity.milli_value() % 1000 != 0 => {
+        Some(quantity) if !is_native(name) && quantity.milli_value() % 1000 != 0 => {
             amount.invalid_as(quantity.to_string(), "must be an integer");
         }
-        Ok(quantity) if is_huge_pages(name) && !is_multiple_of_page(name, quantity) => {
+        Some(quantity) if is_huge_pages(name) && !is_multiple_of_page(name, quantity) => {
             amount.invalid_as(quantity.to_string(), format!("{quantity} is not positive integer multiple of {name}"));
         }
-        Ok(_) => {}
+        Some(_) => {}
     }
 }
 

@@ -30,7 +30,7 @@ fn node_affinity(affinity: &Cursor<'_>) {
     let required = affinity.get(REQUIRED);
     if required.is_set() {
         let terms = required.get("nodeSelectorTerms");
-        if terms.len() == 0 {
+        if terms.is_empty() {
             terms.required("must have at least one node selector term");
         }
         for term in terms.items() {
@@ -102,7 +102,7 @@ fn pod_term(term: &Cursor<'_>) {
 }
 
 fn label_keys(keys: &Cursor<'_>, selector: &Cursor<'_>) {
-    if keys.len() > 0 && !selector.is_set() {
+    if !keys.is_empty() && !selector.is_set() {
         keys.forbidden("must not be specified when labelSelector is not set");
         return;
     }

@@ -1,0 +1,156 @@
+//! The list of kinds as a whole, and the metadata rules over a few of them.
+
+use std::collections::HashSet;
+
+use super::testing::{check_metadata, object};
+use super::{ALL, CLUSTER_ROLE, CONFIG_MAP, NAMESPACE, NODE, POD, SERVICE, find};
+use crate::field::Error;
+use crate::validation::{metadata_update, scale, token_request};
+
+#[test]
+fn every_kind_has_a_name_and_a_path_of_its_own() {
+    let mut kinds = HashSet::new();
+    let mut paths = HashSet::new();
+    for kind in ALL {
+        assert!(kinds.insert((kind.group, kind.version, kind.kind)), "{} twice", kind.kind);
+        assert!(paths.insert((kind.group, kind.version, kind.plural)), "{} twice", kind.plural);
+        assert!(std::ptr::eq(*kind, find(kind.group, kind.version, kind.kind).expect("it is in the list")));
+    }
+}
+
+#[test]
+fn every_kind_answers_with_a_cell_for_each_column_and_a_value_for_each_field() {
+    let bare = object("{metadata: {name: a}}");
+    for kind in ALL {
+        let row = kind.rules.row(&bare, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(row.len(), kind.columns.len(), "{}", kind.kind);
+        let fields: Vec<&str> = kind.rules.selectable_fields(&bare).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(fields, kind.rules.selectable_names(), "{}", kind.kind);
+    }
+}
+
+#[test]
+fn no_kind_chokes_on_an_object_without_anything() {
+    for kind in ALL {
+        let mut bare = object("{}");
+        kind.rules.default(&mut bare);
+        kind.rules.prepare_create(&mut bare);
+        kind.rules.validate(&bare);
+        kind.rules.validate_create(&bare);
+        kind.rules.prepare_update(&mut bare, &object("{}"));
+        kind.rules.validate_update(&bare, &object("{}"));
+        kind.rules.prepare_status(&mut bare, &object("{}"));
+        kind.rules.validate_status(&bare, &object("{}"));
+    }
+}
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+    and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+#[test]
+fn names_follow_the_rule_of_their_kind() {
+    let subdomain = format!("metadata.name: Invalid value: \"My_Map\": {SUBDOMAIN}");
+    check_metadata(&CONFIG_MAP, "{metadata: {name: My_Map, namespace: a}}", &[&subdomain]);
+    check_metadata(&CONFIG_MAP, "{metadata: {name: a.b, namespace: a}}", &[]);
+    check_metadata(
+        &NAMESPACE,
+        "{metadata: {name: a.b}}",
+        &["metadata.name: Invalid value: \"a.b\": must not contain dots"],
+    );
+    check_metadata(&CLUSTER_ROLE, "{metadata: {name: 'system:a'}}", &[]);
+    check_metadata(
+        &CLUSTER_ROLE,
+        "{metadata: {name: a/b}}",
+        &["metadata.name: Invalid value: \"a/b\": may not contain '/'"],
+    );
+    check_metadata(
+        &SERVICE,
+        "{metadata: {name: 1a, namespace: a}}",
+        &[
+            "metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of lower case alphanumeric characters or \
+           '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or \
+           'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+        ],
+    );
+    check_metadata(
+        &POD,
+        "{metadata: {namespace: a}}",
+        &["metadata.name: Required value: name or generateName is required"],
+    );
+    check_metadata(&POD, "{metadata: {name: a-x, generateName: a-, namespace: a}}", &[]);
+}
+
+#[test]
+fn namespaces_are_for_namespaced_kinds() {
+    check_metadata(&POD, "{metadata: {name: a}}", &["metadata.namespace: Required value"]);
+    check_metadata(
+        &NODE,
+        "{metadata: {name: a, namespace: b}}",
+        &["metadata.namespace: Forbidden: not allowed on this type"],
+    );
+}
+
+#[test]
+fn annotations_are_bounded() {
+    let yaml = format!("{{metadata: {{name: a, annotations: {{a: {}}}}}}}", "x".repeat(256 * 1024));
+    check_metadata(&NODE, &yaml, &["metadata.annotations: Too long: may not be more than 262144 bytes"]);
+}
+
+#[test]
+fn an_object_has_one_controller_and_whole_owners() {
+    let owner = "apiVersion: apps/v1, kind: ReplicaSet, uid: u, controller: true";
+    check_metadata(&NODE, &format!("{{metadata: {{name: a, ownerReferences: [{{{owner}, name: x}}]}}}}"), &[]);
+    check_metadata(
+        &NODE,
+        "{metadata: {name: a, ownerReferences: [{apiVersion: v1, kind: Pod, name: x}]}}",
+        &["metadata.ownerReferences.uid: Invalid value: \"\": must not be empty"],
+    );
+}
+
+#[test]
+fn finalizers_have_domains() {
+    check_metadata(&NODE, "{metadata: {name: a, finalizers: [foregroundDeletion, example.com/a]}}", &[]);
+    check_metadata(
+        &NODE,
+        "{metadata: {name: a, finalizers: [mine]}}",
+        &[
+            "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully \
+           qualified",
+        ],
+    );
+}
+
+fn check_change(old: &str, new: &str, want: &[&str]) {
+    let faults: Vec<String> = metadata_update(&object(new), &object(old)).iter().map(Error::to_string).collect();
+    assert_eq!(faults, want, "{old} to {new}");
+}
+
+#[test]
+fn identity_stays() {
+    check_change("{metadata: {name: a, labels: {a: b}}}", "{metadata: {name: a}}", &[]);
+    check_change(
+        "{metadata: {name: a, uid: x}}",
+        "{metadata: {name: a, uid: y}}",
+        &["metadata.uid: Invalid value: \"y\": field is immutable"],
+    );
+    check_change(
+        "{metadata: {name: a, deletionTimestamp: '2026-01-01T00:00:00Z'}}",
+        "{metadata: {name: a, deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [example.com/a]}}",
+        &["metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new \
+           finalizers []string{\"example.com/a\"}"],
+    );
+}
+
+#[test]
+fn subresources_have_rules_too() {
+    let texts = |faults: Vec<Error>| faults.iter().map(Error::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        texts(scale(&object("{spec: {replicas: -1}}"))),
+        ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]
+    );
+    assert_eq!(
+        texts(token_request(&object("{spec: {expirationSeconds: 1}}"))),
+        ["spec.expirationSeconds: Invalid value: 1: may not specify a duration less than 10 minutes"]
+    );
+}
