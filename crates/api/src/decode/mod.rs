@@ -86,14 +86,20 @@ pub fn patched(
     })
 }
 
+/// A value in the canonical form of its type, or why it cannot be of that type.
+pub(crate) fn canonical(value: Value, definition: &'static Definition) -> Result<Value, String> {
+    Ok(typed::decode(value.into(), definition)?.value)
+}
+
 /// Reads JSON or YAML of any shape, within the same bounds; of duplicate keys the last counts. The second part names
 /// the duplicates: `duplicate field "spec.replicas"`.
 pub fn any(body: &[u8], format: Format) -> Result<(Value, Vec<String>), Status> {
-    let tree = tree::parse(body, format).map_err(|error| match format {
+    let value = tree::parse(body, format).and_then(typed::untyped);
+    let typed::Decoded { value, faults } = value.map_err(|error| match format {
         Format::Json => Status::bad_request(format!("error decoding patch: {error}")),
         Format::Yaml => Status::bad_request(format!("error decoding YAML: {error}")),
     })?;
-    Ok(typed::untyped(tree))
+    Ok((value, faults))
 }
 
 fn finish(

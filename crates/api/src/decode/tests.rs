@@ -172,6 +172,15 @@ fn broken_bodies() {
 }
 
 #[test]
+fn depth_is_bounded_where_the_schema_does_not() {
+    let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({"x": inner}));
+    let revision = of_kind("apps", "v1", "ControllerRevision").unwrap();
+    let decode = |depth| patched(json!({"revision": 1, "data": nested(depth)}), revision, FieldValidation::Strict);
+    assert!(decode(50).is_ok());
+    assert!(decode(100).unwrap_err().message.ends_with("exceeded max depth"));
+}
+
+#[test]
 fn other_kinds_are_refused() {
     for (body, want) in [
         (

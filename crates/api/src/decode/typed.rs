@@ -11,6 +11,10 @@ use crate::schema::{Definition, Field, Scalar, Shape, Type};
 /// Unknown and duplicate fields that are told at most.
 const MAX_FAULTS: usize = 100;
 
+/// How deep objects may be. Stored objects grow by the path of their deepest field under `managedFields`, and must then
+/// still be within the 128 levels that the parser reads.
+const MAX_DEPTH: usize = 60;
+
 /// A value that fits its schema.
 pub(super) struct Decoded {
     pub(super) value: Value,
@@ -22,17 +26,14 @@ pub(super) struct Decoded {
 pub(super) fn decode(tree: Tree, definition: &'static Definition) -> Result<Decoded, String> {
     let mut walk = Walk::default();
     let value = walk.definition(tree, definition);
-    match walk.error {
-        Some(error) => Err(error),
-        None => Ok(Decoded { value: value.unwrap_or_default(), faults: walk.faults.list }),
-    }
+    walk.finish(value.unwrap_or_default())
 }
 
 /// A tree without a schema as a value, with its duplicate fields.
-pub(super) fn untyped(tree: Tree) -> (Value, Vec<String>) {
+pub(super) fn untyped(tree: Tree) -> Result<Decoded, String> {
     let mut walk = Walk::default();
     let value = walk.json(tree);
-    (value, walk.faults.list)
+    walk.finish(value)
 }
 
 #[derive(Default)]
@@ -58,12 +59,36 @@ struct Walk {
     fields: Vec<&'static str>,
     /// The struct that the innermost field belongs to.
     owner: &'static str,
+    depth: usize,
     error: Option<String>,
 }
 
 impl Walk {
+    fn finish(self, value: Value) -> Result<Decoded, String> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(Decoded { value, faults: self.faults.list }),
+        }
+    }
+
     /// The value of a tree, or `None` where there is none: null, or a fault that is noted.
     fn value(&mut self, tree: Tree, ty: &Type) -> Option<Value> {
+        self.deeper(|walk| walk.value_here(tree, ty))?
+    }
+
+    /// One level further down, unless that is too deep.
+    fn deeper<T>(&mut self, visit: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.depth == MAX_DEPTH {
+            self.error.get_or_insert_with(|| "exceeded max depth".to_owned());
+            return None;
+        }
+        self.depth += 1;
+        let visited = visit(self);
+        self.depth -= 1;
+        Some(visited)
+    }
+
+    fn value_here(&mut self, tree: Tree, ty: &Type) -> Option<Value> {
         match (ty, tree) {
             (_, Tree::Null) => None,
             (Type::Ref(definition), tree) => self.definition(tree, definition),
@@ -158,6 +183,10 @@ impl Walk {
 
     /// A value without a schema: everything stays, but of duplicate keys the last.
     fn json(&mut self, tree: Tree) -> Value {
+        self.deeper(|walk| walk.json_here(tree)).unwrap_or_default()
+    }
+
+    fn json_here(&mut self, tree: Tree) -> Value {
         match tree {
             Tree::Null => Value::Null,
             Tree::Bool(bool) => bool.into(),

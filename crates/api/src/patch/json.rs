@@ -1,5 +1,6 @@
-//! JSON patch (RFC 6902), bounded in operations and in what its copies add.
+//! JSON patch (RFC 6902), bounded in operations, in what they copy and move, and in depth.
 
+use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch, PatchOperation};
 use serde_json::Value;
 
@@ -9,8 +10,11 @@ use crate::status::Status;
 /// Operations that one patch may have; upstream's limit.
 const MAX_OPERATIONS: usize = 10_000;
 
-/// What all `copy` operations of a patch may add together; the limit of a request body.
-const MAX_COPIED_BYTES: usize = 3 << 20;
+/// What all `copy` and `move` operations of a patch may carry together; the limit of a request body.
+const MAX_CARRIED_BYTES: usize = 3 << 20;
+
+/// How deep a patch may reach or nest values: `move` could otherwise build a tower too high for any later recursion.
+const MAX_DEPTH: usize = 100;
 
 /// The object after the patch.
 pub fn patch(live: &Value, patch: Value) -> Result<Value, Status> {
@@ -25,22 +29,55 @@ pub fn patch(live: &Value, patch: Value) -> Result<Value, Status> {
     let operations: Patch =
         serde_json::from_value(patch).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     let mut object = live.clone();
-    let mut copied_bytes = 0;
+    let mut carried_bytes = 0;
     for operation in operations.0 {
-        copied_bytes += copy_bytes(&object, &operation);
-        if copied_bytes > MAX_COPIED_BYTES {
-            return Err(Status::too_large(MAX_COPIED_BYTES));
+        let (target, source) = places(&operation);
+        let carried = source.and_then(|source| object.pointer(source.as_str())).map(Size::of).unwrap_or_default();
+        carried_bytes += carried.bytes;
+        if carried_bytes > MAX_CARRIED_BYTES {
+            return Err(Status::too_large(MAX_CARRIED_BYTES));
+        }
+        if target.count() + carried.depth > MAX_DEPTH {
+            return Err(rejected());
         }
         json_patch::patch(&mut object, &[operation]).map_err(|_| rejected())?;
     }
     Ok(object)
 }
 
-/// How many bytes of JSON the operation copies.
-fn copy_bytes(object: &Value, operation: &PatchOperation) -> usize {
+/// Where an operation writes, and where it takes what it copies or moves.
+fn places(operation: &PatchOperation) -> (&PointerBuf, Option<&PointerBuf>) {
     match operation {
-        PatchOperation::Copy(copy) => object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len()),
-        _ => 0,
+        PatchOperation::Add(operation) => (&operation.path, None),
+        PatchOperation::Remove(operation) => (&operation.path, None),
+        PatchOperation::Replace(operation) => (&operation.path, None),
+        PatchOperation::Test(operation) => (&operation.path, None),
+        PatchOperation::Move(operation) => (&operation.path, Some(&operation.from)),
+        PatchOperation::Copy(operation) => (&operation.path, Some(&operation.from)),
+    }
+}
+
+/// How large a value is.
+#[derive(Default)]
+struct Size {
+    /// About as many bytes as its JSON has.
+    bytes: usize,
+    depth: usize,
+}
+
+impl Size {
+    fn of(value: &Value) -> Self {
+        const PUNCTUATION_BYTES: usize = 4;
+        let parts: Box<dyn Iterator<Item = (usize, &Value)>> = match value {
+            Value::Array(items) => Box::new(items.iter().map(|item| (0, item))),
+            Value::Object(fields) => Box::new(fields.iter().map(|(name, value)| (name.len(), value))),
+            Value::String(text) => return Self { bytes: text.len() + PUNCTUATION_BYTES, depth: 1 },
+            _ => return Self { bytes: PUNCTUATION_BYTES, depth: 1 },
+        };
+        parts.fold(Self { bytes: PUNCTUATION_BYTES, depth: 1 }, |whole, (name_bytes, value)| {
+            let part = Self::of(value);
+            Self { bytes: whole.bytes + name_bytes + part.bytes, depth: whole.depth.max(part.depth + 1) }
+        })
     }
 }
 
@@ -71,7 +108,16 @@ mod tests {
         let many = vec![json!({"op": "test", "path": "/a/b", "value": 1}); 10_001];
         check(Value::Array(many), Err(413));
         let doubling = vec![json!({"op": "copy", "from": "/a", "path": "/a/a"}); 1000];
-        check(Value::Array(doubling), Err(413));
+        check(Value::Array(doubling), Err(422));
+        let growing = (0..200).map(|to| json!({"op": "copy", "from": "", "path": format!("/list/{to}")})).collect();
+        check(growing, Err(413));
+        let tower = (0..5000).map(|step| match step % 2 {
+            0 => json!([{"op": "add", "path": "/b", "value": {}}, {"op": "move", "from": "/a", "path": "/b/a"}]),
+            _ => json!([{"op": "add", "path": "/a", "value": {}}, {"op": "move", "from": "/b", "path": "/a/b"}]),
+        });
+        check(tower.flat_map(|pair| pair.as_array().cloned().unwrap()).collect(), Err(422));
+        let deep = "/a".repeat(5000);
+        check(json!([{"op": "add", "path": deep, "value": 1}]), Err(422));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::rejected;
-use crate::schema::{Definition, Merge, Type};
+use crate::schema::{Definition, Merge, Shape, Type};
 use crate::status::Status;
 
 const PATCH: &str = "$patch";
@@ -64,7 +64,7 @@ struct Place {
 impl Place {
     fn of(ty: Option<Type>, name: &str) -> Result<Self, Error> {
         match ty {
-            Some(Type::Ref(definition)) if !definition.fields.is_empty() => {
+            Some(Type::Ref(definition)) if definition.shape == Shape::Struct => {
                 let unknown = || Error::UnknownField(definition.short_name(), name.to_owned());
                 let field = definition.field(name).ok_or_else(unknown)?;
                 Ok(Self { ty: Some(field.ty), merge: Some(field.merge) })

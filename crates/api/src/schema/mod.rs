@@ -189,3 +189,6 @@ pub fn of_kind(group: &str, version: &str, kind: &str) -> Option<&'static Defini
 pub fn all() -> &'static [&'static Definition] {
     DEFINITIONS
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,11 @@ fn check_items(items: &[Value], place: Place, path: &mut Vec<String>, faults: &m
         match element {
             Ok(element) => {
                 if !seen.insert(element.clone()) {
-                    faults.push(format!("{}: duplicate entries for key {}", show(path), show(&[element.clone()])));
+                    faults.push(format!(
+                        "{}: duplicate entries for key {}",
+                        show(path),
+                        show(std::slice::from_ref(&element))
+                    ));
                 }
                 path.push(element);
                 check(item, place.item(), path, faults);

@@ -34,40 +34,71 @@ fn merge_fields(live: Option<&Value>, config: Option<&Value>, place: Place) -> O
     (!merged.is_empty()).then_some(Value::Object(merged))
 }
 
-/// Items that only the live list has keep their places; the others come in the order of the configuration.
+/// Shared items and those of the configuration come in its order; items that only the live list has stay where they are
+/// relative to the shared ones around them.
 fn merge_items(live: &[Value], config: &[Value], place: Place, grain: Grain) -> Option<Value> {
-    let elements = |list: &[Value]| -> Vec<String> {
-        list.iter()
-            .enumerate()
-            .map(|(i, item)| place.element(grain, item).unwrap_or_else(|_| format!("i:{i}")))
-            .collect()
-    };
-    let (live_elements, config_elements) = (elements(live), elements(config));
-    let applied: HashSet<&String> = config_elements.iter().collect();
+    let (live, config) = (with_elements(live, place, grain), with_elements(config, place, grain));
+    let applied: HashSet<&String> = config.iter().map(|(element, _)| element).collect();
     // Of duplicates in the live list none is merged with.
     let mut there: HashMap<&String, Option<&Value>> = HashMap::new();
-    for (element, item) in live_elements.iter().zip(live) {
+    for (element, item) in &live {
         there.entry(element).and_modify(|seen| *seen = None).or_insert(Some(item));
     }
+    let merge_item =
+        |(element, item): &(String, &Value)| visit(there.get(element).copied().flatten(), Some(*item), place.item());
+    let mut shared = config.iter().map(|(element, _)| element).filter(|element| there.contains_key(element)).peekable();
+    let mut queue = config.iter();
     let mut merged = Vec::new();
-    let mut queue = config_elements.iter().zip(config).peekable();
-    for (element, item) in live_elements.iter().zip(live) {
+    for (element, item) in &live {
         if !applied.contains(element) {
-            merged.push(item.clone());
-            continue;
-        }
-        // A shared item: everything of the configuration up to its next shared item goes here.
-        let mut shared_taken = false;
-        while let Some((next, config)) = queue.next_if(|(next, _)| !shared_taken || !there.contains_key(next)) {
-            shared_taken = there.contains_key(next);
-            merged.extend(visit(there.get(next).copied().flatten(), Some(config), place.item()));
-            if shared_taken {
-                break;
+            merged.push((*item).clone());
+        } else if shared.next_if_eq(&element).is_some() {
+            // Everything of the configuration up to this shared item goes here. Other shared items come later.
+            while let Some(next) = queue.next() {
+                merged.extend(merge_item(next));
+                if next.0 == *element {
+                    break;
+                }
             }
         }
     }
-    merged.extend(
-        queue.filter_map(|(next, config)| visit(there.get(next).copied().flatten(), Some(config), place.item())),
-    );
+    merged.extend(queue.filter_map(merge_item));
     (!merged.is_empty()).then_some(Value::Array(merged))
+}
+
+fn with_elements(list: &[Value], place: Place, grain: Grain) -> Vec<(String, &Value)> {
+    let element = |index, item| place.element(grain, item).unwrap_or_else(|_| format!("i:{index}"));
+    list.iter().enumerate().map(|(index, item)| (element(index, item), item)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::place::Place;
+    use crate::schema::definition;
+
+    /// Merges containers given by their names: `abc` and `ca`.
+    fn check(live: &str, config: &str, want: &str) {
+        let pod = Place::root(definition("io.k8s.api.core.v1.PodSpec").unwrap());
+        let list = |names: &str| -> Value {
+            let containers: Value = names.chars().map(|name| json!({"name": name.to_string()})).collect();
+            json!({"containers": containers})
+        };
+        let got = super::merge(&list(live), &list(config), pod);
+        let names = got["containers"].as_array().unwrap().iter().map(|container| container["name"].as_str().unwrap());
+        assert_eq!(names.collect::<String>(), want, "{live} + {config}");
+    }
+
+    #[test]
+    fn order_of_items() {
+        check("ab", "b", "ab");
+        check("abc", "ca", "bca");
+        check("ab", "ba", "ba");
+        check("a", "na", "na");
+        check("xa", "na", "xna");
+        check("a", "an", "an");
+        check("abcd", "cad", "bcad");
+        check("xay", "nam", "xnaym");
+    }
 }

@@ -17,6 +17,7 @@ mod set;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::decode;
 use crate::schema::Definition;
 use crate::status::{Cause, Status};
 use managers::{Entry, Operation};
@@ -98,7 +99,7 @@ fn unowned() -> Set {
 /// Returns the whole object with its `managedFields`, not yet defaulted; `live` itself when nothing changes. Fails with 409
 /// and a cause per field on conflicts, with 400 when the configuration does not fit the schema.
 pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_>) -> Result<Value, Status> {
-    check_config(config, write)?;
+    let config = &checked(config, write)?;
     let place = write.place();
     let bare_live = live.map_or_else(nothing, without_managed_fields);
     let mut entries = live.map(|live| entries_before_apply(live, &bare_live, write)).unwrap_or_default();
@@ -149,26 +150,33 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
     managers::encode(entries, new);
 }
 
-fn check_config(config: &Value, write: &Write<'_>) -> Result<(), Status> {
-    if !place::is_empty(config["metadata"].get("managedFields")) {
+/// The configuration in canonical form, or what is wrong with it.
+fn checked(config: &Value, write: &Write<'_>) -> Result<Value, Status> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let sent = type_name(&text(&config["apiVersion"]), &text(&config["kind"]));
+    let own = type_name(&write.api_version(), write.definition.short_name());
+    if sent != own {
+        return Err(Status::bad_request(format!("invalid object type: {sent}")));
+    }
+    let metadata = &config["metadata"];
+    if !place::is_empty(metadata.get("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    let faults = check::faults(config, write.place());
-    if faults.is_empty() {
-        return Ok(());
-    }
-    let faults = match faults.as_slice() {
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
+    let faults = match check::faults(config, write.place()).as_slice() {
+        [] => decode::canonical(config.clone(), write.definition),
+        [one] => Err(one.clone()),
+        many => Err(format!("errors:\n  {}", many.join("\n  "))),
     };
-    let text = |name: &str| config["metadata"][name].as_str().unwrap_or_default();
-    Err(Status::bad_request(format!(
-        "failed to create typed patch object ({}/{}; {}, Kind={}): {faults}",
-        text("namespace"),
-        text("name"),
-        write.api_version(),
-        write.definition.short_name()
-    )))
+    faults.map_err(|faults| {
+        let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
+        Status::bad_request(format!("failed to create typed patch object ({namespace}/{name}; {own}): {faults}"))
+    })
+}
+
+/// A type as Go shows it: `apps/v1, Kind=Deployment`, `/v1, Kind=Pod`.
+fn type_name(api_version: &str, kind: &str) -> String {
+    let core = if api_version.contains('/') { "" } else { "/" };
+    format!("{core}{api_version}, Kind={kind}")
 }
 
 fn nothing() -> Value {

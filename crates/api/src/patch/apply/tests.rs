@@ -284,8 +284,30 @@ fn configurations_must_fit() {
         fault(containers(json!([{"name": "x"}, {"name": "x"}]))),
         format!("{prefix}.spec.template.spec.containers: duplicate entries for key [name=\"x\"]")
     );
-    let config = json!({"metadata": {"managedFields": [{"manager": "x"}]}});
+    let config =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"managedFields": [{"manager": "x"}]}});
     assert_eq!(apply(None, &config, false, &by("a")).unwrap_err().message, "metadata.managedFields must be nil");
+}
+
+#[test]
+fn configurations_must_be_of_the_type_of_the_path() {
+    for (config, sent) in [
+        (json!({"apiVersion": "v1", "kind": "Pod"}), "/v1, Kind=Pod"),
+        (json!({}), "/, Kind="),
+        (json!([]), "/, Kind="),
+    ] {
+        let status = apply(None, &config, false, &by("a")).unwrap_err();
+        assert_eq!((status.code, status.message), (400, format!("invalid object type: {sent}")));
+    }
+}
+
+#[test]
+fn equal_quantities_are_no_conflict() {
+    let resources = |cpu: Value| containers(json!([{"name": "x", "resources": {"limits": {"cpu": cpu}}}]));
+    let mut trial = Trial::default();
+    trial.apply("a", resources(json!("500m"))).unwrap().apply("b", resources(json!(0.5))).unwrap();
+    trial.has_spec(resources(json!("500m")));
+    assert!(trial.apply("b", resources(json!("1x"))).err().unwrap().message.contains("quantities must match"));
 }
 
 proptest! {
