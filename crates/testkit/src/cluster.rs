@@ -1,0 +1,196 @@
+//! A real cluster in a network namespace of its own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::program::{self, run};
+
+/// Instances of tests begin with this; the rest is the id of the process that owns them, and a number.
+const PREFIX: &str = "sampan-t";
+/// The node's address inside its network namespace, from the block for documentation.
+const NODE_ADDRESS: &str = "192.0.2.10";
+
+/// A running cluster. It ends, with everything it held, when this is dropped.
+pub struct Cluster {
+    instance: String,
+    flags: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts a cluster. `flags` are further flags of `sampan up`.
+    pub fn start(flags: &[&str]) -> Result<Self> {
+        let cluster = Self::prepare(flags)?;
+        cluster.up()?;
+        Ok(cluster)
+    }
+
+    /// Makes a cluster's network namespace without starting anything in it.
+    pub fn prepare(flags: &[&str]) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: std::sync::Once = std::sync::Once::new();
+        SWEPT.call_once(sweep);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let instance = format!("{PREFIX}{}{}", base36(std::process::id()), base36(number));
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let cluster = Self { instance, flags };
+        make_namespace(&cluster.instance)?;
+        Ok(cluster)
+    }
+
+    /// Runs `sampan up` and returns what it printed.
+    pub fn up(&self) -> Result<String> {
+        let mut command = self.sampan("up")?;
+        run(command.args(&self.flags))
+    }
+
+    /// The name of this cluster, with which all its kernel objects begin.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The file with which clients reach it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        format!("/etc/{}/kubeconfig.yaml", self.instance).into()
+    }
+
+    /// Where its data lives.
+    pub fn data_dir(&self) -> PathBuf {
+        format!("/var/lib/{}", self.instance).into()
+    }
+
+    /// Where its run-time state lives.
+    pub fn state_dir(&self) -> PathBuf {
+        format!("/run/{}", self.instance).into()
+    }
+
+    /// The id of the server's process.
+    pub fn server_pid(&self) -> Result<i32> {
+        let path = self.state_dir().join("server.lock");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        text.trim().parse().with_context(|| format!("{} holds no process id", path.display()))
+    }
+
+    /// A command that runs inside the cluster's network namespace, with its kubeconfig.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.instance)).arg("--").arg(program);
+        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", self.home());
+        command
+    }
+
+    /// A directory for what commands keep between runs, apart from the user's own.
+    fn home(&self) -> PathBuf {
+        format!("/run/{}-home", self.instance).into()
+    }
+
+    /// The program's `verb` on this cluster.
+    pub fn sampan(&self, verb: &str) -> Result<Command> {
+        let mut command = self.command(program::sampan()?);
+        command.args([verb, "--instance", &self.instance]);
+        Ok(command)
+    }
+
+    /// kubectl with `args`, separated by blanks; it must succeed. Returns what it printed.
+    pub fn kubectl(&self, args: &str) -> Result<String> {
+        run(self.command(program::kubectl()).args(args.split_whitespace()))
+    }
+
+    /// Makes the image busybox and brings it in.
+    pub fn import_busybox(&self) -> Result<()> {
+        let import = format!(
+            "{}/images/busybox.sh | {} image --instance {} import - --rootfs --name docker.io/library/busybox:latest --cmd sh",
+            program::tree().display(),
+            program::sampan()?.display(),
+            self.instance
+        );
+        run(self.command("sh").arg("-ec").arg(import)).map(drop)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        remove(&self.instance);
+    }
+}
+
+fn base36(mut number: u32) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(char::from_digit(number % 36, 36).unwrap_or('0'));
+        number /= 36;
+        if number == 0 {
+            return digits.into_iter().rev().collect();
+        }
+    }
+}
+
+/// A network namespace with a loopback, and an interface with the node's address and a default route that leads nowhere.
+fn make_namespace(instance: &str) -> Result<()> {
+    let script = format!(
+        "ip netns add {instance}
+         ip -n {instance} link set lo up
+         ip -n {instance} link add node0 type veth peer name node1
+         ip -n {instance} addr add {NODE_ADDRESS}/24 dev node0
+         ip -n {instance} link set node0 up
+         ip -n {instance} link set node1 up
+         ip -n {instance} route add default dev node0
+         mkdir -p /run/{instance}-home"
+    );
+    run(Command::new("sh").arg("-ec").arg(script)).map(drop)
+}
+
+/// Ends the cluster `instance` with everything it holds. What is gone already is no error.
+fn remove(instance: &str) {
+    if let Ok(program) = program::sampan() {
+        let mut down = Command::new("nsenter");
+        down.arg(format!("--net=/run/netns/{instance}")).arg("--").arg(program);
+        report(run(down.args(["down", "--purge", "--instance", instance])));
+    }
+    let script = format!("ip netns delete {instance}; rm -rf /run/{instance}-home");
+    report(run(Command::new("sh").arg("-c").arg(script)));
+}
+
+fn report(outcome: Result<String>) {
+    if let Err(error) = outcome {
+        eprintln!("cleaning up: {error:#}");
+    }
+}
+
+/// Removes the clusters of test processes that are gone.
+fn sweep() {
+    let Ok(namespaces) = fs::read_dir("/run/netns") else { return };
+    for entry in namespaces.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(owner) = owner(&name)
+            && !Path::new(&format!("/proc/{owner}")).exists()
+        {
+            eprintln!("removing what is left of {name}");
+            remove(&name);
+        }
+    }
+}
+
+/// The process that made the instance `name`: all digits but the last, which is the number.
+fn owner(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix(PREFIX)?;
+    let (pid, _) = rest.split_at_checked(rest.len().checked_sub(1)?)?;
+    u32::from_str_radix(pid, 36).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_names_its_owner() {
+        let name = format!("{PREFIX}{}{}", base36(12345), base36(7));
+        assert_eq!(owner(&name), Some(12345));
+        assert!(name.len() <= 14);
+        assert_eq!(owner("sampan"), None);
+    }
+}
