@@ -80,8 +80,17 @@ impl Rules for DeploymentRules {
         })
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        pod::of_template(object)
+    }
+
     fn has_generation(&self) -> bool {
         true
+    }
+
+    // Annotations count too: they are copied to the ReplicaSets.
+    fn generation_changes(&self, new: &Value, old: &Value) -> bool {
+        new["spec"] != old["spec"] || new["metadata"]["annotations"] != old["metadata"]["annotations"]
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

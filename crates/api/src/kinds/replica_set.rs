@@ -73,6 +73,10 @@ impl Rules for ReplicaSetRules {
         check(new, |new| validation::workload_status(&new.get("status"), &["fullyLabeledReplicas"]))
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        pod::of_template(object)
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

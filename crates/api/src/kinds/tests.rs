@@ -44,6 +44,31 @@ fn no_kind_chokes_on_an_object_without_anything() {
     }
 }
 
+/// What defaults and preparation make of an object must be what typed clients can read.
+#[test]
+fn stored_objects_are_of_their_types() {
+    use k8s_openapi::api::{apps::v1, core::v1 as core, discovery::v1::EndpointSlice};
+
+    fn read<T: serde::de::DeserializeOwned>(kind: &crate::kind::Kind, fields: &str) {
+        let yaml =
+            format!("{{apiVersion: {}, kind: {}, metadata: {{name: a}}, {fields}}}", kind.api_version(), kind.kind);
+        let object = super::testing::created(kind, &yaml);
+        serde_json::from_value::<T>(object).unwrap_or_else(|error| panic!("{error} in {yaml}"));
+    }
+    let pod = "spec: {containers: [{name: c, image: i, env: [{name: A, valueFrom: {resourceFieldRef: {resource: \
+        limits.cpu}}}], ports: [{containerPort: 80}], livenessProbe: {grpc: {port: 1}}}], \
+        volumes: [{name: v}, {name: w, hostPath: {path: /}}]}";
+    let template = format!("spec: {{selector: {{}}, template: {{{pod}}}}}");
+    read::<core::Pod>(&POD, pod);
+    read::<v1::Deployment>(&super::DEPLOYMENT, &template);
+    read::<v1::ReplicaSet>(&super::REPLICA_SET, &template);
+    read::<core::Service>(&SERVICE, "spec: {type: LoadBalancer, sessionAffinity: ClientIP, ports: [{port: 80}]}");
+    read::<core::Namespace>(&NAMESPACE, "spec: {}");
+    read::<core::Node>(&NODE, "status: {capacity: {cpu: '1'}}");
+    read::<core::Secret>(&super::SECRET, "stringData: {a: b}");
+    read::<EndpointSlice>(&super::ENDPOINT_SLICE, "addressType: IPv4, endpoints: [], ports: [{port: 80}]");
+}
+
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
     and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";

@@ -81,21 +81,3 @@ pub(crate) fn node_requirement(requirement: &Cursor<'_>) {
 pub(crate) fn is_empty_selector(selector: &Cursor<'_>) -> bool {
     selector.get("matchLabels").len() + selector.get("matchExpressions").len() == 0
 }
-
-/// Whether a `LabelSelector` selects an object with these labels.
-pub(crate) fn selects(selector: &Cursor<'_>, labels: &Cursor<'_>) -> bool {
-    let equal = selector.get("matchLabels").entries().all(|(key, value)| labels.get(key).value() == value.value());
-    equal && selector.get("matchExpressions").items().all(|requirement| fulfills(labels, &requirement))
-}
-
-fn fulfills(labels: &Cursor<'_>, requirement: &Cursor<'_>) -> bool {
-    let label = labels.get(requirement.get("key").text());
-    let listed = || label.is_set() && requirement.get("values").texts().any(|value| value == label.text());
-    match requirement.get("operator").text() {
-        "In" => listed(),
-        "NotIn" => !listed(),
-        "Exists" => label.is_set(),
-        "DoesNotExist" => !label.is_set(),
-        _ => false,
-    }
-}

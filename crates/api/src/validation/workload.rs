@@ -2,6 +2,7 @@
 
 use super::cursor::Cursor;
 use super::{labels, pod};
+use crate::selector::Selector;
 
 /// The selector, which must select something and match the template's labels, and the template. `kind` is named in
 /// faults.
@@ -36,8 +37,12 @@ fn matches_template(selector: &Cursor<'_>, template: &Cursor<'_>) {
         return;
     }
     let labels = template.get("metadata").get("labels");
-    if !labels::selects(selector, &labels) {
-        labels.invalid("`selector` does not match template `labels`");
+    match Selector::from_object(selector.value()) {
+        Err(_) => selector.invalid("invalid label selector"),
+        Ok(parsed) if !parsed.matches(labels.value()) => {
+            labels.invalid("`selector` does not match template `labels`");
+        }
+        Ok(_) => {}
     }
 }
 

@@ -8,9 +8,11 @@ mod qos;
 mod table;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 pub(super) use defaults::default_template;
 pub(crate) use qos::qos_class;
+pub(super) use warnings::of_template;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -89,6 +91,10 @@ impl Rules for PodRules {
 
     fn validate_status(&self, new: &Value, old: &Value) -> Vec<field::Error> {
         validation::status_update(new, old)
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings::of_pod(object)
     }
 
     fn has_generation(&self) -> bool {

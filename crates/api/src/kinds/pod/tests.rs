@@ -526,3 +526,22 @@ fn a_pod_that_goes_says_so() {
         "a | 0/1 | Terminating | 0 | <unknown> | <none> | <none> | <none> | <none>",
     );
 }
+
+#[test]
+fn warnings_of_what_is_rarely_meant() {
+    let pod = created(
+        &POD,
+        "{metadata: {name: a.b}, spec: {nodeSelector: {beta.kubernetes.io/os: linux}, containers: [{name: c, image: i, \
+         env: [{name: A}, {name: A}], ports: [{containerPort: 1}, {containerPort: 1}]}]}}",
+    );
+    assert_eq!(
+        POD.rules.warnings(&pod),
+        [
+            "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
+            "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is \
+             recommended: [must not contain dots]",
+        ]
+    );
+}

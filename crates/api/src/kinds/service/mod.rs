@@ -54,6 +54,11 @@ struct ServiceRules;
 impl Rules for ServiceRules {
     fn default(&self, object: &mut Value) {
         fill::at(object, "/spec", default_spec);
+        fill::each(object, "/status/loadBalancer/ingress", |ingress| {
+            if !read::text(ingress, "/ip").is_empty() {
+                fill::absent(ingress, "ipMode", "VIP");
+            }
+        });
     }
 
     fn prepare_create(&self, object: &mut Value) {
@@ -72,6 +77,10 @@ impl Rules for ServiceRules {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
         check(new, |new| rules::update(new, old))
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
+        check(new, rules::status)
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

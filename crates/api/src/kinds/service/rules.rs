@@ -61,6 +61,27 @@ pub(super) fn update(new: &Cursor<'_>, old: &Value) {
     }
 }
 
+/// The faults of a status: only load balancers have addresses to report.
+pub(super) fn status(service: &Cursor<'_>) {
+    let ingresses = service.get("status").get("loadBalancer").get("ingress");
+    if !ingresses.is_empty() && service.get("spec").get("type").text() != "LoadBalancer" {
+        ingresses.forbidden("may only be used when `spec.type` is 'LoadBalancer'");
+        return;
+    }
+    for ingress in ingresses.items() {
+        let (ip, mode, hostname) = (ingress.get("ip"), ingress.get("ipMode"), ingress.get("hostname"));
+        ip.may_follow(names::ip);
+        if mode.is_set() && ip.is_empty() {
+            mode.forbidden("may not be specified when `ip` is not set");
+        }
+        mode.may_be_one_of(&["Proxy", "VIP"]);
+        hostname.may_follow(names::subdomain);
+        if names::ip(hostname.text()).is_empty() {
+            hostname.invalid("must be a DNS name, not an IP address");
+        }
+    }
+}
+
 /// The first item of a list stays; a second may come, or go if the Service becomes single-stack.
 fn stays(spec: &Cursor<'_>, old_spec: &Value, list: &str, item: &str) {
     let (new, old) = (spec.get(list), read::texts(old_spec, &format!("/{list}")));

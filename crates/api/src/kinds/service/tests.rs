@@ -178,3 +178,22 @@ fn rows() {
         "a | ExternalName | <none> | example.com | <none> | <unknown> | <none>",
     );
 }
+
+#[test]
+fn only_load_balancers_report_addresses() {
+    let status = |spec: &str, ingress: &str| {
+        let mut service = object(&format!("{{spec: {spec}, status: {{loadBalancer: {{ingress: [{ingress}]}}}}}}"));
+        SERVICE.rules.default(&mut service);
+        let faults = SERVICE.rules.validate_status(&service, &Value::Null);
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(status("{type: LoadBalancer}", "{ip: 10.0.0.1}").is_empty());
+    assert_eq!(
+        status("{type: ClusterIP}", "{ip: 10.0.0.1}"),
+        ["status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"]
+    );
+    assert_eq!(
+        status("{type: LoadBalancer}", "{hostname: 10.0.0.1}"),
+        ["status.loadBalancer.ingress[0].hostname: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address"]
+    );
+}

@@ -139,7 +139,7 @@ fn only_adds(term: &Cursor<'_>, old: &Value) -> bool {
         let old = old[*field].as_array().map(Vec::as_slice).unwrap_or_default();
         term.get(field).len() >= old.len() && term.get(field).items().zip(old).all(|(new, old)| same(new.value(), old))
     };
-    fields.iter().all(|field| keeps(field))
+    fields.iter().all(keeps)
 }
 
 /// The faults of a change through the `ephemeralcontainers` subresource, which only ever adds.
