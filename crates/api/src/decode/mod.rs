@@ -130,17 +130,21 @@ fn api_version(gvk: Gvk) -> String {
 /// Checks that `apiVersion` and `kind`, as far as they were sent, are what this path takes.
 fn check_kind((sent_version, sent_kind): &(String, String), definition: &Definition) -> Result<(), Status> {
     let Some(gvk) = definition.gvk else { return Ok(()) };
-    let every_group_has_it = gvk.kind == "DeleteOptions";
     if !sent_kind.is_empty() && sent_kind != gvk.kind {
         return Err(other_kind(sent_version, sent_kind, gvk));
     }
     let expected = api_version(gvk);
-    if sent_version.is_empty() || *sent_version == expected || every_group_has_it {
+    if sent_version.is_empty() || *sent_version == expected || is_also_taken(sent_version, gvk.kind) {
         return Ok(());
     }
     Err(Status::bad_request(format!(
         "the API version in the data ({sent_version}) does not match the expected API version ({expected})"
     )))
+}
+
+/// Every group has its own `DeleteOptions`, and older clients evict in the words of `policy/v1beta1`; all mean the same.
+fn is_also_taken(api_version: &str, kind: &str) -> bool {
+    kind == "DeleteOptions" || (kind == "Eviction" && api_version == "policy/v1beta1")
 }
 
 fn other_kind(sent_version: &str, sent_kind: &str, expected: Gvk) -> Status {

@@ -197,6 +197,15 @@ fn other_kinds_are_refused() {
 }
 
 #[test]
+fn some_kinds_are_taken_under_other_versions() {
+    for (group, kind, sent) in [("", "DeleteOptions", "apps/v1"), ("policy", "Eviction", "policy/v1beta1")] {
+        let body = json!({"apiVersion": sent, "kind": kind}).to_string();
+        let definition = of_kind(group, "v1", kind).unwrap();
+        assert!(object(body.as_bytes(), Format::Json, definition, FieldValidation::Strict).is_ok(), "{kind}");
+    }
+}
+
+#[test]
 fn yaml_is_read_and_its_bombs_are_not() {
     let yaml = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {1: x}}\nspec:\n  containers:\n  - &c {name: a}\n  - *c\n";
     let (value, _) = object(yaml.as_bytes(), Format::Yaml, definition("Pod"), FieldValidation::Strict).unwrap();

@@ -1,4 +1,6 @@
 //! Parsed JSON or YAML that still has duplicate keys and their order, bounded in size.
+//!
+//! YAML is read as version 1.2 has it (`yes` and `0644` are texts): kubectl itself turns the older forms into JSON.
 
 use std::fmt;
 

@@ -54,7 +54,7 @@ fn merge_items(live: &[Value], config: &[Value], place: Place, grain: Grain) -> 
             merged.push((*item).clone());
         } else if shared.next_if_eq(&element).is_some() {
             // Everything of the configuration up to this shared item goes here. Other shared items come later.
-            while let Some(next) = queue.next() {
+            for next in queue.by_ref() {
                 merged.extend(merge_item(next));
                 if next.0 == *element {
                     break;

@@ -7,6 +7,7 @@
 
 mod check;
 mod compare;
+mod last_applied;
 mod managers;
 mod merge;
 mod owned;
@@ -115,12 +116,13 @@ pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_
     if !force && !lost.is_empty() {
         return Err(conflict(&lost));
     }
-    let unchanged = pruned == bare_live && previous.as_ref().is_some_and(|entry| entry.fields == mine.fields);
+    let mut object = pruned;
+    last_applied::keep(&mut object, config, write.manager);
+    let unchanged = object == bare_live && previous.as_ref().is_some_and(|entry| entry.fields == mine.fields);
     if let (true, Some(previous)) = (unchanged, previous) {
         mine.time = previous.time;
     }
     entries.push(mine);
-    let mut object = pruned;
     managers::encode(entries, &mut object);
     Ok(object)
 }

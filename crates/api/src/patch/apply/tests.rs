@@ -310,6 +310,20 @@ fn equal_quantities_are_no_conflict() {
     assert!(trial.apply("b", resources(json!("1x"))).err().unwrap().message.contains("quantities must match"));
 }
 
+#[test]
+fn kubectl_keeps_its_annotation_up_to_date() {
+    let name = "kubectl.kubernetes.io/last-applied-configuration";
+    let live = json!({"metadata": {"name": "a", "annotations": {name: "old"}}, "spec": {"replicas": 1}});
+    let config =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"paused": true}});
+    let annotation = |manager| {
+        let object = apply(Some(&live), &config, false, &by(manager)).unwrap();
+        object["metadata"]["annotations"][name].as_str().unwrap().to_owned()
+    };
+    assert_eq!(annotation("kubectl"), format!("{config}\n"));
+    assert_eq!(annotation("other"), "old");
+}
+
 proptest! {
     #[test]
     fn never_panics_and_never_loses_what_was_applied(first in spec(), second in spec()) {
