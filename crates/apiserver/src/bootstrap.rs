@@ -90,6 +90,9 @@ async fn own_service(registry: &Registry, ranges: &Ranges, advertised: SocketAdd
         },
     });
     ensure(registry, "", "default", &service).await?;
+    if advertised.ip().is_loopback() {
+        return Ok(()); // Nothing in a Pod could reach it, and endpoints must not be loopback addresses.
+    }
     let (ip, port) = (advertised.ip().to_string(), advertised.port());
     let labels = json!({ "endpointslice.kubernetes.io/skip-mirror": "true" });
     let endpoints = json!({

@@ -17,6 +17,7 @@ mod forms;
 mod health;
 mod metrics;
 mod openapi;
+mod protobuf;
 mod registry;
 mod request;
 mod resources;
@@ -110,7 +111,7 @@ impl ApiServer {
             registry,
             tokens: options.tokens,
             documents: Documents::new(sampan_api::kinds::ALL, &options.advertised.to_string()),
-            openapi: OpenApi::default(),
+            openapi: OpenApi::new(&options.version.git_version),
             version: options.version,
             health: Health::default(),
             metrics: Metrics::default(),

@@ -1,16 +1,122 @@
-//! `/openapi/v2` and `/openapi/v3`: the schema documents, made once when someone first asks.
+//! `/openapi/v2` and `/openapi/v3`. The documents are large and rarely asked for: they are made for each request that
+//! really needs one, on a thread for such work, and only their hashes are kept, by which clients cache them.
 
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use sampan_api::kinds;
+use sampan_api::openapi;
 use sampan_api::status::Status;
+use serde_json::json;
+use sha2::{Digest as _, Sha512};
+use tokio::sync::OnceCell;
 
+use crate::forms::accepted;
 use crate::server::{Answer, Call};
 
-/// The documents.
-#[derive(Default)]
-pub(crate) struct OpenApi {}
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The documents of one server.
+pub(crate) struct OpenApi {
+    release: String,
+    /// Hash of each version 3 document by its path: `apis/apps/v1`.
+    hashes: OnceCell<BTreeMap<String, String>>,
+}
 
 impl OpenApi {
-    /// Answers a path under `/openapi`.
-    pub(crate) fn answer(&self, _path: &str, _call: &Call) -> Answer {
-        Err(Status::no_such_path())
+    /// Documents that state `release` as the version of Kubernetes.
+    pub(crate) fn new(release: &str) -> Self {
+        Self { release: release.to_owned(), hashes: OnceCell::new() }
     }
+
+    /// Answers a path under `/openapi`.
+    pub(crate) async fn answer(&self, path: &str, call: &Call) -> Answer {
+        match path.strip_prefix("/openapi/").unwrap_or_default() {
+            "v2" => self.v2(call).await,
+            "v3" => self.index().await,
+            path => self.v3(path.strip_prefix("v3/").ok_or_else(Status::no_such_path)?, call).await,
+        }
+    }
+
+    async fn v2(&self, call: &Call) -> Answer {
+        let release = self.release.clone();
+        if accepted(call.headers()).first().is_some_and(|first| first.name == V2_PROTOBUF) {
+            let body = make(move || openapi::v2_protobuf(kinds::ALL, &release)).await?;
+            // Media types cannot hold an "@", so clients are told a dot.
+            return Ok(reply("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", body.into()));
+        }
+        let body = make(move || openapi::v2(kinds::ALL, &release).to_string()).await?;
+        Ok(reply("application/json", body.into()))
+    }
+
+    async fn index(&self) -> Answer {
+        let entry = |(path, hash): (&String, &String)| {
+            (path.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }))
+        };
+        let paths: serde_json::Map<_, _> = self.hashes().await?.iter().map(entry).collect();
+        Ok(reply("application/json", json!({ "paths": paths }).to_string().into()))
+    }
+
+    async fn hashes(&self) -> Result<&BTreeMap<String, String>, Status> {
+        let release = self.release.clone();
+        self.hashes.get_or_try_init(|| make(move || hashes(&release))).await
+    }
+
+    async fn v3(&self, path: &str, call: &Call) -> Answer {
+        let hash = self.hashes().await?.get(path).ok_or_else(Status::no_such_path)?;
+        let tag = format!("\"{hash}\"");
+        if call.headers().get(header::IF_NONE_MATCH).is_some_and(|seen| seen.as_bytes() == tag.as_bytes()) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+        let (path, release) = (path.to_owned(), self.release.clone());
+        let body = make(move || document(&path, &release)).await?;
+        let mut response = reply("application/json", body.into());
+        let headers = response.headers_mut();
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        if call.query.text("hash") == hash {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
+        Ok(response)
+    }
+}
+
+/// Makes a document where it holds up nobody.
+async fn make<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    let made = tokio::task::spawn_blocking(work).await;
+    made.map_err(|_| Status::internal("the document could not be made"))
+}
+
+fn hashes(release: &str) -> BTreeMap<String, String> {
+    let paths = kinds::ALL.iter().map(|kind| match kind.group {
+        "" => format!("api/{}", kind.version),
+        group => format!("apis/{group}/{}", kind.version),
+    });
+    let mut hashes = BTreeMap::new();
+    for path in paths {
+        hashes.entry(path).or_default();
+    }
+    for (path, hash) in &mut hashes {
+        *hash = hex::encode_upper(Sha512::digest(document(path, release)));
+    }
+    hashes
+}
+
+/// The document of a path that is known to exist.
+fn document(path: &str, release: &str) -> String {
+    let mut parts = path.split('/').skip(1);
+    let first = parts.next().unwrap_or_default();
+    let (group, version) = parts.next().map_or(("", first), |version| (first, version));
+    openapi::v3(group, version, kinds::ALL, release).to_string()
+}
+
+fn reply(media_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
 }

@@ -56,7 +56,7 @@ fn mount_token(spec: &mut Value) {
     let volume = format!("kube-api-access-{}", metadata::random_suffix());
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let mounts = &mut container["volumeMounts"];
             if !mounts.is_array() {
                 *mounts = json!([]);

@@ -54,11 +54,12 @@ impl Registry {
         self.check_namespace(attempt)?;
         metadata::create(attempt, &mut object);
         kind.rules.default(&mut object);
+        // What admission and allocation add later belongs to nobody.
+        managed::created(attempt, &mut object)?;
         admission::admit(self, attempt, &mut object, None)?;
         kind.rules.prepare_create(&mut object);
         let claim = self.resources.claim(attempt, &mut object, None)?;
         self.validate(attempt, &object, None)?;
-        managed::created(attempt, &mut object)?;
         Ok(Plan::Put(object, claim))
     }
 

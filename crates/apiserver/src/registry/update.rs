@@ -44,6 +44,7 @@ impl Registry {
         let kind = attempt.kind;
         metadata::update(&mut new, old);
         kind.rules.default(&mut new);
+        managed::updated(attempt, &mut new, old, how)?;
         match attempt.subresource {
             "status" => {
                 kind.rules.prepare_status(&mut new, old);
@@ -56,7 +57,6 @@ impl Registry {
         let claim = self.resources.claim(attempt, &mut new, Some(old))?;
         metadata::grow_generation(kind, &mut new, old);
         self.validate(attempt, &new, Some(old))?;
-        managed::updated(attempt, &mut new, old, how)?;
         if unchanged(&new, old) {
             return Ok(Plan::Keep);
         }
@@ -109,7 +109,9 @@ fn keep_all_but_ephemeral(new: &mut Value, old: &Value) {
     let ephemeral = new["spec"]["ephemeralContainers"].take();
     let fields = new["metadata"]["managedFields"].take();
     *new = old.clone();
-    new["spec"]["ephemeralContainers"] = ephemeral;
+    if !ephemeral.is_null() {
+        new["spec"]["ephemeralContainers"] = ephemeral;
+    }
     if !fields.is_null() {
         new["metadata"]["managedFields"] = fields;
     }

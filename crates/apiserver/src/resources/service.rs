@@ -62,7 +62,7 @@ fn carry_over(new: &mut Value, old: &Value) {
     if !wants_node_ports(spec) {
         return;
     }
-    for port in spec["ports"].as_array_mut().into_iter().flatten() {
+    for port in ports_of(spec) {
         let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
         let before = old["spec"]["ports"].as_array().into_iter().flatten().find(same);
         if let (None, Some(number)) = (port_number(&port["nodePort"]), before.and_then(|b| port_number(&b["nodePort"])))
@@ -70,6 +70,10 @@ fn carry_over(new: &mut Value, old: &Value) {
             port["nodePort"] = number.into();
         }
     }
+}
+
+fn ports_of(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
+    spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 fn wants_address(spec: &Value) -> bool {
@@ -174,7 +178,7 @@ impl Work<'_> {
         let wanted = wants_node_ports(spec);
         let health = spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
         let path = Path::new("spec").child("ports");
-        for (index, port) in spec["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        for (index, port) in ports_of(spec).enumerate() {
             let path = path.index(index).child("nodePort");
             let chosen = match port_number(&port["nodePort"]) {
                 Some(number) if wanted => self.request_port(&path, number),

@@ -5,7 +5,6 @@ mod token;
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use sampan_api::decode;
 use sampan_api::kind::Kind;
 use sampan_api::schema;
 use sampan_api::status::Status;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use crate::forms::Wanted;
 use crate::registry::{Attempt, built_in};
 use crate::server::{Answer, Call, Server, read_body};
-use crate::verbs::{attempt, format};
+use crate::verbs::{attempt, decode, media};
 
 pub(crate) use self::token::token_request;
 
@@ -39,9 +38,9 @@ impl Review {
     ) -> Result<Self, Status> {
         let wanted = Wanted::from_request(call.headers(), &call.query)?;
         let attempt = attempt(kind, call)?;
-        let format = format(call)?;
+        let media = media(call)?;
         let body = read_body(body).await?;
-        let (object, _) = decode::object(&body, format, definition, attempt.validation)?;
+        let (object, _) = decode(&body, media, definition, attempt.validation)?;
         Ok(Self { wanted, object, attempt })
     }
 

@@ -75,7 +75,7 @@ fn is_long_running(info: &RequestInfo) -> bool {
 /// Writes run on a task of their own: a client that goes away must not stop one between its steps.
 async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Answer {
     if !call.info.is_resource {
-        return paths::answer(&server, &call);
+        return paths::answer(&server, &call).await;
     }
     if !call.info.is_mutating() || is_long_running(&call.info) {
         return verbs::answer(&server, call, body).await;

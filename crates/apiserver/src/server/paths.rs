@@ -10,7 +10,7 @@ use crate::discovery::aggregated_wanted;
 use crate::forms::Wanted;
 
 /// Answers a path.
-pub(super) fn answer(server: &Server, call: &Call) -> Answer {
+pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
     if !matches!(call.head.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
@@ -22,7 +22,7 @@ pub(super) fn answer(server: &Server, call: &Call) -> Answer {
         "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query),
         "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
         "version" if path == "/version" => json_reply(call, &server.version.document()),
-        "openapi" => server.openapi.answer(path, call),
+        "openapi" => server.openapi.answer(path, call).await,
         "api" | "apis" => discovery(server, path, call),
         "" => {
             let paths: Vec<&str> = server.documents.paths().chain(OTHER_PATHS).collect();

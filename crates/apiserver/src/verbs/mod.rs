@@ -18,7 +18,7 @@ use crate::reviews;
 use crate::server::{Answer, Call, Server};
 
 /// Answers a request about a resource.
-pub(crate) use self::params::format;
+pub(crate) use self::params::{decode, media};
 
 pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
     let kind = find_kind(&call.info.group, &call.info.version, &call.info.resource).ok_or_else(Status::no_such_path)?;

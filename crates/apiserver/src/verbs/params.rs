@@ -1,10 +1,13 @@
 //! The query parameters and headers that several verbs share, and the media types of bodies.
 
 use http::header;
-use sampan_api::decode::Format;
+use sampan_api::decode::{self, Format};
 use sampan_api::field::{Error, Path};
+use sampan_api::schema::Definition;
 use sampan_api::status::{Resource, Status};
+use serde_json::Value;
 
+use crate::protobuf;
 use crate::registry::FieldValidation;
 use crate::request::Query;
 use crate::server::Call;
@@ -54,7 +57,7 @@ pub(super) fn invalid_options(kind: &str, fault: Error) -> Status {
     Status::invalid(Resource { group: "meta.k8s.io", name: kind }, "", &[fault])
 }
 
-const ACCEPTED: &str = "application/json, application/yaml";
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// The media type of the request's body, without parameters.
 pub(super) fn content_type(call: &Call) -> &str {
@@ -62,11 +65,34 @@ pub(super) fn content_type(call: &Call) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// How the body of an object is written; 415 for what cannot be read.
-pub(crate) fn format(call: &Call) -> Result<Format, Status> {
+/// How the body of an object is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// As text.
+    Text(Format),
+    /// In the binary form of built-in kinds.
+    Protobuf,
+}
+
+/// How the body is written; 415 for what cannot be read.
+pub(crate) fn media(call: &Call) -> Result<Media, Status> {
     match content_type(call) {
-        "" | "application/json" | "*/*" => Ok(Format::Json),
-        "application/yaml" => Ok(Format::Yaml),
+        "" | "application/json" | "*/*" => Ok(Media::Text(Format::Json)),
+        "application/yaml" => Ok(Media::Text(Format::Yaml)),
+        protobuf::MEDIA_TYPE => Ok(Media::Protobuf),
         _ => Err(Status::unsupported_media_type(ACCEPTED)),
+    }
+}
+
+/// Decodes an object of `definition`; the texts are warnings for the client.
+pub(crate) fn decode(
+    body: &[u8],
+    media: Media,
+    definition: &'static Definition,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    match media {
+        Media::Text(format) => decode::object(body, format, definition, validation),
+        Media::Protobuf => decode::object(&protobuf::to_json(body, definition)?, Format::Json, definition, validation),
     }
 }

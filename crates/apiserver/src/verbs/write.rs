@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
-use sampan_api::decode::{self, Format};
+use sampan_api::decode::Format;
 use sampan_api::field::{Error, Path};
 use sampan_api::kind::Kind;
 use sampan_api::schema::{self, Definition};
@@ -12,11 +12,11 @@ use sampan_api::status::Status;
 use serde_json::{Value, json};
 
 use super::attempt;
-use super::params::{self, invalid_options};
+use super::params::{self, Media, invalid_options};
 use super::read::{filter, refused_list};
 use crate::cache::ListOptions;
 use crate::forms::{self, Wanted};
-use crate::registry::{Attempt, DeleteOptions, Done, Effect, Patch, PatchForm, named_scale, success};
+use crate::registry::{Attempt, DeleteOptions, Done, Effect, FieldValidation, Patch, PatchForm, named_scale, success};
 use crate::server::{Answer, Call, Server, read_body};
 
 /// A decoded request to write.
@@ -36,9 +36,9 @@ async fn read_object(
 ) -> Result<Sent, Status> {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let attempt = attempt(kind, call)?;
-    let format = params::format(call)?;
+    let media = params::media(call)?;
     let body = read_body(body).await?;
-    let (object, warnings) = decode::object(&body, format, definition, attempt.validation)?;
+    let (object, warnings) = params::decode(&body, media, definition, attempt.validation)?;
     Ok(Sent { attempt, wanted, object, warnings })
 }
 
@@ -140,10 +140,10 @@ pub(super) async fn patch(server: &Server, kind: &'static Kind, call: Call, body
 /// `DeleteOptions` from the body if there is one, else from the query.
 async fn delete_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> {
     let query = &call.query;
-    let format = params::format(call).unwrap_or(Format::Json);
+    let media = params::media(call).unwrap_or(Media::Text(Format::Json));
     let body = read_body(body).await?;
     if !body.is_empty() {
-        return read_options(&body, format);
+        return read_options(&body, media);
     }
     Ok(DeleteOptions {
         grace_period_seconds: query.number("gracePeriodSeconds")?,
@@ -153,11 +153,9 @@ async fn delete_options(call: &Call, body: Body) -> Result<DeleteOptions, Status
     })
 }
 
-fn read_options(body: &Bytes, format: Format) -> Result<DeleteOptions, Status> {
-    let (value, _) = decode::any(body, format)?;
-    if let Some(kind) = value["kind"].as_str().filter(|kind| *kind != "DeleteOptions") {
-        return Err(Status::bad_request(format!("the body of a delete must be DeleteOptions, not {kind}")));
-    }
+fn read_options(body: &Bytes, media: Media) -> Result<DeleteOptions, Status> {
+    let definition = definition_of("", "v1", "DeleteOptions")?;
+    let (value, _) = params::decode(body, media, definition, FieldValidation::Ignore)?;
     serde_json::from_value(value).map_err(|e| Status::bad_request(format!("DeleteOptions cannot be read: {e}")))
 }
 
