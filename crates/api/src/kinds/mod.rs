@@ -1,7 +1,7 @@
 //! The list of kinds: one file each, with the kind's descriptor and its rules.
 //!
-//! A file reads: names, columns, [`Rules`](crate::kind::Rules); what several kinds share is in [`cells`] (tables),
-//! [`fill`] (defaults), [`read`] (fields) and [`crate::validation`] (everything that can be wrong).
+//! A file reads: names, columns, [`Rules`](crate::kind::Rules); what several kinds share is in `cells` (tables),
+//! `fill` (defaults), `read` (fields) and [`crate::validation`] (everything that can be wrong).
 
 mod cells;
 pub(crate) mod fill;

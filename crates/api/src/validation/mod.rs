@@ -1,8 +1,8 @@
 //! What can be wrong with objects: the rules that kinds share. What only one kind knows is in its file under
 //! [`crate::kinds`].
 //!
-//! Rules are functions of a [`Cursor`], a place in an object that collects its faults; start there, then read
-//! [`metadata()`] for every object and [`pod`] for everything that runs containers. Field paths and texts are upstream's.
+//! Rules are functions of a `Cursor`, a place in an object that collects its faults; start there, then read
+//! [`metadata()`] for every object and `pod` for everything that runs containers. Field paths and texts are upstream's.
 
 mod cursor;
 mod labels;
