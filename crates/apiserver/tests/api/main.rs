@@ -1,0 +1,11 @@
+//! The API server as its clients see it: requests in, answers out, on a real store.
+//!
+//! New behaviour is a new line in one of `scripts/*.txt`; what a script cannot say (watches, races) is a test in Rust.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod https;
+mod race;
+mod script;
+mod support;
+mod watch;
