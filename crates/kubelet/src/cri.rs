@@ -31,6 +31,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// Clients of one container runtime; clones share the channel.
 #[derive(Clone)]
 pub(crate) struct Runtime {
+    channel: Channel,
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
     /// Ended containers by id: they change no more, so they are read once.
@@ -51,13 +52,20 @@ impl Runtime {
         Ok(Self::over(sampan_cri::connect(socket).await?))
     }
 
-    fn over(channel: Channel) -> Self {
+    /// The runtime behind `channel`.
+    pub(crate) fn over(channel: Channel) -> Self {
         let size = sampan_cri::MAX_MESSAGE_BYTES;
         Self {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(size),
-            images: ImageServiceClient::new(channel).max_decoding_message_size(size),
+            images: ImageServiceClient::new(channel.clone()).max_decoding_message_size(size),
+            channel,
             ended: Arc::default(),
         }
+    }
+
+    /// The channel to the runtime, for whoever speaks to it beside this.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// Name and version of the runtime.

@@ -1,6 +1,7 @@
 //! Putting the kubelet together: [`Kubelet::start`] and its [`Handle`].
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -11,7 +12,8 @@ use sampan_client::{Change, Informer, Tasks};
 use crate::config::labels;
 use crate::node::{Node, Reporter, keep_lease, register};
 use crate::pods::{PodTable, from_sandbox};
-use crate::server::Pods;
+use crate::cri::Runtime;
+use crate::server::{self, Pods};
 use crate::{Error, Options, events};
 
 /// The kubelet of one node.
@@ -21,6 +23,7 @@ pub struct Kubelet;
 pub struct Handle {
     node: Arc<Node>,
     pods: Arc<PodTable>,
+    server: Option<server::Handle>,
     tasks: Tasks,
 }
 
@@ -28,12 +31,20 @@ impl Kubelet {
     /// Starts the kubelet: connects to the container runtime (an error if it does not answer), registers the node and
     /// takes over the Pods that run already.
     pub async fn start(options: Options) -> Result<Handle, Error> {
+        let runtime = Runtime::connect(&options.cri_socket).await?;
+        Self::start_over(options, runtime).await
+    }
+
+    /// Starts the kubelet over a runtime that is connected.
+    pub(crate) async fn start_over(options: Options, runtime: Runtime) -> Result<Handle, Error> {
         let tasks = Tasks::new();
-        let node = Node::open(options, &tasks).await?;
+        let node = Node::open(options, runtime, &tasks).await?;
         let pods = PodTable::new(&node, &tasks);
-        tasks.spawn(report(Arc::clone(&node)));
+        let server = serve(&node, &pods).await?;
+        let port = server.as_ref().map_or(node.options.listen, server::Handle::address).port();
+        tasks.spawn(report(Arc::clone(&node), port));
         tasks.spawn(run_pods(Arc::clone(&node), Arc::clone(&pods), tasks.clone()));
-        Ok(Handle { node, pods, tasks })
+        Ok(Handle { node, pods, server, tasks })
     }
 }
 
@@ -43,17 +54,41 @@ impl Handle {
         Arc::clone(&self.pods) as Arc<dyn Pods>
     }
 
+    /// Where the kubelet's HTTPS API listens; nothing if none is served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(server::Handle::address)
+    }
+
     /// Stops the kubelet. Pods run on, and the next kubelet of this node takes them over.
     pub async fn shutdown(self) {
+        if let Some(server) = self.server {
+            server.shutdown().await;
+        }
         self.tasks.shutdown().await;
         self.node.sources.shutdown().await;
     }
 }
 
+/// Serves the kubelet's HTTPS API, if there is a certificate for it.
+async fn serve(node: &Arc<Node>, pods: &Arc<PodTable>) -> Result<Option<server::Handle>, Error> {
+    let Some(tls) = node.options.tls.clone() else { return Ok(None) };
+    let reviews = Arc::new(server::Reviews::new(node.client.clone()));
+    let options = server::Options {
+        listen: node.options.listen,
+        tls,
+        node_name: node.options.node_name.clone(),
+        pods: Arc::clone(pods) as Arc<dyn Pods>,
+        runtime: node.runtime.channel(),
+        authenticate: Arc::clone(&reviews) as Arc<dyn server::Authenticate>,
+        authorize: reviews,
+    };
+    server::Server::start(options).await.map(Some)
+}
+
 /// Registers the node, then keeps its lease and status.
-async fn report(node: Arc<Node>) {
-    let object = register(&node).await;
-    let reporter = Reporter::new(&node, &object);
+async fn report(node: Arc<Node>, port: u16) {
+    let object = register(&node, port).await;
+    let reporter = Reporter::new(&node, port, &object);
     tokio::join!(reporter.run(), keep_lease(Arc::clone(&node), object));
 }
 

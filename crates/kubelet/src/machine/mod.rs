@@ -29,6 +29,9 @@ mod status;
 mod status_patch;
 mod terminate;
 
+#[cfg(test)]
+mod tests;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 

@@ -46,9 +46,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Connects to the runtime and opens what Pods will need; its tasks run in `tasks`.
-    pub(crate) async fn open(options: Options, tasks: &Tasks) -> Result<Arc<Self>, Error> {
-        let runtime = Runtime::connect(&options.cri_socket).await?;
+    /// Opens what Pods will need beside `runtime`; its tasks run in `tasks`.
+    pub(crate) async fn open(options: Options, runtime: Runtime, tasks: &Tasks) -> Result<Arc<Self>, Error> {
         let version = runtime.version().await?;
         let client = options.client.clone();
         let services =

@@ -11,7 +11,7 @@ use sampan_cri::v1::Image;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::status::{Readings, status};
+use super::status::{Inputs, Readings, status};
 use super::{Node, system};
 use crate::Error;
 
@@ -26,10 +26,10 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(7);
 
 /// Makes the node's object, or takes over the one that is there; tries until it succeeds.
-pub(crate) async fn register(node: &Node) -> NodeObject {
+pub(crate) async fn register(node: &Node, port: u16) -> NodeObject {
     let mut wait = FIRST_RETRY;
     loop {
-        match try_register(node).await {
+        match try_register(node, port).await {
             Ok(object) => return object,
             Err(error) => tracing::warn!(node = %node.options.node_name, %error, "node not registered yet"),
         }
@@ -38,12 +38,13 @@ pub(crate) async fn register(node: &Node) -> NodeObject {
     }
 }
 
-async fn try_register(node: &Node) -> Result<NodeObject, Error> {
+async fn try_register(node: &Node, port: u16) -> Result<NodeObject, Error> {
     let api = Api::<NodeObject>::all(node.client.clone());
     let readings = Readings::take(&node.options.root_dir, runtime_status(node).await);
     let images = node.runtime.images().await.unwrap_or_default();
     let mut object = object(node);
-    object.status = Some(status(node, &readings, &images, &NodeStatus::default(), sampan_clock::now()));
+    let inputs = Inputs { readings: &readings, images: &images, port };
+    object.status = Some(status(node, &inputs, &NodeStatus::default(), sampan_clock::now()));
     match api.create(&PostParams::default(), &object).await {
         Ok(created) => return Ok(created),
         Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -87,6 +88,8 @@ async fn runtime_status(node: &Node) -> Result<sampan_cri::v1::StatusResponse, S
 /// Writes the node's status.
 pub(crate) struct Reporter {
     node: Arc<Node>,
+    /// Where the kubelet's own API listens.
+    port: u16,
     published: NodeStatus,
     written: Instant,
     images: Vec<Image>,
@@ -94,9 +97,9 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// A reporter for `node`, whose object is `object`.
-    pub(crate) fn new(node: &Arc<Node>, object: &NodeObject) -> Self {
+    pub(crate) fn new(node: &Arc<Node>, port: u16, object: &NodeObject) -> Self {
         let published = object.status.clone().unwrap_or_default();
-        Self { node: Arc::clone(node), published, written: Instant::now(), images: Vec::new() }
+        Self { node: Arc::clone(node), port, published, written: Instant::now(), images: Vec::new() }
     }
 
     /// Measures and writes for as long as it is let.
@@ -123,7 +126,8 @@ impl Reporter {
     }
 
     async fn write(&mut self, readings: &Readings) -> Result<(), Error> {
-        let wanted = status(&self.node, readings, &self.images, &self.published, sampan_clock::now());
+        let inputs = Inputs { readings, images: &self.images, port: self.port };
+        let wanted = status(&self.node, &inputs, &self.published, sampan_clock::now());
         if same(&wanted, &self.published) && self.written.elapsed() < WRITE_ANYWAY {
             return Ok(());
         }

@@ -73,24 +73,26 @@ fn trouble(runtime: Result<StatusResponse, String>) -> Option<String> {
     Some(format!("{part} not ready: {}=false reason:{} message:{}", wrong.r#type, wrong.reason, wrong.message))
 }
 
+/// What changes in a node's status.
+pub(super) struct Inputs<'a> {
+    pub(super) readings: &'a Readings,
+    pub(super) images: &'a [Image],
+    /// Where the kubelet's own API listens.
+    pub(super) port: u16,
+}
+
 /// The status with conditions as measured; `before` is the published one.
-pub(super) fn status(
-    node: &Node,
-    readings: &Readings,
-    images: &[Image],
-    before: &NodeStatus,
-    now: Timestamp,
-) -> NodeStatus {
+pub(super) fn status(node: &Node, inputs: &Inputs<'_>, before: &NodeStatus, now: Timestamp) -> NodeStatus {
     NodeStatus {
         addresses: Some(addresses(node)),
         capacity: Some(node.capacity.capacity.clone()),
         allocatable: Some(node.capacity.allocatable.clone()),
-        conditions: Some(conditions(readings, before, now)),
+        conditions: Some(conditions(inputs.readings, before, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
-            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(node.options.listen.port()) }),
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(inputs.port) }),
         }),
         node_info: Some(system::info(node)),
-        images: Some(of_images(images)),
+        images: Some(of_images(inputs.images)),
         ..NodeStatus::default()
     }
 }
