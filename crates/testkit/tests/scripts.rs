@@ -1,0 +1,114 @@
+//! Every script of `tests/scripts`, with kubectl, on one real cluster; each in a namespace of its own, several at once.
+//!
+//! A script whose first line begins `# Alone` runs after the others, by itself: it changes the node for everyone.
+//!
+//! `cargo test -p sampan-testkit --test scripts -- services` runs those whose names contain the word.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use sampan_testkit::script::Script;
+use sampan_testkit::{Cluster, program};
+
+/// Scripts that run at once: they mostly wait.
+const AT_ONCE: usize = 3;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let outcome = scripts(&words).and_then(|scripts| run_all(&scripts));
+    match outcome {
+        Ok((passed, failed)) => {
+            let verdict = if failed == 0 { "ok" } else { "FAILED" };
+            println!("\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n");
+            if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn scripts(words: &[String]) -> Result<Vec<PathBuf>> {
+    let dir = program::tree().join("tests/scripts");
+    let entries = fs::read_dir(&dir).with_context(|| format!("listing {}", dir.display()))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "txt"));
+    paths.retain(|path| words.is_empty() || words.iter().any(|word| name(path).contains(word)));
+    paths.sort();
+    Ok(paths)
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
+    if scripts.is_empty() {
+        return Ok((0, 0));
+    }
+    let cluster = Cluster::start(&[])?;
+    cluster.import_busybox()?;
+    let (alone, together): (Vec<_>, Vec<_>) = scripts.iter().partition(|path| is_alone(path));
+    let failed = run_some(&cluster, &together, AT_ONCE) + run_some(&cluster, &alone, 1);
+    if failed > 0 {
+        let log = fs::read_to_string(cluster.data_dir().join("server.log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(40).collect();
+        println!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    }
+    Ok((scripts.len() - failed, failed))
+}
+
+fn is_alone(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.starts_with("# Alone"))
+}
+
+/// Runs scripts, so many at once. Returns how many failed.
+fn run_some(cluster: &Cluster, scripts: &[&PathBuf], at_once: usize) -> usize {
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.min(scripts.len()) {
+            scope.spawn(|| {
+                while let Some(path) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = run(cluster, path) {
+                        println!("test {} ... FAILED\n{error:#}\n", name(path));
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        println!("test {} ... ok", name(path));
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner()
+}
+
+/// Runs one script in a namespace of its name, which is deleted afterwards.
+fn run(cluster: &Cluster, path: &Path) -> Result<()> {
+    let script = Script::parse(&fs::read_to_string(path)?)?;
+    let namespace = name(path).replace('_', "-");
+    let dir = std::env::temp_dir().join(format!("{}-{namespace}", cluster.instance()));
+    fs::create_dir_all(&dir)?;
+    let kubeconfig = dir.join(".kubeconfig");
+    fs::copy(cluster.kubeconfig(), &kubeconfig)?;
+    cluster.kubectl(&format!("create namespace {namespace}"))?;
+    // The namespace's own account must be there before its first Pod.
+    cluster.kubectl(&format!("-n {namespace} wait --for=create serviceaccount/default --timeout=30s"))?;
+    cluster.kubectl(&format!("--kubeconfig {} config set-context --current --namespace {namespace}", kubeconfig.display()))?;
+    let shell = |line: &str| -> Command {
+        let mut command = cluster.command("sh");
+        command.arg("-c").arg(line).env("KUBECONFIG", &kubeconfig).env("NAMESPACE", &namespace);
+        command.env("INSTANCE", cluster.instance()).env("TREE", program::tree());
+        if let Ok(sampan) = program::sampan() {
+            command.env("SAMPAN", sampan);
+        }
+        command
+    };
+    let outcome = script.run(&dir, &shell);
+    let deleted = cluster.kubectl(&format!("delete namespace {namespace} --wait=false"));
+    fs::remove_dir_all(&dir)?;
+    outcome.and(deleted.map(drop))
+}
