@@ -104,7 +104,8 @@ impl Config {
         let file = read_file(flags)?;
         let instance = pick(&flags.instance, file.instance.clone(), || "sampan".to_owned());
         check_instance(&instance)?;
-        let service_cidr = network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
+        let service_cidr =
+            network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
         let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
             Some(address) => address,
             None => service_cidr.hosts().nth(9).context("service-cidr: too small, give it at least 16 addresses")?,
@@ -129,7 +130,10 @@ impl Config {
                 None => default_address()?,
             },
             node_labels: labels(&pick(&flags.node_label, file.node_label, Vec::new))?,
-            cluster_cidr: network("cluster-cidr", &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()))?,
+            cluster_cidr: network(
+                "cluster-cidr",
+                &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()),
+            )?,
             service_cidr,
             cluster_dns,
             cluster_domain: pick(&flags.cluster_domain, file.cluster_domain, || "cluster.local".into()),
@@ -182,7 +186,9 @@ fn parse_file(text: &str) -> Result<Flags> {
 fn check_instance(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > INSTANCE_BYTES || !name.chars().all(plain) || name.starts_with('-') {
-        bail!("instance: {name:?} must be 1 to {INSTANCE_BYTES} lower-case letters, digits or dashes: it begins the names of network links");
+        bail!(
+            "instance: {name:?} must be 1 to {INSTANCE_BYTES} lower-case letters, digits or dashes: it begins the names of network links"
+        );
     }
     Ok(())
 }

@@ -44,7 +44,8 @@ pub(crate) fn merge_into_home(access: &Access<'_>) -> Result<Option<PathBuf>> {
     let merged = merge(existing, access).with_context(|| format!("adding a context to {}", path.display()))?;
     crate::pki::write(&path, serde_yaml_ng::to_string(&merged)?.as_bytes(), 0o600)?;
     for made in [Some(&path), fresh_dir.then_some(&dir)].into_iter().flatten() {
-        nix::unistd::chown(made, Some(user.uid), Some(user.gid)).with_context(|| format!("owning {}", made.display()))?;
+        nix::unistd::chown(made, Some(user.uid), Some(user.gid))
+            .with_context(|| format!("owning {}", made.display()))?;
     }
     Ok(Some(path))
 }
@@ -124,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_else_is_there_stays() {
-        let text = merged("current-context: other\nclusters:\n- name: other\n  cluster: {server: x}\npreferences: {a: b}").unwrap();
+        let text =
+            merged("current-context: other\nclusters:\n- name: other\n  cluster: {server: x}\npreferences: {a: b}")
+                .unwrap();
         let value: Value = serde_yaml_ng::from_str(&text).unwrap();
         assert_eq!(value["current-context"], "other");
         assert_eq!(value["clusters"][0]["cluster"]["server"], "x");

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     // The shim is started for every Pod and stays small: it meets neither the argument parser nor a runtime.
     let mut args = std::env::args_os();
     if args.nth(1).is_some_and(|verb| verb == "shim") {
-        return sampan_runtime::shim::main(args.collect());
+        return u8::try_from(sampan_runtime::shim::main(args)).map_or(ExitCode::FAILURE, ExitCode::from);
     }
     verbs::run()
 }

@@ -33,7 +33,8 @@ impl Pki {
             Some(files) => files,
             None => write_pair(dir, "ca", Authority::generate("sampan-ca", now)?)?,
         };
-        let authority = Authority::load(&files).with_context(|| format!("loading the authority in {}", dir.display()))?;
+        let authority =
+            Authority::load(&files).with_context(|| format!("loading the authority in {}", dir.display()))?;
         Ok(Self { dir: dir.to_owned(), authority, now })
     }
 

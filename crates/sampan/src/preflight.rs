@@ -42,7 +42,8 @@ pub(crate) fn check(config: &Config) -> Vec<Lack> {
     .into_iter()
     .flatten()
     .collect();
-    let listeners = [(config.bind_address, config.port, "port"), (config.bind_address, config.kubelet_port, "kubelet-port")];
+    let listeners =
+        [(config.bind_address, config.port, "port"), (config.bind_address, config.kubelet_port, "kubelet-port")];
     lacks.extend(listeners.into_iter().filter_map(|(ip, port, flag)| port_taken(SocketAddr::new(ip, port), flag)));
     lacks
 }
@@ -68,16 +69,24 @@ fn filesystem(known: &str, name: &str) -> Option<Lack> {
     if listed(&fs::read_to_string("/proc/filesystems").unwrap_or_default()) {
         return None;
     }
-    lack(format!("the kernel has no {name} file system"), format!("load it with `modprobe {name}`, or use a kernel built with it"))
+    lack(
+        format!("the kernel has no {name} file system"),
+        format!("load it with `modprobe {name}`, or use a kernel built with it"),
+    )
 }
 
 fn namespaces() -> Option<Lack> {
-    let missing: Vec<&str> =
-        ["pid", "net", "mnt", "ipc", "uts"].into_iter().filter(|ns| !Path::new("/proc/self/ns").join(ns).exists()).collect();
+    let missing: Vec<&str> = ["pid", "net", "mnt", "ipc", "uts"]
+        .into_iter()
+        .filter(|ns| !Path::new("/proc/self/ns").join(ns).exists())
+        .collect();
     if missing.is_empty() {
         return None;
     }
-    lack(format!("the kernel has no {} namespaces", missing.join(", ")), "use a kernel built with CONFIG_NAMESPACES and its parts")
+    lack(
+        format!("the kernel has no {} namespaces", missing.join(", ")),
+        "use a kernel built with CONFIG_NAMESPACES and its parts",
+    )
 }
 
 fn cgroups(root: &Path) -> Option<Lack> {
@@ -96,7 +105,11 @@ fn cgroups(root: &Path) -> Option<Lack> {
 fn program(name: &str, package: &str) -> Option<Lack> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).chain([Path::new("/usr/sbin").into()]).any(|dir| dir.join(name).is_file());
-    if found { None } else { lack(format!("the program {name} is not on the PATH"), format!("install it: apt-get install {package}")) }
+    if found {
+        None
+    } else {
+        lack(format!("the program {name} is not on the PATH"), format!("install it: apt-get install {package}"))
+    }
 }
 
 fn nftables() -> Option<Lack> {
@@ -105,7 +118,10 @@ fn nftables() -> Option<Lack> {
         return None;
     }
     let said = String::from_utf8_lossy(&listed.stderr).trim().to_owned();
-    lack(format!("nftables does not work here: {said}"), "load it with `modprobe nf_tables`, or use a kernel built with CONFIG_NF_TABLES")
+    lack(
+        format!("nftables does not work here: {said}"),
+        "load it with `modprobe nf_tables`, or use a kernel built with CONFIG_NF_TABLES",
+    )
 }
 
 fn inside_each_other(config: &Config) -> Option<Lack> {
@@ -124,7 +140,10 @@ fn port_taken(address: SocketAddr, flag: &str) -> Option<Lack> {
         Ok(_) => None,
         Err(e) => lack(
             format!("cannot listen on {address}: {e}"),
-            format!("end what uses it (`ss -ltnp 'sport = :{}'` names it), or choose another with --{flag}", address.port()),
+            format!(
+                "end what uses it (`ss -ltnp 'sport = :{}'` names it), or choose another with --{flag}",
+                address.port()
+            ),
         ),
     }
 }

@@ -1,0 +1,101 @@
+//! The control plane: store, API server, controllers, scheduler.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sampan_apiserver::{ApiServer, Listen, Options, Ranges, Service, Version};
+use sampan_auth::authority::{Issued, Purpose};
+use sampan_auth::token::Tokens;
+use sampan_store::embedded::{self, Embedded};
+use tokio::net::TcpListener;
+
+use super::Running;
+use super::identity::{Clients, kubelet_client};
+use crate::config::Config;
+use crate::pki::Pki;
+
+/// The scheduler whose Pods are ours.
+const SCHEDULER: &str = "default-scheduler";
+
+/// Starts the store and the API server on it. Returns the way in for components of this process.
+pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running) -> Result<Service> {
+    let dir = config.data_dir.join("store");
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(embedded::Options { dir })).await;
+    let store = Arc::new(opened.context("opening the store")?.context("opening the store")?);
+    let closing = Arc::clone(&store);
+    running.add("store", async move { closing.close().await });
+
+    let ranges = Ranges { addresses: config.service_cidr, node_ports: config.node_ports.0..=config.node_ports.1 };
+    let served = pki.certificate("apiserver", &server_purpose(config, &ranges))?;
+    let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
+    let address = SocketAddr::new(config.bind_address, config.port);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let tls = sampan_kubelet::server::tls_config(
+        pki.ca_pem().as_bytes(),
+        served.certificate_pem.as_bytes(),
+        served.key_pem.as_bytes(),
+    )?;
+    let handle = ApiServer::start(Options {
+        store,
+        tokens: Arc::new(Tokens::load(&issuer, &pki.token_key()?)?),
+        ranges,
+        advertised: SocketAddr::new(config.node_ip, config.port),
+        listen: Some(Listen { listener, tls: Arc::new(tls) }),
+        kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
+        version: Version::current(),
+    })
+    .await?;
+    let service = handle.service();
+    running.add("API server", handle.shutdown());
+    Ok(service)
+}
+
+/// The names and addresses under which the API server is reached.
+fn server_purpose(config: &Config, ranges: &Ranges) -> Purpose {
+    let mut dns: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([format!("kubernetes.default.svc.{}", config.cluster_domain), config.node_name.clone()])
+        .collect();
+    let mut addresses: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), config.node_ip, ranges.kubernetes().into()];
+    if !config.bind_address.is_unspecified() {
+        addresses.push(config.bind_address);
+    }
+    for name in &config.tls_san {
+        match name.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => dns.push(name.clone()),
+        }
+    }
+    Purpose::Server { name: "kube-apiserver".to_owned(), dns, addresses }
+}
+
+/// How the API server shows itself to kubelets, and whom it believes there: the cluster's own authority alone.
+fn kubelet_tls(pki: &Pki) -> Result<rustls::ClientConfig> {
+    let Issued { certificate_pem, key_pem } = pki.certificate("apiserver-kubelet-client", &kubelet_client())?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pki.ca_pem().as_bytes())?)?;
+    let chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
+    Ok(rustls::ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?)
+}
+
+/// Starts the controllers and the scheduler. They wait for what they need by themselves.
+pub(super) fn start_controllers(clients: &Clients, pki: &Pki, running: &mut Running) {
+    let accounts = clients.clone();
+    let controllers = sampan_controllers::start(&sampan_controllers::Options {
+        shared: clients.user("system:kube-controller-manager", &[]),
+        client_for: Arc::new(move |name| accounts.system_account(name)),
+        ca_pem: pki.ca_pem().to_owned(),
+    });
+    running.add("controllers", async move { controllers.shutdown().await });
+    let scheduler = sampan_scheduler::start(sampan_scheduler::Options {
+        client: clients.user("system:kube-scheduler", &[]),
+        scheduler_name: SCHEDULER.to_owned(),
+    });
+    running.add("scheduler", async move { scheduler.shutdown().await });
+}

@@ -1,0 +1,66 @@
+//! `sampan down`: the end of the cluster on this machine, with everything it holds in the kernel.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use sampan_network::BridgeNetwork;
+use tokio::time::Instant;
+
+use crate::components::{network_options, runtime_options};
+use crate::config::{Config, Flags};
+use crate::{daemon, preflight, progress};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Down {
+    #[command(flatten)]
+    flags: Flags,
+    /// Delete the cluster's data too: objects, images, volumes, keys, kubeconfig
+    #[arg(long)]
+    purge: bool,
+}
+
+impl Down {
+    pub(super) fn run(self) -> Result<()> {
+        if let Some(root) = preflight::root() {
+            bail!("{root}");
+        }
+        // A cluster ends even where a new one could not start.
+        let config = Config::resolve(&Flags { node_ip: Some([127, 0, 0, 1].into()), ..self.flags })?;
+        let start = Instant::now();
+        let ran = daemon::stop(&config)?;
+        progress::print_step(if ran { "server ended" } else { "no server was running" }, progress::millis(start));
+        let start = Instant::now();
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(clear(&config))?;
+        progress::print_step("Pods, network and rules removed", progress::millis(start));
+        remove(&config.state_dir)?;
+        if self.purge {
+            remove(&config.data_dir)?;
+            if let Some(dir) = config.kubeconfig.parent().filter(|dir| dir.ends_with(&config.instance)) {
+                remove(dir)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends what a server leaves running on purpose.
+async fn clear(config: &Config) -> Result<()> {
+    let options = network_options(config);
+    if config.state_dir.join("runtime").exists() {
+        let network = BridgeNetwork::start(options.clone()).await.context("taking over the Pod network")?;
+        let runtime = runtime_options(config, Arc::new(network))?;
+        sampan_runtime::Runtime::purge(runtime).await.context("ending the Pods")?;
+    }
+    sampan_proxy::Proxy::remove(&config.instance).await.context("removing the Services' rules")?;
+    BridgeNetwork::remove(options).await.context("removing the Pod network")?;
+    Ok(())
+}
+
+fn remove(dir: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("removing {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
