@@ -79,6 +79,22 @@ impl BridgeNetwork {
         self.plan.gateway().into()
     }
 
+    /// A link of that name does not mean much: it may belong to a namespace that ended and came anew, or to a bridge
+    /// that did. Whether the sandbox is connected, its own end tells.
+    async fn ensure_connected(&self, sandbox: &str, netns: &Path, address: Ipv4Addr) -> Result<(), Error> {
+        if let Some(link) = links::find(&self.netlink, &self.plan.host_link(sandbox)).await? {
+            let port = links::host_ends(&self.netlink, self.bridge.index).await?;
+            let is_port = port.iter().any(|end| end.index == link.header.index);
+            let file = File::open(netns).map_err(|source| Error::Netns { path: netns.to_owned(), source })?;
+            let inside = Netlink::inside(file, netns).await?;
+            if is_port && links::find(&inside, INTERFACE).await?.is_some() {
+                return Ok(());
+            }
+            links::delete(&self.netlink, link.header.index).await?;
+        }
+        self.connect(sandbox, netns, address).await
+    }
+
     async fn connect(&self, sandbox: &str, netns: &Path, address: Ipv4Addr) -> Result<(), Error> {
         let host_link = self.plan.host_link(sandbox);
         let opened = File::open(netns).and_then(|file| Ok((file.try_clone()?, file)));
@@ -130,10 +146,7 @@ impl PodNetwork for BridgeNetwork {
             (pool.take(sandbox)?, pool.next())
         };
         self.note_cursor(next);
-        // Also a lease from before may have lost its link, when the namespace ended and came anew.
-        if links::find(&self.netlink, &self.plan.host_link(sandbox)).await?.is_none()
-            && let Err(error) = self.connect(sandbox, netns, address).await
-        {
+        if let Err(error) = self.ensure_connected(sandbox, netns, address).await {
             self.undo(sandbox).await;
             return Err(error);
         }

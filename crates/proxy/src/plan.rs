@@ -70,7 +70,8 @@ fn sticky_seconds(spec: &ServiceSpec) -> Option<u32> {
     if spec.session_affinity.as_deref() != Some("ClientIP") {
         return None;
     }
-    let configured = spec.session_affinity_config.as_ref()?.client_ip.as_ref()?.timeout_seconds;
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let configured = config.and_then(|client| client.timeout_seconds);
     Some(configured.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_STICKY_SECONDS))
 }
 

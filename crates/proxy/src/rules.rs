@@ -13,7 +13,7 @@
 //! Session affinity: a new connection's choice is read back after the translation and remembered in the map `affinity`
 //! with the Service's timeout; sticky chains look there first.
 //!
-//! Masquerading happens only where the answer would not come back otherwise: see the chain `masquerade`.
+//! Masquerading happens only where the answer would not come back otherwise: see the chain `return-path`.
 
 use std::collections::BTreeSet;
 
@@ -157,7 +157,7 @@ impl Rules {
 		meta l4proto tcp reject with tcp reset
 		reject with icmp port-unreachable
 	}}
-	chain masquerade {{
+	chain return-path {{
 		type nat hook postrouting priority srcnat; policy accept;
 		meta mark & {mark:#x} == 0 accept
 		ip saddr . ip daddr @hairpin masquerade

@@ -10,6 +10,8 @@
 //! The node has the Pods 10.42.0.0/24 and the addresses 192.0.2.2 and 10.42.0.1; it answers 10.43.0.10 itself.
 //! After every command, the elements that the kernel was told step by step must be those of a fresh load.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs `test` in a process of its own in a network namespace of its own. `name` is the test's full name.
-pub fn alone(name: &str, test: impl AsyncFnOnce()) {
+pub(crate) fn alone(name: &str, test: impl AsyncFnOnce()) {
     const MARK: &str = "SAMPAN_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -23,7 +23,7 @@ pub fn alone(name: &str, test: impl AsyncFnOnce()) {
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A network namespace. It ends with this value.
-pub struct Space {
+pub(crate) struct Space {
     path: PathBuf,
     id: String,
     jobs: Option<Sender<Job>>,
@@ -32,12 +32,12 @@ pub struct Space {
 
 impl Space {
     /// A new, empty namespace.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::start(true)
     }
 
     /// The namespace the test itself is in.
-    pub fn here() -> Self {
+    pub(crate) fn here() -> Self {
         Self::start(false)
     }
 
@@ -57,17 +57,17 @@ impl Space {
     }
 
     /// Where the namespace can be opened.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The id of the thread that holds it.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// Runs `job` inside: sockets it opens and programs it starts belong there.
-    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = channel();
         let job = Box::new(move || done.send(job()).unwrap());
         self.jobs.as_ref().unwrap().send(job).unwrap();
