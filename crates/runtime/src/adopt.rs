@@ -1,0 +1,170 @@
+//! Taking over what a predecessor has left: the sandboxes and containers that run on, and the remains of those that
+//! do not.
+//!
+//! What is whole on disk is taken into the tables; its shim, if it answers, is followed again. What is half there
+//! (a predecessor was killed while making or removing it) is removed.
+
+use std::sync::Arc;
+
+use rustix::mount::UnmountFlags;
+use sampan_cri::v1::{ContainerConfig, ContainerEventType, PodSandboxConfig};
+
+use crate::cgroups::Group;
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::node::{Container, ContainerState, Node, Sandbox};
+use crate::records::{self, ContainerRecord, SandboxRecord};
+use crate::shim::wire::{Answer, Call};
+use crate::{containers, sandboxes};
+
+/// Rebuilds the node's tables from disk, and removes what belongs to nothing in them.
+pub(crate) async fn adopt(node: &Arc<Node>) -> Result<()> {
+    for id in names(&node.places.sandboxes())? {
+        match load_sandbox(node, &id) {
+            Some(sandbox) => node.add_sandbox(Arc::new(sandbox)),
+            None => discard_sandbox(node, &id).await?,
+        }
+    }
+    for id in names(&node.places.containers())? {
+        match load_container(node, &id) {
+            Some(container) => node.add_container(Arc::new(container)),
+            None => discard_container(node, &id)?,
+        }
+    }
+    for sandbox in node.sandboxes() {
+        follow(node, &sandbox).await?;
+    }
+    sweep(node).await
+}
+
+fn load_sandbox(node: &Node, id: &str) -> Option<Sandbox> {
+    let directory = node.places.sandbox(id);
+    let config: PodSandboxConfig = records::read_config(&directory).ok()?;
+    let record: SandboxRecord = records::read_record(&directory).ok()?;
+    // Never ready: it was being made, and whoever asked for it has had no answer.
+    record.ready.is_some().then(|| Sandbox::new(id.to_owned(), config, record))
+}
+
+fn load_container(node: &Node, id: &str) -> Option<Container> {
+    let directory = node.places.container(id);
+    let config: ContainerConfig = records::read_config(&directory).ok()?;
+    let record: ContainerRecord = records::read_record(&directory).ok()?;
+    node.sandbox(&record.sandbox).ok()?;
+    let started_at = records::read_started(&directory).ok().flatten().map(|running| running.started_at);
+    let state = match (records::read_exit(&directory).ok().flatten(), started_at) {
+        (Some(exit), started_at) => ContainerState::Exited { started_at, exit },
+        (None, Some(started_at)) => ContainerState::Running { started_at },
+        (None, None) => ContainerState::Created,
+    };
+    Some(Container::new(id.to_owned(), config, record, state))
+}
+
+/// Finds the sandbox's shim again and compares what it says with what the records say.
+async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
+    if sandbox.current_record().stopped {
+        return Ok(());
+    }
+    let running = match sandboxes::connect(node, sandbox) {
+        Ok(shim) => match shim.call(Call::Containers, &[]).await {
+            Ok((Answer::Containers(running), _)) => {
+                sandbox.set_shim(shim);
+                Some(running)
+            }
+            _ => None,
+        },
+        Err(_) => None,
+    };
+    let Some(running) = running else {
+        shim_gone(node, &sandbox.id);
+        return Ok(());
+    };
+    for container in node.containers_of(&sandbox.id) {
+        let directory = node.places.container(&container.id);
+        match running.iter().find(|(id, _)| *id == container.id) {
+            Some((_, running)) => {
+                // The predecessor may have been killed between the start and its note.
+                records::write_started(&directory, running)?;
+                container.set_running(running);
+            }
+            None if container.is_running() => containers::settle(node, &container),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// A sandbox without its shim cannot go on: its containers are ended, and it is no longer ready.
+pub(crate) fn shim_gone(node: &Arc<Node>, id: &str) {
+    let Ok(sandbox) = node.sandbox(id) else { return };
+    // Stopping a sandbox also ends the connection: then this is no news.
+    let was_there = sandbox.take_shim().is_some();
+    for container in node.containers_of(id).iter().filter(|container| container.is_running()) {
+        containers::settle(node, container);
+    }
+    if was_there {
+        tracing::warn!(sandbox = id, "the Pod's shim is gone");
+        node.announce(id, id, ContainerEventType::ContainerStoppedEvent);
+    }
+}
+
+async fn discard_sandbox(node: &Arc<Node>, id: &str) -> Result<()> {
+    let directory = node.places.sandbox(id);
+    let config = records::read_config(&directory).unwrap_or_default();
+    if let Ok(record) = records::read_record::<SandboxRecord>(&directory) {
+        let sandbox = Arc::new(Sandbox::new(id.to_owned(), config, record));
+        if let Ok(shim) = sandboxes::connect(node, &sandbox) {
+            let _ = shim.call(Call::Quit, &[]).await;
+            shim.close();
+        }
+    }
+    node.options.network.detach(id).await?;
+    sandboxes::release(node, id)?;
+    disk::remove_tree(&directory).map_err(Error::io_at("removing", &directory))
+}
+
+fn discard_container(node: &Node, id: &str) -> Result<()> {
+    let record = records::read_record::<ContainerRecord>(&node.places.container(id)).ok();
+    let cgroup = record.map(|record| record.cgroup).unwrap_or_default();
+    if !cgroup.is_empty() {
+        let _ = Group::new(&node.hierarchies, &cgroup).kill();
+    }
+    containers::erase(node, id, &cgroup)
+}
+
+/// Removes what no record speaks of: namespaces, writable layers, image layers; and tells the network who lives.
+async fn sweep(node: &Arc<Node>) -> Result<()> {
+    for id in names(&node.places.namespaces())? {
+        if node.sandbox(&id).is_err() {
+            sandboxes::release(node, &id)?;
+        }
+    }
+    for id in names(&node.places.writable())? {
+        if node.container(&id).is_err() {
+            containers::erase(node, &id, "")?;
+        }
+    }
+    node.images.sweep(&node.layers_in_use())?;
+    let living: Vec<_> =
+        node.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|own| own.id.clone()).collect();
+    node.options.network.adopt(&living).await?;
+    Ok(())
+}
+
+/// Ends and removes everything, for good: what `sampan down` needs when no runtime runs any more.
+pub(crate) async fn purge(node: &Arc<Node>) -> Result<()> {
+    for sandbox in node.sandboxes() {
+        sandboxes::remove(node, &sandbox.id).await?;
+    }
+    for container in node.containers() {
+        containers::remove(node, &container.id).await?;
+    }
+    let root = Group::new(&node.hierarchies, &format!("/{}", node.options.cgroup_root));
+    root.remove().map_err(Error::io("removing the runtime's groups"))?;
+    let speed = node.options.state.join(crate::hastening::DIRECTORY);
+    let _ = rustix::mount::unmount(&speed, UnmountFlags::DETACH);
+    Ok(())
+}
+
+fn names(path: &std::path::Path) -> Result<Vec<String>> {
+    disk::names(path).map_err(Error::io_at("reading", path))
+}

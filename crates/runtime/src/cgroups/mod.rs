@@ -1,0 +1,215 @@
+//! Control groups of containers, on version 1, hybrid and version 2 hosts.
+//!
+//! [`Hierarchies`] is what the host has, read from the mount table; [`Group`] is one group in all of them. What to
+//! write for given limits is pure ([`v1::settings`], [`v2::settings`]); this file writes it. A CPU quota is written
+//! apart from the rest, because a container's setup would be throttled by it.
+
+mod devices;
+mod hosts;
+mod usage;
+mod v1;
+mod v2;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxResources;
+use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) use hosts::Hierarchies;
+pub(crate) use usage::Usage;
+
+/// How often the death of a group's last processes is waited for, [`REMOVE_PAUSE`] apart.
+const REMOVE_ATTEMPTS: u32 = 100;
+const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+/// A group that forks as fast as it dies is frozen first; this bounds the rounds where it cannot be.
+const KILL_ROUNDS: u32 = 20;
+
+/// One write into one control file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The controller whose hierarchy holds the file (version 1); version 2 has one place.
+    pub(crate) controller: &'static str,
+    pub(crate) file: String,
+    pub(crate) value: String,
+}
+
+impl Setting {
+    fn new(controller: &'static str, file: impl Into<String>, value: impl ToString) -> Self {
+        Self { controller, file: file.into(), value: value.to_string() }
+    }
+}
+
+/// One group, by its path below the root of every hierarchy.
+#[derive(Debug, Clone)]
+pub(crate) struct Group<'a> {
+    hierarchies: &'a Hierarchies,
+    path: String,
+}
+
+impl<'a> Group<'a> {
+    /// The group at `path`, which may or may not exist. Components that could lead out of it are dropped.
+    pub(crate) fn new(hierarchies: &'a Hierarchies, path: &str) -> Self {
+        let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
+        Self { hierarchies, path: parts.join("/") }
+    }
+
+    /// Makes the group, and what is missing above it.
+    pub(crate) fn create(&self) -> io::Result<()> {
+        match self.hierarchies {
+            Hierarchies::V1(mounts) => mounts.iter().try_for_each(|mount| v1::create(mount, &self.path)),
+            Hierarchies::V2(root) => v2::create(root, &self.path),
+        }
+    }
+
+    /// Sets every limit but the CPU quota.
+    pub(crate) fn limit(&self, resources: &LinuxResources) -> io::Result<()> {
+        self.apply(&self.settings(resources))?;
+        let rules = resources.devices().as_deref().unwrap_or_default();
+        match (self.hierarchies, rules) {
+            (Hierarchies::V2(_), rules) if !rules.is_empty() => devices::attach(&self.main_directory(), rules),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the CPU quota: to be called when the container's own program is about to run.
+    pub(crate) fn limit_cpu_time(&self, resources: &LinuxResources) -> io::Result<()> {
+        self.apply(&match self.hierarchies {
+            Hierarchies::V1(_) => v1::quota(resources),
+            Hierarchies::V2(_) => v2::quota(resources),
+        })
+    }
+
+    fn settings(&self, resources: &LinuxResources) -> Vec<Setting> {
+        match self.hierarchies {
+            Hierarchies::V1(_) => v1::settings(resources),
+            Hierarchies::V2(_) => v2::settings(resources),
+        }
+    }
+
+    fn apply(&self, settings: &[Setting]) -> io::Result<()> {
+        for setting in settings {
+            let Some(directory) = self.directory(setting.controller) else { continue };
+            let path = directory.join(&setting.file);
+            match fs::write(&path, &setting.value) {
+                // Swap accounting and huge page sizes are there or not; a limit on what is absent holds by itself.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(described(error, "writing", &setting.value, &path)),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process into the group.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        self.directories().iter().try_for_each(|directory| {
+            let procs = directory.join("cgroup.procs");
+            fs::write(&procs, "0").map_err(|error| described(error, "writing", "0", &procs))
+        })
+    }
+
+    /// How many processes the kernel has killed here for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let file = match self.hierarchies {
+            Hierarchies::V1(_) => "memory.oom_control",
+            Hierarchies::V2(_) => "memory.events",
+        };
+        let Some(directory) = self.directory("memory") else { return 0 };
+        usage::flat_value(&fs::read_to_string(directory.join(file)).unwrap_or_default(), "oom_kill")
+    }
+
+    /// What the group uses now.
+    pub(crate) fn usage(&self) -> Usage {
+        usage::read(self)
+    }
+
+    /// Kills every process in the group and below it.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        if let Hierarchies::V2(_) = self.hierarchies
+            && fs::write(self.main_directory().join("cgroup.kill"), "1").is_ok()
+        {
+            return Ok(());
+        }
+        let freezer = self.directory("freezer").map(|directory| directory.join("freezer.state"));
+        for _ in 0..KILL_ROUNDS {
+            let _ = freezer.as_ref().map(|state| fs::write(state, "FROZEN"));
+            let pids = self.processes();
+            for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            let _ = freezer.as_ref().map(|state| fs::write(state, "THAWED"));
+            if pids.is_empty() || freezer.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The processes in the group and below it.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        let mut pending = vec![self.main_directory()];
+        while let Some(directory) = pending.pop() {
+            let procs = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
+            pending.extend(children(&directory));
+        }
+        pids
+    }
+
+    /// Removes the group and what was made below it. Its last processes may still be dying: that is waited for.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        self.directories().iter().try_for_each(|directory| remove_group(directory))
+    }
+
+    /// The group's directory in the hierarchy of `controller`.
+    fn directory(&self, controller: &str) -> Option<PathBuf> {
+        match self.hierarchies {
+            Hierarchies::V1(mounts) => {
+                mounts.iter().find(|mount| mount.has(controller)).map(|mount| mount.root.join(&self.path))
+            }
+            Hierarchies::V2(root) => Some(root.join(&self.path)),
+        }
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        match self.hierarchies {
+            Hierarchies::V1(mounts) => mounts.iter().map(|mount| mount.root.join(&self.path)).collect(),
+            Hierarchies::V2(root) => vec![root.join(&self.path)],
+        }
+    }
+
+    /// The directory that lists the processes: every hierarchy lists the same ones.
+    fn main_directory(&self) -> PathBuf {
+        self.directory("memory").or_else(|| self.directories().first().cloned()).unwrap_or_default()
+    }
+}
+
+fn remove_group(directory: &Path) -> io::Result<()> {
+    for child in children(directory) {
+        remove_group(&child)?;
+    }
+    for _ in 0..REMOVE_ATTEMPTS {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(REMOVE_PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => return other,
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{} still has processes", directory.display())))
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn described(error: io::Error, doing: &str, value: &str, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{doing} {value:?} to {}: {error}", path.display()))
+}

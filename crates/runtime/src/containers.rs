@@ -1,0 +1,408 @@
+//! The life of a container: made, started, stopped, removed.
+//!
+//! ```text
+//!   Created ──start──> Running ──its program ends──> Exited          removed from any of the three
+//!      └──────start fails (StartError, 128)────────────┘
+//! ```
+//!
+//! Making one only writes down what it is to be; everything that touches the kernel happens in its shim at the start.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType, LinuxSeccomp};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use sampan_cri::v1::security_profile::ProfileType;
+use sampan_cri::v1::{
+    ContainerConfig, ContainerEventType, LinuxContainerResources, LinuxContainerSecurityContext, NamespaceMode,
+    SupplementalGroupsPolicy,
+};
+
+use crate::cgroups::Group;
+use crate::disk::{self, Durability};
+use crate::error::{Error, Result};
+use crate::images::Image;
+use crate::node::{Container, ContainerState, Node, Sandbox};
+use crate::records::{self, ContainerRecord};
+use crate::sandboxes;
+use crate::shim::wire::{Answer, BUNDLE_FILE, Bundle, Call, Exit, Overlay};
+use crate::spec::{self, Accounts, Identity, Inputs, ProcessNamespace, WantedUser};
+use crate::{shims, signals};
+
+/// How long the kernel may take to end a container that was killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The exit code of a container that could not be started, as containerd has it.
+const START_ERROR_CODE: i32 = 128;
+/// The exit code of a container whose end nobody saw.
+const UNKNOWN_CODE: i32 = 255;
+/// Account files larger than this belong to no image.
+const MAX_ACCOUNTS_BYTES: u64 = 8 << 20;
+const MAX_DEVICES: usize = 4096;
+
+/// Makes a container in a sandbox.
+pub(crate) async fn create(node: &Arc<Node>, sandbox: &str, config: ContainerConfig) -> Result<String> {
+    let sandbox = node.sandbox(sandbox)?;
+    if !sandbox.is_ready() {
+        return Err(Error::State(format!("sandbox {:?} is not ready", sandbox.id)));
+    }
+    let name = config.image.as_ref().map(|image| image.image.clone()).unwrap_or_default();
+    let image = node.images.find(&name).ok_or(Error::ImageMissing(name))?;
+    let node = Arc::clone(node);
+    // Files are read and written: not on a thread that serves others.
+    blocking(move || write_down(&node, &sandbox, config, &image)).await
+}
+
+fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, config: ContainerConfig, image: &Image) -> Result<String> {
+    let id = sandboxes::new_id();
+    let directory = node.places.container(&id);
+    let security = spec::security_context(&config);
+    let record = ContainerRecord {
+        sandbox: sandbox.id.clone(),
+        created_at: sampan_clock::now(),
+        image: image.id.clone(),
+        layers: image.layers.clone(),
+        identity: identity(node, image, &security)?,
+        cgroup: format!("{}/{id}", sandbox.record.cgroup),
+        stop_signal: signals::stop_signal(config.stop_signal(), &image.config.stop_signal)?,
+        log: log_path(sandbox, &config)?,
+    };
+    let bundle = bundle(node, sandbox, &config, (&id, image, &record))?;
+    let written = write_files(&directory, &config, &record, &bundle);
+    if let Err(error) = written {
+        let _ = disk::remove_tree(&directory);
+        let _ = disk::remove_tree(&node.places.writable().join(&id));
+        return Err(error);
+    }
+    node.add_container(Arc::new(Container::new(id.clone(), config, record, ContainerState::Created)));
+    node.announce(&id, &sandbox.id, ContainerEventType::ContainerCreatedEvent);
+    Ok(id)
+}
+
+fn write_files(directory: &Path, config: &ContainerConfig, record: &ContainerRecord, bundle: &Bundle) -> Result<()> {
+    let rootfs = bundle.spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
+    for path in [directory, &rootfs, &bundle.overlay.upper, &bundle.overlay.work] {
+        fs::create_dir_all(path).map_err(Error::io_at("creating", path))?;
+    }
+    if let Some(parent) = bundle.log.as_ref().and_then(|log| log.parent()) {
+        fs::create_dir_all(parent).map_err(Error::io_at("creating", parent))?;
+    }
+    for mount in &config.mounts {
+        let path = Path::new(&mount.host_path);
+        if !path.exists() {
+            fs::create_dir_all(path).map_err(Error::io_at("creating the mount source", path))?;
+        }
+    }
+    records::write_config(directory, config)?;
+    let path = directory.join(BUNDLE_FILE);
+    disk::replace_json(&path, bundle, Durability::Process).map_err(Error::io_at("writing", &path))?;
+    records::write_record(directory, record)
+}
+
+fn bundle(
+    node: &Node,
+    sandbox: &Sandbox,
+    config: &ContainerConfig,
+    (id, image, record): (&str, &Image, &ContainerRecord),
+) -> Result<Bundle> {
+    let security = spec::security_context(config);
+    let (directory, writable) = (node.places.container(id), node.places.writable().join(id));
+    let spec = spec::spec(&Inputs {
+        config,
+        sandbox: &sandbox.config,
+        image: &image.config,
+        identity: &record.identity,
+        cgroup: &record.cgroup,
+        rootfs: &directory.join("rootfs"),
+        pod_files: &sandboxes::pod_files(node, sandbox),
+        processes: processes(node, sandbox, &security)?,
+        devices: &devices(config, &security)?,
+        seccomp_file: seccomp_file(&security)?,
+    })?;
+    let overlay = Overlay {
+        layers: node.images.layers().to_path_buf(),
+        lower: image.layers.clone(),
+        upper: writable.join("upper"),
+        work: writable.join("work"),
+    };
+    Ok(Bundle { spec, overlay, log: record.log.clone(), stdin: config.stdin, stdin_once: config.stdin_once })
+}
+
+/// The log file, which has to lie in the sandbox's log directory.
+fn log_path(sandbox: &Sandbox, config: &ContainerConfig) -> Result<Option<PathBuf>> {
+    let (directory, path) = (&sandbox.config.log_directory, &config.log_path);
+    if directory.is_empty() || path.is_empty() {
+        return Ok(None);
+    }
+    if Path::new(path).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        return Err(Error::Invalid(format!("log path {path:?} leads out of the sandbox's log directory")));
+    }
+    Ok(Some(Path::new(directory).join(path)))
+}
+
+fn processes(node: &Node, sandbox: &Sandbox, security: &LinuxContainerSecurityContext) -> Result<ProcessNamespace> {
+    let options = security.namespace_options.clone().unwrap_or_else(|| sandboxes::namespace_options(&sandbox.config));
+    let of = |pid: i32| ProcessNamespace::Joined(format!("/proc/{pid}/ns/pid").into());
+    match options.pid() {
+        NamespaceMode::Container => Ok(ProcessNamespace::Own),
+        NamespaceMode::Node => Ok(ProcessNamespace::Node),
+        NamespaceMode::Pod => Ok(sandbox.ready().holder.map_or(ProcessNamespace::Own, of)),
+        NamespaceMode::Target => {
+            let target = node.container(&options.target_id)?;
+            if target.record.sandbox != sandbox.id || !target.is_running() {
+                return Err(Error::State(format!("target container {:?} is not running in this sandbox", target.id)));
+            }
+            let started = records::read_started(&node.places.container(&target.id))?;
+            Ok(started.map_or(ProcessNamespace::Own, |running| of(running.pid)))
+        }
+    }
+}
+
+fn identity(node: &Node, image: &Image, security: &LinuxContainerSecurityContext) -> Result<Identity> {
+    let accounts =
+        Accounts { passwd: read_in_image(node, image, "etc/passwd"), group: read_in_image(node, image, "etc/group") };
+    let wanted = WantedUser {
+        image: &image.config.user,
+        uid: security.run_as_user.as_ref().map(|user| user.value),
+        name: &security.run_as_username,
+        gid: security.run_as_group.as_ref().map(|group| group.value),
+        groups: &security.supplemental_groups,
+        strict_groups: security.supplemental_groups_policy() == SupplementalGroupsPolicy::Strict,
+    };
+    Ok(spec::resolve_user(&wanted, &accounts)?)
+}
+
+/// The text of a file in the topmost layer that has it; nothing where none has.
+fn read_in_image(node: &Node, image: &Image, path: &str) -> String {
+    let read = |layer: &String| -> io::Result<String> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, node.images.layers().join(layer), flags, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let file = File::from(openat2(&root, path, flags, Mode::empty(), resolve)?);
+        io::read_to_string(io::Read::take(file, MAX_ACCOUNTS_BYTES))
+    };
+    image.layers.iter().find_map(|layer| read(layer).ok()).unwrap_or_default()
+}
+
+/// The devices asked for; all of the node's for a privileged container.
+fn devices(config: &ContainerConfig, security: &LinuxContainerSecurityContext) -> Result<Vec<(LinuxDevice, String)>> {
+    let mut devices = Vec::new();
+    if security.privileged {
+        collect_devices(Path::new("/dev"), Path::new("/dev"), "rwm", &mut devices)?;
+    }
+    for device in &config.devices {
+        let rights = if device.permissions.is_empty() { "rwm" } else { &device.permissions };
+        let (host, place) = (Path::new(&device.host_path), Path::new(&device.container_path));
+        let before = devices.len();
+        collect_devices(host, place, rights, &mut devices)?;
+        if devices.len() == before {
+            return Err(Error::Invalid(format!("{} is not a device", host.display())));
+        }
+    }
+    Ok(devices)
+}
+
+fn collect_devices(host: &Path, place: &Path, rights: &str, found: &mut Vec<(LinuxDevice, String)>) -> Result<()> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    /// Filled in by the container's own mounts.
+    const OWN: [&str; 5] = ["pts", "shm", "mqueue", "fd", "console"];
+    let metadata = fs::symlink_metadata(host).map_err(Error::io_at("looking at device", host))?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        for name in disk::names(host).map_err(Error::io_at("reading", host))? {
+            if !OWN.contains(&name.as_str()) && found.len() < MAX_DEVICES {
+                collect_devices(&host.join(&name), &place.join(&name), rights, found)?;
+            }
+        }
+        return Ok(());
+    }
+    if !kind.is_char_device() && !kind.is_block_device() {
+        return Ok(());
+    }
+    let device = LinuxDeviceBuilder::default()
+        .path(place)
+        .typ(if kind.is_char_device() { LinuxDeviceType::C } else { LinuxDeviceType::B })
+        .major(i64::from(rustix::fs::major(metadata.rdev())))
+        .minor(i64::from(rustix::fs::minor(metadata.rdev())))
+        .file_mode(metadata.mode() & 0o777)
+        .uid(metadata.uid())
+        .gid(metadata.gid());
+    found.push((device.build().expect("invariant: a device has a path, a type and numbers"), rights.to_owned()));
+    Ok(())
+}
+
+/// The profile that a container names. One that is missing keeps the container from starting.
+fn seccomp_file(security: &LinuxContainerSecurityContext) -> Result<Option<LinuxSeccomp>> {
+    let Some(profile) = security.seccomp.as_ref().filter(|profile| profile.profile_type() == ProfileType::Localhost)
+    else {
+        return Ok(None);
+    };
+    let path = Path::new(profile.localhost_ref.trim_start_matches("localhost/"));
+    let text = fs::read(path).map_err(Error::io_at("reading seccomp profile", path))?;
+    let policy = serde_json::from_slice(&text);
+    policy.map(Some).map_err(|error| Error::Invalid(format!("seccomp profile {}: {error}", path.display())))
+}
+
+/// Starts a container that was made.
+pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
+    let container = node.container(id)?;
+    let _changing = container.changing.lock().await;
+    if container.state() != ContainerState::Created {
+        return Err(Error::State(format!("container {:?} has been started before", container.id)));
+    }
+    let sandbox = node.sandbox(&container.record.sandbox)?;
+    let directory = node.places.container(&container.id);
+    let call = Call::Start { container: container.id.clone(), directory: directory.clone() };
+    match sandbox.shim()?.call(call, &[]).await {
+        Ok((Answer::Started(running), _)) => {
+            records::write_started(&directory, &running)?;
+            container.set_running(&running);
+            node.announce(&container.id, &sandbox.id, ContainerEventType::ContainerStartedEvent);
+            // A program that ends at once may have been reported before it was known to run.
+            if let Some(exit) = records::read_exit(&directory)? {
+                node.container_exited(&container.id, exit);
+            }
+            Ok(())
+        }
+        Ok(_) => Err(Error::Shim("the Pod's shim gave an answer to another question".to_owned())),
+        Err(shims::Error::Refused(error)) => {
+            let exit = Exit {
+                code: START_ERROR_CODE,
+                finished_at: sampan_clock::now(),
+                oom_killed: false,
+                error: Some(error.clone()),
+            };
+            records::write_exit(&directory, &exit)?;
+            container.set_exited(exit);
+            node.announce(&container.id, &sandbox.id, ContainerEventType::ContainerStoppedEvent);
+            Err(Error::Shim(error))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks a container to stop, and after `grace` makes it. Idempotent.
+pub(crate) async fn stop(node: &Arc<Node>, id: &str, grace: Duration) -> Result<()> {
+    let Ok(container) = node.container(id) else { return Ok(()) };
+    if !container.is_running() {
+        return Ok(());
+    }
+    let Ok(shim) = node.sandbox(&container.record.sandbox).and_then(|sandbox| sandbox.shim()) else {
+        settle(node, &container);
+        return Ok(());
+    };
+    if !grace.is_zero() {
+        let signal = Call::Signal { id: container.id.clone(), signal: container.record.stop_signal };
+        // It may have ended meanwhile; that is what we wait for anyway.
+        let _ = shim.call(signal, &[]).await;
+        if tokio::time::timeout(grace, container.exited()).await.is_ok() {
+            return Ok(());
+        }
+    }
+    let _ = shim.call(Call::Kill { container: container.id.clone() }, &[]).await;
+    match tokio::time::timeout(KILL_TIMEOUT, container.exited()).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Error::Timeout(format!("container {:?} could not be killed in time", container.id))),
+    }
+}
+
+/// A container whose shim is gone: what is left of it is killed, and its end recorded as well as it is known.
+pub(crate) fn settle(node: &Node, container: &Container) {
+    let group = Group::new(&node.hierarchies, &container.record.cgroup);
+    let _ = group.kill();
+    let directory = node.places.container(&container.id);
+    let known = records::read_exit(&directory).ok().flatten();
+    let exit = known.unwrap_or_else(|| Exit {
+        code: UNKNOWN_CODE,
+        finished_at: sampan_clock::now(),
+        oom_killed: group.oom_kills() > 0,
+        error: None,
+    });
+    let _ = records::write_exit(&directory, &exit);
+    let _ = group.remove();
+    node.container_exited(&container.id, exit);
+}
+
+/// Removes a container, running or not. Idempotent.
+pub(crate) async fn remove(node: &Arc<Node>, id: &str) -> Result<()> {
+    let Ok(container) = node.container(id) else { return Ok(()) };
+    stop(node, &container.id, Duration::ZERO).await?;
+    let _changing = container.changing.lock().await;
+    let (work, id) = (Arc::clone(node), container.id.clone());
+    blocking(move || erase(&work, &id, &container_group(&work, &id))).await?;
+    node.forget_container(&container.id);
+    node.announce(&container.id, &container.record.sandbox, ContainerEventType::ContainerDeletedEvent);
+    Ok(())
+}
+
+fn container_group(node: &Node, id: &str) -> String {
+    node.container(id).map(|container| container.record.cgroup.clone()).unwrap_or_default()
+}
+
+/// Removes everything of a container from the disk, its record last.
+pub(crate) fn erase(node: &Node, id: &str, cgroup: &str) -> Result<()> {
+    if !cgroup.is_empty() {
+        Group::new(&node.hierarchies, cgroup).remove().map_err(Error::io("removing the container's groups"))?;
+    }
+    for path in [node.places.writable().join(id), node.places.container(id)] {
+        disk::remove_tree(&path).map_err(Error::io_at("removing", &path))?;
+    }
+    Ok(())
+}
+
+/// Changes the limits of a container.
+pub(crate) async fn update(node: &Arc<Node>, id: &str, update: &LinuxContainerResources) -> Result<()> {
+    let container = node.container(id)?;
+    let _changing = container.changing.lock().await;
+    let merged = spec::merged(&container.resources.lock().clone(), update);
+    let directory = node.places.container(&container.id);
+    match container.state() {
+        ContainerState::Running { .. } => {
+            let limits = Box::new(spec::limits(&merged));
+            let call = Call::Limit { container: container.id.clone(), resources: limits };
+            node.sandbox(&container.record.sandbox)?.shim()?.call(call, &[]).await?;
+        }
+        ContainerState::Created => update_bundle(&directory, &merged)?,
+        ContainerState::Exited { .. } => {
+            return Err(Error::State(format!("container {:?} has exited", container.id)));
+        }
+    }
+    *container.resources.lock() = merged;
+    Ok(())
+}
+
+fn update_bundle(directory: &Path, limits: &LinuxContainerResources) -> Result<()> {
+    let path = directory.join(BUNDLE_FILE);
+    let Some(mut bundle) = disk::read_json::<Bundle>(&path).map_err(Error::io_at("reading", &path))? else {
+        return Ok(());
+    };
+    if let Some(linux) = bundle.spec.linux_mut().as_mut() {
+        let devices = linux.resources().as_ref().and_then(|resources| resources.devices().clone());
+        let mut resources = spec::limits(limits);
+        resources.set_devices(devices);
+        linux.set_resources(Some(resources));
+    }
+    disk::replace_json(&path, &bundle, Durability::Process).map_err(Error::io_at("writing", &path))
+}
+
+/// Goes on in a new log file.
+pub(crate) async fn reopen_log(node: &Arc<Node>, id: &str) -> Result<()> {
+    let container = node.container(id)?;
+    if !container.is_running() {
+        return Err(Error::State(format!("container {:?} is not running", container.id)));
+    }
+    let shim = node.sandbox(&container.record.sandbox)?.shim()?;
+    shim.call(Call::ReopenLog { container: container.id.clone() }, &[]).await?;
+    Ok(())
+}
+
+/// Runs what blocks on a thread for that.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::State("the work was given up because the runtime is shutting down".to_owned())),
+    }
+}

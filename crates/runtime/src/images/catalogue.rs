@@ -1,0 +1,174 @@
+//! Which images there are, by which names, of which layers. Pure but for being saved by its owner.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::archive::Source;
+use super::config::Config;
+use super::reference::{is_digest, normalize, repository};
+
+/// An image, as the rest of the runtime sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// The digest of its configuration.
+    pub(crate) id: String,
+    pub(crate) names: Vec<String>,
+    /// `repository@digest` for every name, where a manifest came with the image.
+    pub(crate) digests: Vec<String>,
+    pub(crate) size_bytes: u64,
+    pub(crate) config: Config,
+    /// Directory names below [`super::Images::layers`], topmost first.
+    pub(crate) layers: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Catalogue {
+    /// By id.
+    images: BTreeMap<String, Entry>,
+    /// By chain id.
+    layers: BTreeMap<String, Layer>,
+    next_directory: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    names: Vec<String>,
+    manifest: Option<String>,
+    config: Config,
+    /// Chain ids, lowest first.
+    chain: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Layer {
+    directory: String,
+    size_bytes: u64,
+}
+
+impl Catalogue {
+    pub(super) fn images(&self) -> Vec<Image> {
+        self.images.iter().map(|(id, entry)| self.image(id, entry)).collect()
+    }
+
+    pub(super) fn find(&self, reference: &str) -> Option<Image> {
+        self.images.get_key_value(self.id_of(reference)?.as_str()).map(|(id, entry)| self.image(id, entry))
+    }
+
+    fn id_of(&self, reference: &str) -> Option<String> {
+        let id = if is_digest(reference) { reference.to_owned() } else { format!("sha256:{reference}") };
+        if self.images.contains_key(&id) {
+            return Some(id);
+        }
+        let name = normalize(reference).ok()?;
+        let digest = name.split_once('@').map(|(_, digest)| digest.to_owned());
+        let known = |entry: &Entry| entry.names.contains(&name) || (digest.is_some() && entry.manifest == digest);
+        self.images.iter().find(|(_, entry)| known(entry)).map(|(id, _)| id.clone())
+    }
+
+    /// Adds an image, or names to one that is there; a name means one image only, so others lose it.
+    pub(super) fn insert(&mut self, source: &Source, names: Vec<String>, chain: Vec<String>) -> Image {
+        for entry in self.images.values_mut() {
+            entry.names.retain(|name| !names.contains(name));
+        }
+        let entry = self.images.entry(source.id.clone()).or_insert_with(|| Entry {
+            names: Vec::new(),
+            manifest: None,
+            config: source.config.config.clone(),
+            chain,
+        });
+        entry.names.extend(names);
+        entry.manifest = source.manifest.clone().or(entry.manifest.take());
+        let entry = entry.clone();
+        self.image(&source.id, &entry)
+    }
+
+    /// Removes the name `reference`, or by id the image with all its names; an image without a name goes too.
+    pub(super) fn remove(&mut self, reference: &str) -> bool {
+        let Some(id) = self.id_of(reference) else { return false };
+        let name = normalize(reference).ok();
+        let left = self.images.get_mut(&id).map(|entry| {
+            let before = entry.names.len();
+            entry.names.retain(|own| Some(own) != name.as_ref());
+            if entry.names.len() == before { 0 } else { entry.names.len() }
+        });
+        if left == Some(0) {
+            self.images.remove(&id);
+        }
+        true
+    }
+
+    /// The directory of a layer that is there.
+    pub(super) fn layer(&self, chain_id: &str) -> Option<String> {
+        self.layers.get(chain_id).map(|layer| layer.directory.clone())
+    }
+
+    /// A directory name that was never used.
+    pub(super) fn reserve(&mut self) -> String {
+        self.next_directory += 1;
+        self.next_directory.to_string()
+    }
+
+    pub(super) fn add_layer(&mut self, chain_id: &str, directory: &str, size_bytes: u64) {
+        self.layers.insert(chain_id.to_owned(), Layer { directory: directory.to_owned(), size_bytes });
+    }
+
+    pub(super) fn needed_layers(&self) -> HashSet<String> {
+        let chains = self.images.values().flat_map(|entry| &entry.chain);
+        chains.filter_map(|id| self.layer(id)).collect()
+    }
+
+    pub(super) fn drop_layers(&mut self, directories: &Vec<String>) {
+        self.layers.retain(|_, layer| !directories.contains(&layer.directory));
+    }
+
+    fn image(&self, id: &str, entry: &Entry) -> Image {
+        let layers = || entry.chain.iter().rev().filter_map(|id| self.layers.get(id));
+        let digest = |name: &String| entry.manifest.as_ref().map(|digest| format!("{}@{digest}", repository(name)));
+        let mut digests: Vec<_> = entry.names.iter().filter_map(digest).collect();
+        digests.dedup();
+        Image {
+            id: id.to_owned(),
+            names: entry.names.iter().filter(|name| !name.contains('@')).cloned().collect(),
+            digests,
+            size_bytes: layers().map(|layer| layer.size_bytes).sum(),
+            config: entry.config.clone(),
+            layers: layers().map(|layer| layer.directory.clone()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(id: &str) -> Source {
+        Source { id: format!("sha256:{}", id.repeat(64)), ..Source::default() }
+    }
+
+    fn name(name: &str) -> Vec<String> {
+        vec![normalize(name).unwrap()]
+    }
+
+    #[test]
+    fn a_name_means_one_image() {
+        let mut catalogue = Catalogue::default();
+        catalogue.insert(&source("a"), name("app"), Vec::new());
+        catalogue.insert(&source("b"), name("app"), Vec::new());
+        assert_eq!(catalogue.find("app").unwrap().id, source("b").id);
+        assert!(catalogue.find(&source("a").id).unwrap().names.is_empty());
+        assert_eq!(catalogue.find(&"a".repeat(64)).unwrap().id, source("a").id);
+    }
+
+    #[test]
+    fn the_last_name_takes_the_image_along() {
+        let mut catalogue = Catalogue::default();
+        catalogue.insert(&source("a"), name("app:1"), Vec::new());
+        catalogue.insert(&source("a"), name("app:2"), Vec::new());
+        assert!(catalogue.remove("app:1"));
+        assert!(catalogue.find("app:2").is_some());
+        assert!(catalogue.remove("app:2"));
+        assert!(catalogue.images().is_empty());
+        assert!(!catalogue.remove("app:2"));
+    }
+}

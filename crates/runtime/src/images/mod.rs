@@ -1,0 +1,225 @@
+//! Images: what is known by which name, their configurations, and their layers unpacked and ready to be mounted.
+//!
+//! ```text
+//!   <root>/images/catalogue.json     names, configurations, which layers        (replaced atomically, synced)
+//!   <root>/images/staging/           what is being imported                     (emptied at start)
+//!   <root>/layers/<number>/          one unpacked layer, shared by all images   (renamed into place when whole)
+//! ```
+//!
+//! A layer is known by its chain id (the digest of all layers up to it), and lies under a short number because the
+//! kernel takes one page of mount options. Start at [`Images::import`]; pulling from registries is not done here.
+
+mod archive;
+mod catalogue;
+mod config;
+mod digest;
+mod layer;
+mod reference;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use catalogue::Catalogue;
+pub(crate) use catalogue::Image;
+pub(crate) use config::Config;
+pub(crate) use reference::normalize;
+
+use crate::disk::{self, Durability};
+
+/// Why an image could not be brought in, found or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading or writing the store.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done to what.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The archive is not in a known form.
+    #[error("{path}: {reason}")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer that must not be unpacked.
+    #[error("image layer refused: {0}")]
+    Layer(String),
+    /// Content that is not what its digest says.
+    #[error("{what} has digest {actual}, but {expected} was declared")]
+    Digest {
+        /// What was read.
+        what: String,
+        /// The declared digest.
+        expected: String,
+        /// The real one.
+        actual: String,
+    },
+    /// A name that names no image.
+    #[error("invalid image reference {0:?}")]
+    Reference(String),
+}
+
+impl Error {
+    fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing: doing.into(), source }
+    }
+}
+
+/// What the person who imports says about an archive.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Import {
+    pub(crate) path: PathBuf,
+    /// Replaces the names in the archive.
+    pub(crate) name: Option<String>,
+    /// Set for a plain root filesystem.
+    pub(crate) rootfs: Option<Config>,
+}
+
+/// The image store.
+pub(crate) struct Images {
+    root: PathBuf,
+    layers: PathBuf,
+    catalogue: Mutex<Catalogue>,
+}
+
+impl Images {
+    /// Opens the store below `root`, and removes what a crash has left half done.
+    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        let (images, layers) = (root.join("images"), root.join("layers"));
+        let doing = || Error::io(format!("opening the image store in {}", root.display()));
+        disk::remove_tree(&images.join("staging")).map_err(doing())?;
+        fs::create_dir_all(images.join("staging")).map_err(doing())?;
+        fs::create_dir_all(&layers).map_err(doing())?;
+        let catalogue: Catalogue =
+            disk::read_json(&images.join("catalogue.json")).map_err(doing())?.unwrap_or_default();
+        Ok(Self { root: images, layers, catalogue: Mutex::new(catalogue) })
+    }
+
+    /// Where layers lie; [`Image::layers`] are names in it, topmost first.
+    pub(crate) fn layers(&self) -> &Path {
+        &self.layers
+    }
+
+    /// Every image.
+    pub(crate) fn list(&self) -> Vec<Image> {
+        self.catalogue.lock().images()
+    }
+
+    /// The image that `reference` (a name, `name@digest`, an id or the hexadecimal part of one) means.
+    pub(crate) fn find(&self, reference: &str) -> Option<Image> {
+        self.catalogue.lock().find(reference)
+    }
+
+    /// Brings in every image of an archive. Blocks: it reads and unpacks whole file systems.
+    pub(crate) fn import(&self, import: &Import) -> Result<Vec<Image>, Error> {
+        let staging = Staging::new(&self.root.join("staging"))?;
+        let found = archive::read(import, &staging.path)?;
+        let mut images = Vec::new();
+        for source in found {
+            images.push(self.admit(&source, &staging)?);
+        }
+        Ok(images)
+    }
+
+    fn admit(&self, source: &archive::Source, staging: &Staging) -> Result<Image, Error> {
+        let names = source.names.iter().map(|name| normalize(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut chain: Vec<String> = Vec::new();
+        let mut below: Vec<String> = Vec::new();
+        for (diff_id, layer) in source.config.rootfs.diff_ids.iter().zip(&source.layers) {
+            let id = match chain.last() {
+                None => diff_id.clone(),
+                Some(parent) => digest::of(format!("{parent} {diff_id}").as_bytes()),
+            };
+            let known = self.catalogue.lock().layer(&id);
+            let directory = match known.filter(|directory| self.layers.join(directory).is_dir()) {
+                Some(directory) => directory,
+                None => self.unpack(layer, diff_id, &id, &below, staging)?,
+            };
+            below.insert(0, directory);
+            chain.push(id);
+        }
+        let mut catalogue = self.catalogue.lock();
+        let image = catalogue.insert(source, names, chain);
+        self.save(&catalogue)?;
+        Ok(image)
+    }
+
+    fn unpack(
+        &self,
+        layer: &archive::LayerSource,
+        diff_id: &str,
+        id: &str,
+        below: &[String],
+        staging: &Staging,
+    ) -> Result<String, Error> {
+        let directory = self.catalogue.lock().reserve();
+        let place = staging.path.join("layer").join(&directory);
+        let size = layer::apply(layer, diff_id, &place, &layer::Below { layers: &self.layers, names: below })?;
+        let home = self.layers.join(&directory);
+        disk::remove_tree(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
+        fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;
+        let mut catalogue = self.catalogue.lock();
+        catalogue.add_layer(id, &directory, size);
+        Ok(directory)
+    }
+
+    /// Forgets what `reference` means; returns whether there was such an image. Its layers go with [`Self::sweep`].
+    pub(crate) fn remove(&self, reference: &str) -> Result<bool, Error> {
+        let mut catalogue = self.catalogue.lock();
+        let removed = catalogue.remove(reference);
+        if removed {
+            self.save(&catalogue)?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes every layer that neither an image nor one of `in_use` (directory names) needs.
+    pub(crate) fn sweep(&self, in_use: &HashSet<String>) -> Result<(), Error> {
+        let doing = || Error::io(format!("removing unused layers in {}", self.layers.display()));
+        let unused: Vec<_> = {
+            let mut catalogue = self.catalogue.lock();
+            let kept = catalogue.needed_layers();
+            let names = disk::names(&self.layers).map_err(doing())?;
+            let unused = names.into_iter().filter(|name| !kept.contains(name) && !in_use.contains(name)).collect();
+            catalogue.drop_layers(&unused);
+            self.save(&catalogue)?;
+            unused
+        };
+        unused.iter().try_for_each(|name| disk::remove_tree(&self.layers.join(name)).map_err(doing()))
+    }
+
+    fn save(&self, catalogue: &Catalogue) -> Result<(), Error> {
+        let path = self.root.join("catalogue.json");
+        disk::replace_json(&path, catalogue, Durability::Synced)
+            .map_err(Error::io(format!("writing {}", path.display())))
+    }
+}
+
+/// A directory for one import, gone when the import is over, however it ends.
+struct Staging {
+    path: PathBuf,
+}
+
+impl Staging {
+    fn new(parent: &Path) -> Result<Self, Error> {
+        let path = parent.join(format!("{:016x}", rand::random::<u64>()));
+        fs::create_dir_all(&path).map_err(Error::io(format!("creating {}", path.display())))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Err(error) = disk::remove_tree(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "staging directory is left until the next start");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The life of a sandbox: made, stopped, removed.
+//!
+//! ```text
+//!   record on disk -> files, /dev/shm -> shim (namespaces) -> network -> ready
+//!   stopped: containers, shim, network, mounts        removed: containers' remains, directory
+//! ```
+//!
+//! Every step back can be taken again: stopping and removing what is half there, or gone, is no error.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use sampan_cri::v1::{ContainerEventType, NamespaceMode, NamespaceOption, PodSandboxConfig};
+
+use crate::cgroups::Group;
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::node::{Node, Sandbox};
+use crate::records::{self, Ready, SandboxRecord};
+use crate::shim::wire::{Answer, Call, Setup};
+use crate::shims::{self, News, Shim};
+use crate::spec::PodFiles;
+
+const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=65536k";
+/// How long a shim may take to end its Pod before it is ended itself.
+const QUIT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const ID_BYTES: usize = 32;
+
+/// A new id, in the form that all runtimes use.
+pub(crate) fn new_id() -> String {
+    hex::encode(rand::random::<[u8; ID_BYTES]>())
+}
+
+/// The namespace options of a sandbox.
+pub(crate) fn namespace_options(config: &PodSandboxConfig) -> NamespaceOption {
+    let security = config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+    security.and_then(|security| security.namespace_options.clone()).unwrap_or_default()
+}
+
+/// The files that every container of the sandbox gets.
+pub(crate) fn pod_files(node: &Node, sandbox: &Sandbox) -> PodFiles {
+    let directory = node.places.sandbox(&sandbox.id);
+    let node_ipc = namespace_options(&sandbox.config).ipc() == NamespaceMode::Node;
+    PodFiles {
+        resolv_conf: directory.join("resolv.conf"),
+        hostname: directory.join("hostname"),
+        shm: if node_ipc { "/dev/shm".into() } else { directory.join("shm") },
+    }
+}
+
+/// Makes a sandbox that is ready for containers, or nothing.
+pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_handler: String) -> Result<String> {
+    if !runtime_handler.is_empty() {
+        return Err(Error::Invalid(format!("no runtime for {runtime_handler:?} is configured")));
+    }
+    if namespace_options(&config).userns_options.is_some_and(|users| users.mode() == NamespaceMode::Pod) {
+        return Err(Error::Invalid("user namespaces are not supported (hostUsers: false)".to_owned()));
+    }
+    let id = new_id();
+    let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
+    let record = SandboxRecord {
+        created_at: sampan_clock::now(),
+        cgroup: parent.unwrap_or_else(|| format!("/{}/{id}", node.options.cgroup_root)),
+        runtime_handler,
+        ready: None,
+        stopped: false,
+    };
+    let sandbox = Arc::new(Sandbox::new(id.clone(), config, record));
+    match bring_up(node, &sandbox).await {
+        Ok(ready) => {
+            sandbox.set_ready(ready);
+            records::write_record(&node.places.sandbox(&id), &sandbox.current_record())?;
+            node.add_sandbox(Arc::clone(&sandbox));
+            node.announce(&id, &id, ContainerEventType::ContainerCreatedEvent);
+            node.announce(&id, &id, ContainerEventType::ContainerStartedEvent);
+            Ok(id)
+        }
+        Err(error) => {
+            if let Err(error) = take_down(node, &sandbox).await {
+                tracing::warn!(sandbox = id, %error, "a sandbox that failed to start is cleaned up at the next start");
+            } else {
+                let _ = disk::remove_tree(&node.places.sandbox(&id));
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn bring_up(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Ready> {
+    let directory = node.places.sandbox(&sandbox.id);
+    write_files(node, sandbox, &directory)?;
+    let mut child = shims::start(&node.options.shim, &directory)?;
+    let pid = child.id();
+    // Reaped whenever it ends; as long as this runtime lives it is its child.
+    node.tasks.spawn(async move { drop(child.wait().await) });
+    let shim = connect(node, sandbox)?;
+    let options = namespace_options(&sandbox.config);
+    let own_network = options.network() != NamespaceMode::Node;
+    let (answer, _) = shim.call(Call::Setup(setup(node, sandbox, &options)), &[]).await?;
+    sandbox.set_shim(shim);
+    let holder = match answer {
+        Answer::Started(running) if running.pid > 0 => Some(running.pid),
+        _ => None,
+    };
+    let mut ready = Ready { addresses: Vec::new(), holder };
+    if own_network {
+        let pid = pid.ok_or_else(|| Error::Shim("the Pod's shim has ended".to_owned()))?;
+        let path = node.places.namespace(&sandbox.id);
+        keep_namespace(pid, &path)?;
+        ready.addresses = node.options.network.attach(&sandbox.id, &path).await?.addresses;
+    }
+    Ok(ready)
+}
+
+/// Connects to the sandbox's shim and follows what it tells.
+pub(crate) fn connect(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Arc<Shim>> {
+    let (follower, id) = (Arc::downgrade(node), sandbox.id.clone());
+    let news = move |news: News| {
+        let Some(node) = follower.upgrade() else { return };
+        match news {
+            News::Exited { container, exit } => node.container_exited(&container, exit),
+            News::Gone => crate::adopt::shim_gone(&node, &id),
+        }
+    };
+    Ok(Shim::connect(&node.places.sandbox(&sandbox.id), &node.tasks, news)?)
+}
+
+fn setup(node: &Node, sandbox: &Sandbox, options: &NamespaceOption) -> Setup {
+    let linux = sandbox.config.linux.as_ref();
+    let mut sysctls: Vec<_> = linux.iter().flat_map(|linux| linux.sysctls.clone()).collect();
+    sysctls.sort();
+    let own_network = options.network() != NamespaceMode::Node;
+    Setup {
+        new_network: own_network,
+        new_ipc: options.ipc() != NamespaceMode::Node,
+        // The name of the host belongs to its network: a Pod on the node's network has the node's name.
+        new_uts: own_network,
+        shared_processes: options.pid() == NamespaceMode::Pod,
+        hostname: sandbox.config.hostname.clone(),
+        sysctls,
+        cgroup: format!("/{}/shims", node.options.cgroup_root),
+    }
+}
+
+fn write_files(node: &Node, sandbox: &Sandbox, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).map_err(Error::io_at("creating", directory))?;
+    records::write_config(directory, &sandbox.config)?;
+    records::write_record(directory, &sandbox.record)?;
+    let files = pod_files(node, sandbox);
+    let hostname = match sandbox.config.hostname.as_str() {
+        "" => fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+        name => format!("{name}\n"),
+    };
+    fs::write(&files.hostname, hostname).map_err(Error::io_at("writing", &files.hostname))?;
+    fs::write(&files.resolv_conf, resolv_conf(&sandbox.config)).map_err(Error::io_at("writing", &files.resolv_conf))?;
+    if files.shm.starts_with(directory) {
+        fs::create_dir_all(&files.shm).map_err(Error::io_at("creating", &files.shm))?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("shm", &files.shm, "tmpfs", flags, Some(SHM_OPTIONS))
+            .map_err(io::Error::from)
+            .map_err(Error::io_at("mounting", &files.shm))?;
+    }
+    Ok(())
+}
+
+/// The resolver's configuration: what was asked for, or the node's own.
+fn resolv_conf(config: &PodSandboxConfig) -> String {
+    let Some(dns) = &config.dns_config else { return fs::read_to_string("/etc/resolv.conf").unwrap_or_default() };
+    let mut text = String::new();
+    if !dns.searches.is_empty() {
+        text.push_str(&format!("search {}\n", dns.searches.join(" ")));
+    }
+    dns.servers.iter().for_each(|server| text.push_str(&format!("nameserver {server}\n")));
+    if !dns.options.is_empty() {
+        text.push_str(&format!("options {}\n", dns.options.join(" ")));
+    }
+    text
+}
+
+/// Gives the network namespace of the process `pid` a name of its own.
+fn keep_namespace(pid: u32, path: &Path) -> Result<()> {
+    fs::File::create(path).map_err(Error::io_at("creating", path))?;
+    mount_bind(format!("/proc/{pid}/ns/net"), path)
+        .map_err(io::Error::from)
+        .map_err(Error::io_at("keeping the network namespace in", path))
+}
+
+/// Ends everything in the sandbox. Idempotent.
+pub(crate) async fn stop(node: &Arc<Node>, id: &str) -> Result<()> {
+    let Ok(sandbox) = node.sandbox(id) else { return Ok(()) };
+    let _changing = sandbox.changing.lock().await;
+    if sandbox.current_record().stopped {
+        return Ok(());
+    }
+    take_down(node, &sandbox).await?;
+    sandbox.set_stopped();
+    records::write_record(&node.places.sandbox(&sandbox.id), &sandbox.current_record())?;
+    node.announce(&sandbox.id, &sandbox.id, ContainerEventType::ContainerStoppedEvent);
+    Ok(())
+}
+
+async fn take_down(node: &Arc<Node>, sandbox: &Sandbox) -> Result<()> {
+    if let Some(shim) = sandbox.take_shim() {
+        // The shim answers when the last process is gone; one that hangs is ended with its Pod's groups below.
+        let _ = tokio::time::timeout(QUIT_TIMEOUT, shim.call(Call::Quit, &[])).await;
+        shim.close();
+    }
+    for container in node.containers_of(&sandbox.id).iter().filter(|container| container.is_running()) {
+        crate::containers::settle(node, container);
+    }
+    node.options.network.detach(&sandbox.id).await?;
+    release(node, &sandbox.id)
+}
+
+/// Lets go of what the sandbox holds in the kernel.
+pub(crate) fn release(node: &Node, id: &str) -> Result<()> {
+    let namespace = node.places.namespace(id);
+    let shm = node.places.sandbox(id).join("shm");
+    for path in [&namespace, &shm] {
+        match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(Error::io_at("unmounting", path)(error.into())),
+        }
+    }
+    match fs::remove_file(&namespace) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io_at("removing", &namespace)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the sandbox and all its containers. Idempotent.
+pub(crate) async fn remove(node: &Arc<Node>, id: &str) -> Result<()> {
+    let Ok(sandbox) = node.sandbox(id) else { return Ok(()) };
+    stop(node, &sandbox.id).await?;
+    let _changing = sandbox.changing.lock().await;
+    for container in node.containers_of(&sandbox.id) {
+        crate::containers::remove(node, &container.id).await?;
+    }
+    let own_group = format!("/{}/{}", node.options.cgroup_root, sandbox.id);
+    if sandbox.record.cgroup == own_group {
+        let group = Group::new(&node.hierarchies, &own_group);
+        group.remove().map_err(Error::io("removing the sandbox's groups"))?;
+    }
+    let directory = node.places.sandbox(&sandbox.id);
+    disk::remove_tree(&directory).map_err(Error::io_at("removing", &directory))?;
+    node.forget_sandbox(&sandbox.id);
+    node.announce(&sandbox.id, &sandbox.id, ContainerEventType::ContainerDeletedEvent);
+    Ok(())
+}

@@ -1,0 +1,469 @@
+//! The loop of a shim: one Pod, its processes, and whoever is connected.
+//!
+//! ```text
+//!   start request ──> Starting ──report R, then end of report──> Running ──SIGCHLD──> record, event, gone
+//!                        └── report E, or death ──> error reply, gone
+//! ```
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
+use rustix::process::{pidfd_send_signal, set_child_subreaper, setsid};
+
+use super::holder;
+use super::launch::{REPORT_ERROR, REPORT_READY, REPORT_TERMINAL};
+use super::outputs::Output;
+use super::process::{self, Contained, Origin, Phase, Process, Role, SessionWanted};
+use super::wire::{self, Answer, Call, Exit, Message, Request, Running, Setup, Stream};
+use crate::cgroups::{Group, Hierarchies};
+use crate::disk::{self, Durability};
+
+/// A report is one kind and at most one error text.
+const MAX_REPORT_BYTES: usize = 8 * 1024;
+/// The runtime, and at most a successor that has not noticed yet that it is alone.
+const MAX_PEERS: usize = 8;
+/// A shim is the last to be killed when the node runs out of memory.
+const OOM_SCORE: &str = "-998";
+
+/// What the loop waits on.
+enum Source {
+    Signals,
+    Listener,
+    Peer(u64),
+    Report(String),
+    Output(String, usize),
+    Readers(String, usize),
+}
+
+/// What a call comes to: an answer and descriptors beside it, or nothing yet.
+type Outcome = Result<Option<(Answer, Vec<OwnedFd>)>, String>;
+
+const DONE: Outcome = Ok(Some((Answer::Done, Vec::new())));
+
+struct Pod {
+    hierarchies: Hierarchies,
+    listener: OwnedFd,
+    signals: SignalFd,
+    peers: BTreeMap<u64, OwnedFd>,
+    next_peer: u64,
+    processes: BTreeMap<String, Process>,
+    holder: Option<(i32, OwnedFd)>,
+    cgroup: String,
+    quitting: Option<Origin>,
+}
+
+/// Serves `listener` until asked to quit.
+pub(super) fn run(listener: OwnedFd) -> Result<(), String> {
+    let mut pod = Pod::new(listener)?;
+    loop {
+        for source in pod.wait()? {
+            pod.handle(source);
+        }
+        if pod.is_over() {
+            return Ok(());
+        }
+    }
+}
+
+impl Pod {
+    fn new(listener: OwnedFd) -> Result<Self, String> {
+        let failed = |doing: &str, error: &dyn std::fmt::Display| format!("{doing}: {error}");
+        // A leader already, when started by hand from a shell: then there is nothing to leave.
+        let _ = setsid();
+        let mut children = SigSet::empty();
+        children.add(Signal::SIGCHLD);
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&children), None)
+            .map_err(|error| failed("blocking signals", &error))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&children, flags).map_err(|error| failed("opening a signalfd", &error))?;
+        set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| failed("becoming a reaper", &error))?;
+        rustix::io::ioctl_fionbio(&listener, true).map_err(|error| failed("preparing the socket", &error))?;
+        let hierarchies = Hierarchies::detect().map_err(|error| failed("looking for control groups", &error))?;
+        Ok(Self {
+            hierarchies,
+            listener,
+            signals,
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            processes: BTreeMap::new(),
+            holder: None,
+            cgroup: String::new(),
+            quitting: None,
+        })
+    }
+
+    fn wait(&self) -> Result<Vec<Source>, String> {
+        let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
+        sources.push((Source::Listener, self.listener.as_fd(), PollFlags::IN));
+        for (id, socket) in &self.peers {
+            sources.push((Source::Peer(*id), socket.as_fd(), PollFlags::IN));
+        }
+        for (id, process) in &self.processes {
+            process_sources(id, process, &mut sources);
+        }
+        let mut polled: Vec<_> = sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        match poll(&mut polled, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(format!("waiting for events: {error}")),
+        }
+        let ready: Vec<_> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
+        Ok(sources.into_iter().zip(ready).filter(|(_, ready)| *ready).map(|((source, ..), _)| source).collect())
+    }
+
+    fn handle(&mut self, source: Source) {
+        match source {
+            Source::Signals => self.reap(),
+            Source::Listener => self.accept(),
+            Source::Peer(peer) => self.hear(peer),
+            Source::Report(id) => self.hear_report(&id),
+            Source::Output(id, index) => {
+                if let Some((log, output)) = self.contained(&id).and_then(|contained| split(contained, index)) {
+                    output.pump(log, sampan_clock::now());
+                }
+            }
+            Source::Readers(id, index) => {
+                if let Some(output) = self.contained(&id).and_then(|contained| contained.outputs.get_mut(index)) {
+                    output.flush();
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        if self.peers.len() < MAX_PEERS {
+            self.next_peer += 1;
+            self.peers.insert(self.next_peer, socket);
+        }
+    }
+
+    fn hear(&mut self, peer: u64) {
+        let Some(socket) = self.peers.get(&peer) else { return };
+        match wire::receive::<Request>(socket.as_fd()) {
+            Ok(Some((request, fds))) => {
+                let origin = Origin { peer, request: request.id };
+                match self.call(request.call, fds, origin) {
+                    Ok(None) => {}
+                    Ok(Some((answer, fds))) => self.reply(origin, Ok(answer), &fds),
+                    Err(error) => self.reply(origin, Err(error), &[]),
+                }
+            }
+            Ok(None) | Err(_) => drop(self.peers.remove(&peer)),
+        }
+    }
+
+    fn call(&mut self, call: Call, mut fds: Vec<OwnedFd>, origin: Origin) -> Outcome {
+        match call {
+            Call::Setup(setup) => self.set_up(&setup),
+            Call::Start { container, directory } => {
+                if self.processes.contains_key(&container) {
+                    return Err(format!("container {container} runs already"));
+                }
+                let process = process::start_container(&self.hierarchies, &directory, origin)?;
+                self.processes.insert(container, process);
+                Ok(None)
+            }
+            Call::Exec { id, container, process } => self.exec(id, &container, &process, fds, origin),
+            Call::Signal { id, signal } => self.signal(&id, signal),
+            Call::Kill { container } => {
+                let cgroup = self.container(&container)?.cgroup.clone();
+                Group::new(&self.hierarchies, &cgroup).kill().map_err(|error| format!("killing: {error}"))?;
+                DONE
+            }
+            Call::Resize { id, columns, rows } => self.resize(&id, columns, rows),
+            Call::Attach { container, streams } => self.attach(&container, &streams, &mut fds),
+            Call::CloseStdin { container } => {
+                let contained = self.container(&container)?;
+                if contained.stdin_once {
+                    contained.stdin = None;
+                }
+                DONE
+            }
+            Call::ReopenLog { container } => {
+                let log = self.container(&container)?.log.as_mut();
+                log.map_or(Ok(()), |log| log.reopen()).map_err(|error| error.to_string())?;
+                DONE
+            }
+            Call::Limit { container, resources } => {
+                let cgroup = self.container(&container)?.cgroup.clone();
+                let group = Group::new(&self.hierarchies, &cgroup);
+                let limited = group.limit(&resources).and_then(|()| group.limit_cpu_time(&resources));
+                limited.map_err(|error| format!("updating limits: {error}"))?;
+                DONE
+            }
+            Call::Socket => {
+                let socket = socket_with(
+                    AddressFamily::INET,
+                    SocketType::STREAM,
+                    SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+                    None,
+                );
+                Ok(Some((Answer::Done, vec![socket.map_err(|error| format!("opening a socket: {error}"))?])))
+            }
+            Call::Containers => Ok(Some((Answer::Containers(self.running()), Vec::new()))),
+            Call::Quit => self.quit(origin),
+        }
+    }
+
+    fn set_up(&mut self, setup: &Setup) -> Outcome {
+        let group = Group::new(&self.hierarchies, &setup.cgroup);
+        group.create().and_then(|()| group.enter()).map_err(|error| format!("entering the shims' group: {error}"))?;
+        let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+        self.cgroup.clone_from(&setup.cgroup);
+        super::namespaces::enter(setup)?;
+        if setup.shared_processes && self.holder.is_none() {
+            self.holder = Some(holder::start()?);
+        }
+        let pid = self.holder.as_ref().map_or(0, |(pid, _)| *pid);
+        Ok(Some((Answer::Started(Running { pid, started_at: sampan_clock::now() }), Vec::new())))
+    }
+
+    fn exec(
+        &mut self,
+        id: String,
+        container: &str,
+        wanted: &oci_spec::runtime::Process,
+        fds: Vec<OwnedFd>,
+        origin: Origin,
+    ) -> Outcome {
+        let first = self.processes.get(container).ok_or_else(|| not_running(container))?;
+        let Role::Container(contained) = &first.role else { return Err(not_running(container)) };
+        let stdio = match (wanted.terminal().unwrap_or(false), <[OwnedFd; 3]>::try_from(fds)) {
+            (true, _) => None,
+            (false, Ok(stdio)) => Some(stdio),
+            (false, Err(_)) => return Err("an exec without a terminal needs three descriptors".to_owned()),
+        };
+        let wanted = SessionWanted { process: wanted, container, stdio, origin };
+        let process = process::start_session(&self.hierarchies, first, contained, wanted)?;
+        self.processes.insert(id, process);
+        Ok(None)
+    }
+
+    fn signal(&self, id: &str, signal: i32) -> Outcome {
+        let process = self.processes.get(id).ok_or_else(|| not_running(id))?;
+        let signal = nix::sys::signal::Signal::try_from(signal)
+            .ok()
+            .and_then(|signal| rustix::process::Signal::from_named_raw(signal as i32))
+            .ok_or_else(|| format!("there is no signal {signal}"))?;
+        pidfd_send_signal(&process.pidfd, signal).map_err(|error| format!("sending signal: {error}"))?;
+        DONE
+    }
+
+    fn resize(&self, id: &str, columns: u16, rows: u16) -> Outcome {
+        let terminal = self.processes.get(id).ok_or_else(|| not_running(id))?.terminal.as_ref();
+        let terminal = terminal.ok_or_else(|| format!("{id} has no terminal"))?;
+        crate::kernel::resize_terminal(terminal.as_fd(), columns, rows)
+            .map_err(|error| format!("resizing: {error}"))?;
+        DONE
+    }
+
+    fn attach(&mut self, container: &str, streams: &[Stream], fds: &mut Vec<OwnedFd>) -> Outcome {
+        let terminal = self.processes.get(container).and_then(|process| process.terminal.as_ref());
+        let terminal = terminal.map(OwnedFd::try_clone).transpose().map_err(|error| format!("attaching: {error}"))?;
+        let contained = self.container(container)?;
+        for (stream, fd) in streams.iter().zip(fds.drain(..)) {
+            rustix::io::ioctl_fionbio(&fd, true).map_err(|error| format!("attaching: {error}"))?;
+            if let Some(output) = contained.outputs.iter_mut().find(|output| output.stream() == *stream) {
+                output.attach(fd);
+            }
+        }
+        let pipe = contained.stdin.as_ref().map(OwnedFd::try_clone).transpose();
+        let input = terminal.or(pipe.map_err(|error| format!("attaching: {error}"))?);
+        Ok(Some((Answer::Done, input.into_iter().collect())))
+    }
+
+    fn running(&self) -> Vec<(String, Running)> {
+        let running = |(id, process): (&String, &Process)| match (&process.role, &process.phase) {
+            (Role::Container(_), Phase::Running) => {
+                Some((id.clone(), Running { pid: process.pid, started_at: process.started_at }))
+            }
+            _ => None,
+        };
+        self.processes.iter().filter_map(running).collect()
+    }
+
+    fn quit(&mut self, origin: Origin) -> Outcome {
+        self.quitting = Some(origin);
+        for process in self.processes.values() {
+            if let Role::Container(contained) = &process.role {
+                let _ = Group::new(&self.hierarchies, &contained.cgroup).kill();
+            }
+            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
+        }
+        Ok(None)
+    }
+
+    /// Whether the last process is gone and whoever asked for the end has been told.
+    fn is_over(&mut self) -> bool {
+        let Some(origin) = self.quitting.filter(|_| self.processes.is_empty()) else { return false };
+        if let Some((_, holder)) = self.holder.take() {
+            let _ = pidfd_send_signal(&holder, rustix::process::Signal::KILL);
+        }
+        self.reply(origin, Ok(Answer::Done), &[]);
+        true
+    }
+
+    /// Takes what a starting process says.
+    fn hear_report(&mut self, id: &str) {
+        let Some(process) = self.processes.get_mut(id) else { return };
+        let Phase::Starting { report, ready, origin } = &mut process.phase else { return };
+        let origin = *origin;
+        let mut bytes = [0; MAX_REPORT_BYTES];
+        let (length, fds) = wire::receive_bytes(report.as_fd(), &mut bytes).unwrap_or((0, Vec::new()));
+        match bytes[..length].first() {
+            Some(&REPORT_TERMINAL) => process.take_terminal(fds),
+            Some(&REPORT_READY) => {
+                *ready = true;
+                if let Role::Container(contained) = &process.role
+                    && let Some(resources) = contained.resources()
+                {
+                    // The setup is done: from here on the container pays for its own time.
+                    let _ = Group::new(&self.hierarchies, &contained.cgroup).limit_cpu_time(resources);
+                }
+            }
+            Some(&REPORT_ERROR) => {
+                let words = String::from_utf8_lossy(&bytes[1..length]).into_owned();
+                self.fail(id, origin, format!("unable to start container process: {words}"));
+            }
+            _ if *ready => self.started(id, origin),
+            _ => {
+                let killed = "unable to start container process: it was killed while being set up; \
+                              is the container's memory limit large enough?";
+                self.fail(id, origin, killed.to_owned());
+            }
+        }
+    }
+
+    fn started(&mut self, id: &str, origin: Origin) {
+        let Some(process) = self.processes.get_mut(id) else { return };
+        process.phase = Phase::Running;
+        process.started_at = sampan_clock::now();
+        let running = Running { pid: process.pid, started_at: process.started_at };
+        let session_terminal = match &process.role {
+            Role::Session(_) => process.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok()),
+            Role::Container(_) => None,
+        };
+        self.reply(origin, Ok(Answer::Started(running)), &session_terminal.into_iter().collect::<Vec<_>>());
+    }
+
+    /// A process that never came to run: nothing of it is recorded, the caller is told.
+    fn fail(&mut self, id: &str, origin: Origin, error: String) {
+        if let Some(process) = self.processes.remove(id) {
+            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
+            let pid = nix::unistd::Pid::from_raw(process.pid);
+            let _ = waitpid(pid, None);
+            if let Role::Container(contained) = &process.role {
+                let _ = Group::new(&self.hierarchies, &contained.cgroup).remove();
+            }
+        }
+        self.reply(origin, Err(error), &[]);
+    }
+
+    fn reap(&mut self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        loop {
+            let (pid, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, code),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(_) => continue,
+            };
+            let known = self.processes.iter().find(|(_, process)| process.pid == pid.as_raw());
+            if let Some(id) = known.map(|(id, _)| id.clone()) {
+                self.ended(&id, code);
+            }
+        }
+    }
+
+    fn ended(&mut self, id: &str, code: i32) {
+        // What it reported last may still be unread: whether it ever ran decides who is told what.
+        while matches!(self.processes.get(id).map(|process| &process.phase), Some(Phase::Starting { .. })) {
+            self.hear_report(id);
+        }
+        let Some(mut process) = self.processes.remove(id) else { return };
+        let mut exit = Exit { code, finished_at: sampan_clock::now(), oom_killed: false, error: None };
+        if let Role::Container(contained) = &mut process.role {
+            exit.oom_killed = close(&self.hierarchies, contained);
+            let _ = disk::replace_json(&contained.exit_record, &exit, Durability::Process);
+        }
+        let message = Message::Exited { id: id.to_owned(), exit };
+        // A peer that does not listen is let go: it will connect again and find the record on disk.
+        self.peers.retain(|_, socket| wire::send(socket.as_fd(), &message, &[]).is_ok());
+    }
+
+    fn reply(&mut self, origin: Origin, result: Result<Answer, String>, fds: &[OwnedFd]) {
+        let Some(socket) = self.peers.get(&origin.peer) else { return };
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        if wire::send(socket.as_fd(), &Message::Reply { id: origin.request, result }, &fds).is_err() {
+            self.peers.remove(&origin.peer);
+        }
+    }
+
+    fn contained(&mut self, id: &str) -> Option<&mut Contained> {
+        match &mut self.processes.get_mut(id)?.role {
+            Role::Container(contained) => Some(contained),
+            Role::Session(_) => None,
+        }
+    }
+
+    fn container(&mut self, id: &str) -> Result<&mut Contained, String> {
+        self.contained(id).ok_or_else(|| not_running(id))
+    }
+}
+
+impl Process {
+    /// The master side of a container's own terminal: its output is read here, from a session's by the runtime.
+    fn take_terminal(&mut self, fds: Vec<OwnedFd>) {
+        let Some(terminal) = fds.into_iter().next() else { return };
+        if let Role::Container(contained) = &mut self.role
+            && rustix::io::ioctl_fionbio(&terminal, true).is_ok()
+            && let Ok(source) = terminal.try_clone()
+        {
+            contained.outputs.push(Output::new(Stream::Stdout, source));
+        }
+        self.terminal = Some(terminal);
+    }
+}
+
+/// Ends what is left of a container and says whether memory ran out in it.
+fn close(hierarchies: &Hierarchies, contained: &mut Contained) -> bool {
+    let group = Group::new(hierarchies, &contained.cgroup);
+    if !contained.own_processes {
+        let _ = group.kill();
+    }
+    let now = sampan_clock::now();
+    for output in &mut contained.outputs {
+        output.drain(contained.log.as_mut(), now);
+    }
+    let oom_killed = group.oom_kills() > 0;
+    let _ = group.remove();
+    oom_killed
+}
+
+fn process_sources<'a>(id: &str, process: &'a Process, sources: &mut Vec<(Source, BorrowedFd<'a>, PollFlags)>) {
+    if let Phase::Starting { report, .. } = &process.phase {
+        sources.push((Source::Report(id.to_owned()), report.as_fd(), PollFlags::IN));
+    }
+    let Role::Container(contained) = &process.role else { return };
+    for (index, output) in contained.outputs.iter().enumerate() {
+        if let Some(source) = output.source() {
+            sources.push((Source::Output(id.to_owned(), index), source, PollFlags::IN));
+        }
+        for reader in output.waiting() {
+            sources.push((Source::Readers(id.to_owned(), index), reader, PollFlags::OUT));
+        }
+    }
+}
+
+fn split(contained: &mut Contained, index: usize) -> Option<(Option<&mut super::logs::Log>, &mut Output)> {
+    Some((contained.log.as_mut(), contained.outputs.get_mut(index)?))
+}
+
+fn not_running(id: &str) -> String {
+    format!("{id} is not running")
+}

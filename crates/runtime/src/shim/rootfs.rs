@@ -1,0 +1,350 @@
+//! The container's view of the filesystem, built inside its own mount namespace.
+//!
+//! Every path inside the container is resolved by the kernel within the container's root (`openat2`), and every mount
+//! is attached by descriptor: nothing that an image, or a neighbour that shares a volume, does to a path can lead a
+//! mount out of the root. Nothing is mounted in the node's namespace, so nothing can be left behind there.
+//!
+//! The order matters: what comes from the node is opened first ([`Sources::open`]), while the node's mounts are still
+//! peers of ours; then the tree is cut off, the root assembled, and the old root let go ([`Root::enter`]).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
+    move_mount, open_tree, unmount,
+};
+use rustix::process::{chdir, fchdir, pivot_root, umask};
+
+use super::options::{self, Options};
+use super::wire::Overlay;
+use crate::kernel::{self, MountChange};
+
+/// A failure, with what was being done.
+pub(super) type Result<T> = std::result::Result<T, String>;
+
+/// Links every container finds in `/dev`.
+const DEVICE_LINKS: [(&str, &str); 6] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/proc/kcore", "core"),
+    ("pts/ptmx", "ptmx"),
+];
+const NULL_DEVICE: (u32, u32) = (1, 3);
+
+/// What the mounts of a spec take from the node, opened and not yet attached; and `/dev/null`, to cover files with.
+pub(super) struct Sources {
+    binds: Vec<Option<OwnedFd>>,
+    null: OwnedFd,
+}
+
+impl Sources {
+    /// Opens every bind source of `spec`.
+    pub(super) fn open(spec: &Spec) -> Result<Self> {
+        let null = openat(CWD, "/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| format!("opening /dev/null: {error}"))?;
+        let device = rustix::fs::fstat(&null).map_err(|error| format!("looking at /dev/null: {error}"))?.st_rdev;
+        if (rustix::fs::major(device), rustix::fs::minor(device)) != NULL_DEVICE {
+            return Err("/dev/null on this node is not the null device".to_owned());
+        }
+        let open = |mount: &Mount| match (is_bind(mount), mount.source()) {
+            (true, Some(source)) => {
+                let recursive = parse(mount).recursive;
+                let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+                open_tree(CWD, source.as_path(), flags)
+                    .map(Some)
+                    .map_err(|error| format!("opening mount source {}: {error}", source.display()))
+            }
+            _ => Ok(None),
+        };
+        let binds = spec.mounts().iter().flatten().map(open).collect::<Result<_>>()?;
+        Ok(Self { binds, null })
+    }
+}
+
+/// A root filesystem being assembled.
+pub(super) struct Root {
+    root: OwnedFd,
+}
+
+impl Root {
+    /// Cuts this namespace's mounts off from the node's and mounts the layers on `path`.
+    pub(super) fn mount(path: &Path, overlay: &Overlay) -> Result<Self> {
+        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        mount_change("/", slave).map_err(|error| format!("separating mounts from the node's: {error}"))?;
+        let lower = overlay.lower.join(":");
+        let data = format!("lowerdir={lower},upperdir={},workdir={}", overlay.upper.display(), overlay.work.display());
+        let data = std::ffi::CString::new(data).map_err(|_| "a layer path contains a zero byte".to_owned())?;
+        chdir(&overlay.layers).map_err(|error| format!("entering {}: {error}", overlay.layers.display()))?;
+        mount("overlay", path, "overlay", MountFlags::empty(), Some(data.as_c_str()))
+            .map_err(|error| format!("mounting the image's layers on {}: {error}", path.display()))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, path, flags, Mode::empty()).map_err(|error| format!("opening the root: {error}"))?;
+        Ok(Self { root })
+    }
+
+    /// Attaches everything `spec` asks for.
+    pub(super) fn assemble(&self, spec: &Spec, sources: &Sources, views: &[(String, Vec<String>)]) -> Result<()> {
+        umask(Mode::empty());
+        let mounts = spec.mounts().iter().flatten();
+        for (mount, source) in mounts.zip(&sources.binds) {
+            let at = |error| format!("mounting {}: {error}", mount.destination().display());
+            match (source, mount.typ().as_deref()) {
+                (Some(source), _) => self.bind(mount, source.as_fd()).map_err(at)?,
+                (None, Some("cgroup")) => self.groups(mount, views).map_err(at)?,
+                (None, _) => self.filesystem(mount).map_err(at)?,
+            }
+            if mount.destination() == Path::new("/dev") {
+                self.devices(spec.linux().as_ref())?;
+            }
+        }
+        let linux = spec.linux().as_ref();
+        for path in linux.and_then(|linux| linux.masked_paths().as_ref()).into_iter().flatten() {
+            self.mask(path, &sources.null).map_err(|error| format!("masking {path}: {error}"))?;
+        }
+        for path in linux.and_then(|linux| linux.readonly_paths().as_ref()).into_iter().flatten() {
+            self.make_readonly(path).map_err(|error| format!("making {path} read-only: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the multiplexer of the container's own terminals.
+    pub(super) fn open_terminal(&self) -> Result<OwnedFd> {
+        open_multiplexer(self.root.as_fd())
+    }
+
+    /// Shows `terminal` as `/dev/console`.
+    pub(super) fn show_console(&self, terminal: BorrowedFd<'_>) -> Result<()> {
+        let show = || {
+            let tree = clone_mount(terminal, false)?;
+            attach(tree.as_fd(), self.target(Path::new("/dev/console"), Target::File)?.as_fd())
+        };
+        show().map_err(|error: io::Error| format!("mounting /dev/console: {error}"))
+    }
+
+    /// Makes the assembled root this process's `/` and lets go of the node's.
+    pub(super) fn enter(self, readonly: bool) -> Result<()> {
+        let change = |doing: &str, result: io::Result<()>| result.map_err(|error| format!("{doing}: {error}"));
+        if readonly {
+            // The path descriptor names the root of the overlay mount itself.
+            let set = MountAttrFlags::MOUNT_ATTR_RDONLY;
+            let readonly = MountChange { set, propagation: 0, recursive: false };
+            change("making the root read-only", kernel::set_mount_attributes(self.root.as_fd(), readonly))?;
+        }
+        change("entering the root", fchdir(&self.root).map_err(Into::into))?;
+        change("changing the root", pivot_root(".", ".").map_err(Into::into))?;
+        change("leaving the node's root", unmount(".", UnmountFlags::DETACH).map_err(Into::into))?;
+        change("entering the new root", chdir("/").map_err(Into::into))
+    }
+
+    fn bind(&self, mount: &Mount, source: BorrowedFd<'_>) -> io::Result<()> {
+        let options = parse(mount);
+        if options.attributes != MountAttrFlags::empty() {
+            let set = options.attributes;
+            let recursive = options.recursive_attributes;
+            kernel::set_mount_attributes(source, MountChange { set, propagation: 0, recursive })?;
+        }
+        let propagation = if options.propagation == 0 { libc::MS_PRIVATE } else { options.propagation };
+        let change = MountChange { set: MountAttrFlags::empty(), propagation, recursive: true };
+        kernel::set_mount_attributes(source, change)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode);
+        let target = if kind == FileType::Directory { Target::Directory } else { Target::File };
+        attach(source, self.target(mount.destination(), target)?.as_fd())
+    }
+
+    fn filesystem(&self, mount: &Mount) -> io::Result<()> {
+        let options = parse(mount);
+        let kind = mount.typ().as_deref().unwrap_or("none");
+        // The kernel's own filesystems must be where they seem to be: masked paths are meant below them.
+        let target = if matches!(kind, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
+        let target = self.target(mount.destination(), target)?;
+        attach(make_filesystem(kind, &options)?.as_fd(), target.as_fd())
+    }
+
+    /// The control groups, as the container sees them: its own group is the root of each.
+    fn groups(&self, mount: &Mount, views: &[(String, Vec<String>)]) -> io::Result<()> {
+        let options = parse(mount);
+        let target = self.target(mount.destination(), Target::Directory)?;
+        if views.is_empty() {
+            return attach(make_filesystem("cgroup2", &options)?.as_fd(), target.as_fd());
+        }
+        let frame = options::parse(["nosuid", "nodev", "noexec", "mode=755"]);
+        attach(make_filesystem("tmpfs", &frame)?.as_fd(), target.as_fd())?;
+        for (name, controllers) in views {
+            let mut own = options.clone();
+            own.filesystem = controllers.iter().flat_map(|controller| hierarchy_options(controller)).collect();
+            let target = self.target(&mount.destination().join(name), Target::Directory)?;
+            attach(make_filesystem("cgroup", &own)?.as_fd(), target.as_fd())?;
+        }
+        let frame = open_in(self.root.as_fd(), mount.destination(), ResolveFlags::IN_ROOT)?;
+        let change = MountChange { set: options.attributes, propagation: 0, recursive: false };
+        kernel::set_mount_attributes(frame.as_fd(), change)
+    }
+
+    fn devices(&self, linux: Option<&Linux>) -> Result<()> {
+        let dev = open_in(self.root.as_fd(), Path::new("/dev"), ResolveFlags::IN_ROOT)
+            .map_err(|error| format!("opening /dev: {error}"))?;
+        for (target, name) in DEVICE_LINKS {
+            symlinkat(target, &dev, name).map_err(|error| format!("linking /dev/{name}: {error}"))?;
+        }
+        for device in linux.and_then(|linux| linux.devices().as_ref()).into_iter().flatten() {
+            self.device(device).map_err(|error| format!("making device {}: {error}", device.path().display()))?;
+        }
+        Ok(())
+    }
+
+    fn device(&self, device: &LinuxDevice) -> io::Result<()> {
+        let path = device.path();
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not a path to a device");
+        let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(invalid)?;
+        let directory = self.target(parent, Target::Directory)?;
+        let name = std::ffi::CString::new(name.as_encoded_bytes())?;
+        let kind = match device.typ() {
+            LinuxDeviceType::B => libc::S_IFBLK,
+            LinuxDeviceType::P => libc::S_IFIFO,
+            _ => libc::S_IFCHR,
+        };
+        let number = rustix::fs::makedev(device.major() as u32, device.minor() as u32);
+        let mode = kind | device.file_mode().unwrap_or(0o666);
+        kernel::make_node(directory.as_fd(), &name, mode, number)?;
+        let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+        if owner != (0, 0) {
+            let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
+            rustix::fs::chownat(&directory, name.as_c_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Covers a file with the null device and a directory with an empty, read-only filesystem.
+    fn mask(&self, path: &str, null: &OwnedFd) -> io::Result<()> {
+        let Some(target) = absent_is_none(open_in(self.root.as_fd(), Path::new(path), ResolveFlags::IN_ROOT))? else {
+            return Ok(());
+        };
+        if FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory {
+            let empty = options::parse(["ro", "nosuid", "nodev", "noexec", "size=0k"]);
+            return attach(make_filesystem("tmpfs", &empty)?.as_fd(), target.as_fd());
+        }
+        attach(clone_mount(null.as_fd(), false)?.as_fd(), target.as_fd())
+    }
+
+    fn make_readonly(&self, path: &str) -> io::Result<()> {
+        let Some(target) = absent_is_none(open_in(self.root.as_fd(), Path::new(path), ResolveFlags::IN_ROOT))? else {
+            return Ok(());
+        };
+        let tree = clone_mount(target.as_fd(), true)?;
+        let set = MountAttrFlags::MOUNT_ATTR_RDONLY;
+        kernel::set_mount_attributes(tree.as_fd(), MountChange { set, propagation: 0, recursive: true })?;
+        attach(tree.as_fd(), target.as_fd())
+    }
+
+    /// Opens the place of a mount, making what is missing on the way.
+    fn target(&self, path: &Path, target: Target) -> io::Result<OwnedFd> {
+        let resolve = match target {
+            Target::PlainDirectory => ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
+            Target::Directory | Target::File => ResolveFlags::IN_ROOT,
+        };
+        if let Some(found) = absent_is_none(open_in(self.root.as_fd(), path, resolve))? {
+            return Ok(found);
+        }
+        let path = plain(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a place for a mount"));
+        };
+        let directory = self.target(parent, Target::Directory)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+        match target {
+            Target::File => openat(&directory, name, flags, Mode::from_raw_mode(0o644)).map(drop)?,
+            _ => mkdirat(&directory, name, Mode::from_raw_mode(0o755))?,
+        }
+        open_in(self.root.as_fd(), &path, resolve)
+    }
+}
+
+/// What has to be where a mount goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Directory,
+    /// A directory that no symbolic link leads to.
+    PlainDirectory,
+    File,
+}
+
+/// Opens the terminal multiplexer below `root` and makes sure that it is one.
+pub(super) fn open_multiplexer(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), resolve)
+        .map_err(|error| format!("opening a terminal: {error}"))?;
+    let device = rustix::fs::fstat(&master).map_err(|error| format!("looking at the terminal: {error}"))?.st_rdev;
+    if (rustix::fs::major(device), rustix::fs::minor(device)) != (5, 2) {
+        return Err("/dev/pts/ptmx in the container is not a terminal multiplexer".to_owned());
+    }
+    Ok(master)
+}
+
+/// A new instance of the filesystem `kind`, not yet attached.
+fn make_filesystem(kind: &str, options: &Options) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in &options.filesystem {
+        match value {
+            Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str())?,
+            None => fsconfig_set_flag(&context, key.as_str())?,
+        }
+    }
+    fsconfig_create(&context)?;
+    // A hierarchy of groups belongs to the whole node: "read-only" may be said of this mount, never of the hierarchy.
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, options.attributes)?)
+}
+
+fn hierarchy_options(controller: &str) -> Vec<(String, Option<String>)> {
+    match controller.split_once('=') {
+        Some((key, value)) => vec![("none".to_owned(), None), (key.to_owned(), Some(value.to_owned()))],
+        None => vec![(controller.to_owned(), None)],
+    }
+}
+
+/// A detached copy of the mount, or the part of one, that `place` names.
+fn clone_mount(place: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    Ok(open_tree(place, "", flags)?)
+}
+
+fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree, "", target, "", flags)?)
+}
+
+fn open_in(root: BorrowedFd<'_>, path: &Path, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)?)
+}
+
+fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The path without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| matches!(part, Component::RootDir | Component::Normal(_))).collect()
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let named = mount.options().iter().flatten().any(|option| matches!(option.as_str(), "bind" | "rbind"));
+    named || mount.typ().as_deref() == Some("bind")
+}
+
+fn parse(mount: &Mount) -> Options {
+    options::parse(mount.options().iter().flatten().map(String::as_str))
+}

@@ -1,0 +1,94 @@
+//! What is mounted where: the kernel's filesystems, the Pod's files, and what the container asks for.
+
+use std::path::Path;
+
+use oci_spec::runtime::{Mount, MountBuilder};
+use sampan_cri::v1::{LinuxContainerSecurityContext, Mount as Asked, MountPropagation};
+
+use super::{Error, Inputs};
+
+/// Mounts in the order in which they are made: what lies below another comes after it.
+pub(super) fn of(inputs: &Inputs<'_>, security: &LinuxContainerSecurityContext) -> Result<Vec<Mount>, Error> {
+    let asked = inputs.config.mounts.iter().map(asked).collect::<Result<Vec<_>, _>>()?;
+    let mut mounts = kernel(security.privileged);
+    mounts.extend(pod(inputs));
+    mounts.retain(|own| !asked.iter().any(|asked| asked.destination() == own.destination()));
+    let depth = |mount: &Mount| mount.destination().components().count();
+    let mut asked = asked;
+    asked.sort_by_key(depth);
+    mounts.extend(asked);
+    Ok(mounts)
+}
+
+fn kernel(privileged: bool) -> Vec<Mount> {
+    let access = if privileged { "rw" } else { "ro" };
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", access]),
+    ]
+}
+
+/// What the containers of a Pod share. A read-only root holds for the files too.
+fn pod(inputs: &Inputs<'_>) -> Vec<Mount> {
+    let files = inputs.pod_files;
+    let readonly = super::security_context(inputs.config).readonly_rootfs;
+    let mut options = vec!["rbind", "rprivate"];
+    if readonly {
+        options.push("ro");
+    }
+    let shared = |path: &str, source: &Path, options: &[&str]| {
+        let source = source.to_str().filter(|source| !source.is_empty())?;
+        Some(mount(path, "bind", source, options))
+    };
+    [
+        shared("/etc/resolv.conf", &files.resolv_conf, &options),
+        shared("/etc/hostname", &files.hostname, &options),
+        shared("/dev/shm", &files.shm, &["rbind", "rprivate", "nosuid", "noexec", "nodev"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn asked(asked: &Asked) -> Result<Mount, Error> {
+    let path = &asked.container_path;
+    if !path.starts_with('/') {
+        return Err(Error::Relative { what: "mount path", path: path.clone() });
+    }
+    let inside = Path::new(path).components().nth(1).is_some_and(|first| first.as_os_str() == "proc");
+    if inside {
+        return Err(Error::InProc(path.clone()));
+    }
+    let propagation = match asked.propagation() {
+        MountPropagation::PropagationPrivate => "rprivate",
+        MountPropagation::PropagationHostToContainer => "rslave",
+        MountPropagation::PropagationBidirectional => "rshared",
+    };
+    let access = match (asked.readonly, asked.recursive_read_only) {
+        (true, true) => "rro",
+        (true, false) => "ro",
+        (false, _) => "rw",
+    };
+    let mut options = vec!["rbind", propagation, access];
+    options.extend(asked.mount_options.iter().map(String::as_str));
+    Ok(mount(path, "bind", &asked.host_path, &options))
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    MountBuilder::default()
+        .destination(destination)
+        .typ(kind)
+        .source(source)
+        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        .build()
+        .expect("invariant: a mount has a destination")
+}

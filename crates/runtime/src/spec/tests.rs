@@ -1,0 +1,149 @@
+use oci_spec::runtime::{Capability, LinuxNamespaceType};
+use sampan_cri::v1::{
+    Capability as Changes, KeyValue, LinuxContainerConfig, LinuxContainerResources, Mount, SecurityProfile,
+};
+
+use super::*;
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn make(config: &ContainerConfig, image: &Config) -> Result<Spec, Error> {
+    spec(&Inputs {
+        config,
+        sandbox: &PodSandboxConfig { hostname: "pod".to_owned(), ..Default::default() },
+        image,
+        identity: &Identity { home: "/root".to_owned(), ..Default::default() },
+        cgroup: "/sampan/pod/id",
+        rootfs: Path::new("/r"),
+        pod_files: &PodFiles {
+            resolv_conf: "/p/resolv.conf".into(),
+            hostname: "/p/hostname".into(),
+            shm: "/p/shm".into(),
+        },
+        processes: ProcessNamespace::Own,
+        devices: &[],
+        seccomp_file: None,
+    })
+}
+
+fn with_security(change: impl FnOnce(&mut LinuxContainerSecurityContext)) -> ContainerConfig {
+    let mut security = LinuxContainerSecurityContext::default();
+    change(&mut security);
+    let linux = LinuxContainerConfig { security_context: Some(security), ..Default::default() };
+    ContainerConfig { command: words(&["x"]), linux: Some(linux), ..Default::default() }
+}
+
+#[test]
+fn command_and_args_replace_the_images() {
+    let image = Config { entrypoint: words(&["ep"]), cmd: words(&["a", "b"]), ..Default::default() };
+    let check = |command: &[&str], args: &[&str], want: &[&str]| {
+        let config = ContainerConfig { command: words(command), args: words(args), ..Default::default() };
+        let spec = make(&config, &image).unwrap();
+        assert_eq!(spec.process().as_ref().unwrap().args().as_deref().unwrap(), words(want));
+    };
+    check(&[], &[], &["ep", "a", "b"]);
+    check(&[], &["c"], &["ep", "c"]);
+    check(&["run"], &[], &["run"]);
+    check(&["run"], &["c"], &["run", "c"]);
+    assert_eq!(make(&ContainerConfig::default(), &Config::default()), Err(Error::NoCommand));
+}
+
+#[test]
+fn environment_is_overridden_by_name() {
+    let image = Config { env: words(&["A=image", "PATH=/image"]), ..Default::default() };
+    let envs = vec![KeyValue { key: "A".to_owned(), value: b"own=1".to_vec() }];
+    let config = ContainerConfig { command: words(&["x"]), envs, ..Default::default() };
+    let spec = make(&config, &image).unwrap();
+    let env = spec.process().as_ref().unwrap().env().clone().unwrap();
+    assert_eq!(env, words(&["PATH=/image", "HOSTNAME=pod", "HOME=/root", "A=own=1"]));
+}
+
+#[test]
+fn capabilities_are_dropped_then_added() {
+    let check = |add: &[&str], drop: &[&str], count: usize, has: Option<Capability>| {
+        let changes = Changes { add_capabilities: words(add), drop_capabilities: words(drop), ..Default::default() };
+        let spec = make(&with_security(|security| security.capabilities = Some(changes)), &Config::default()).unwrap();
+        let set = spec.process().as_ref().unwrap().capabilities().as_ref().unwrap().bounding().clone().unwrap();
+        assert_eq!(set.len(), count, "add {add:?} drop {drop:?}");
+        assert!(has.is_none_or(|capability| set.contains(&capability)));
+    };
+    check(&[], &[], 14, Some(Capability::Chown));
+    check(&["NET_ADMIN"], &[], 15, Some(Capability::NetAdmin));
+    check(&["CAP_SYS_TIME"], &["ALL"], 1, Some(Capability::SysTime));
+    check(&["ALL"], &["SYS_ADMIN"], 40, None);
+    let config = with_security(|security| {
+        security.capabilities = Some(Changes { add_capabilities: words(&["NONSENSE"]), ..Default::default() });
+    });
+    assert_eq!(make(&config, &Config::default()), Err(Error::Capability("NONSENSE".to_owned())));
+}
+
+#[test]
+fn privileged_lifts_every_restriction() {
+    let config = with_security(|security| {
+        security.privileged = true;
+        security.masked_paths = words(&["/proc/kcore"]);
+    });
+    let spec = make(&config, &Config::default()).unwrap();
+    let linux = spec.linux().as_ref().unwrap();
+    assert!(linux.seccomp().is_none());
+    assert!(linux.masked_paths().as_ref().unwrap().is_empty());
+    assert!(linux.resources().as_ref().unwrap().devices().as_ref().unwrap()[0].allow());
+}
+
+#[test]
+fn seccomp_is_on_unless_refused() {
+    let unconfined = SecurityProfile { profile_type: 1, ..Default::default() };
+    let seccomp = |profile| {
+        let spec = make(&with_security(|security| security.seccomp = profile), &Config::default()).unwrap();
+        spec.linux().as_ref().unwrap().seccomp().is_some()
+    };
+    assert!(seccomp(None));
+    assert!(!seccomp(Some(unconfined)));
+}
+
+#[test]
+fn mounts_asked_for_replace_ours_and_nest() {
+    let mount =
+        |path: &str| Mount { container_path: path.to_owned(), host_path: "/h".to_owned(), ..Default::default() };
+    let config = ContainerConfig {
+        command: words(&["x"]),
+        mounts: vec![mount("/data/deep"), mount("/data"), mount("/dev/shm")],
+        ..Default::default()
+    };
+    let spec = make(&config, &Config::default()).unwrap();
+    let places: Vec<_> = spec.mounts().iter().flatten().map(|mount| mount.destination().to_str().unwrap()).collect();
+    assert_eq!(places.iter().filter(|place| **place == "/dev/shm").count(), 1);
+    assert_eq!(places[places.len() - 3..], ["/data", "/data/deep", "/dev/shm"]);
+}
+
+#[test]
+fn nothing_is_mounted_inside_proc() {
+    for (path, fine) in [("/proc/self", false), ("/proc", false), ("/process", true), ("relative", false)] {
+        let mounts = vec![Mount { container_path: path.to_owned(), ..Default::default() }];
+        let config = ContainerConfig { command: words(&["x"]), mounts, ..Default::default() };
+        assert_eq!(make(&config, &Config::default()).is_ok(), fine, "{path}");
+    }
+}
+
+#[test]
+fn limits_are_set_only_when_asked() {
+    let none = limits(&LinuxContainerResources::default());
+    assert!(none.memory().as_ref().unwrap().limit().is_none() && none.cpu().as_ref().unwrap().quota().is_none());
+    let asked = LinuxContainerResources { memory_limit_in_bytes: 64, cpu_quota: -1, ..Default::default() };
+    let set = limits(&asked);
+    assert_eq!(set.memory().as_ref().unwrap().swap(), Some(64));
+    assert_eq!(set.cpu().as_ref().unwrap().quota(), Some(-1));
+    let update = LinuxContainerResources { cpu_shares: 7, ..Default::default() };
+    assert_eq!(merged(&asked, &update).memory_limit_in_bytes, 64);
+}
+
+#[test]
+fn process_namespaces() {
+    let spec = make(&ContainerConfig { command: words(&["x"]), ..Default::default() }, &Config::default()).unwrap();
+    let namespaces = spec.linux().as_ref().unwrap().namespaces().clone().unwrap();
+    assert!(
+        namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_none())
+    );
+}
