@@ -10,9 +10,9 @@ use kube::runtime::watcher;
 use sampan_client::{Change, Informer, Tasks};
 
 use crate::config::labels;
+use crate::cri::Runtime;
 use crate::node::{Node, Reporter, keep_lease, register};
 use crate::pods::{PodTable, from_sandbox};
-use crate::cri::Runtime;
 use crate::server::{self, Pods};
 use crate::{Error, Options, events};
 

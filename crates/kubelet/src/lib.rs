@@ -32,6 +32,9 @@ mod spec;
 mod volumes;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::Error;
 pub use kubelet::{Handle, Kubelet};
 pub use options::{DEFAULT_MAX_PODS, Options};

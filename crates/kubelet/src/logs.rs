@@ -51,7 +51,10 @@ struct File {
 
 impl Logs {
     /// Starts to rotate logs of `runtime`.
-    #[expect(deprecated, reason = "an OwnedFd stays open while it is registered, which is all that the unsafe successor asks")]
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd stays open while it is registered, which is all that the unsafe successor asks"
+    )]
     pub(crate) fn start(runtime: &Runtime, tasks: &Tasks) -> Result<Self, Error> {
         let wrong = Error::io("watching", Path::new("logs"));
         let notify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(std::io::Error::from);

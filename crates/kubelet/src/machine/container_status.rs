@@ -14,6 +14,12 @@ use crate::spec::{self, Role};
 pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending: Option<Ending>) -> ContainerStatus {
     let newest = view.seen.newest(&container.name);
     let published = published(view, role, &container.name);
+    if newest.is_none()
+        && ending.is_some()
+        && let Some(known) = published.filter(|published| published.container_id.is_some())
+    {
+        return lost(known);
+    }
     let (state, shows_newest) = state(view, role, container, newest, ending);
     let last = last_state(view, newest, shows_newest, published);
     let requests = container.resources.as_ref().and_then(|resources| resources.requests.clone());
@@ -36,6 +42,27 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
         allocated_resources: requests,
         resources: container.resources.clone(),
         ..ContainerStatus::default()
+    }
+}
+
+/// A container of which the runtime knows nothing any more, in a Pod that ends: what was published of it stands; if it
+/// was running then, how it ended will never be known.
+fn lost(known: &ContainerStatus) -> ContainerStatus {
+    if known.state.as_ref().is_some_and(|state| state.terminated.is_some()) {
+        return known.clone();
+    }
+    let unknown = ContainerStateTerminated {
+        container_id: known.container_id.clone(),
+        exit_code: 137,
+        reason: Some("ContainerStatusUnknown".to_owned()),
+        message: Some("The container could not be located when the pod was terminated".to_owned()),
+        ..ContainerStateTerminated::default()
+    };
+    ContainerStatus {
+        state: Some(ContainerState { terminated: Some(unknown), ..ContainerState::default() }),
+        ready: false,
+        started: Some(false),
+        ..known.clone()
     }
 }
 

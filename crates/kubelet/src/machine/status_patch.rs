@@ -37,9 +37,9 @@ pub(crate) fn status_patch(pod: &Pod, wanted: &PodStatus) -> Option<Value> {
         let change = match field {
             "conditions" => merged(old, new, "type"),
             "podIPs" | "hostIPs" => merged(old, new, "ip"),
-            _ => new.cloned().unwrap_or(Value::Null),
+            _ => Some(new.cloned().unwrap_or(Value::Null)),
         };
-        changes.insert(field.to_owned(), change);
+        changes.extend(change.map(|change| (field.to_owned(), change)));
     }
     (!changes.is_empty()).then(|| json!({"metadata": {"uid": spec::uid(pod)}, "status": changes}))
 }
@@ -52,8 +52,8 @@ fn fields(status: &PodStatus) -> Map<String, Value> {
 }
 
 /// Changed and new items of a list that is merged by `key`, with nulls for fields that vanish and deletions for items
-/// that do.
-fn merged(old: Option<&Value>, new: Option<&Value>, key: &str) -> Value {
+/// that do. Order means nothing in such a list: nothing if only that differs.
+fn merged(old: Option<&Value>, new: Option<&Value>, key: &str) -> Option<Value> {
     let items = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
     let (old, new) = (items(old), items(new));
     let mut patch = Vec::new();
@@ -67,7 +67,7 @@ fn merged(old: Option<&Value>, new: Option<&Value>, key: &str) -> Value {
     for gone in old.iter().filter(|before| !new.iter().any(|item| item[key] == before[key])) {
         patch.push(json!({"$patch": "delete", key: gone[key]}));
     }
-    Value::Array(patch)
+    (!patch.is_empty()).then_some(Value::Array(patch))
 }
 
 fn with_nulls(before: &Value, item: &Value) -> Value {
@@ -111,6 +111,8 @@ mod tests {
         pod.metadata.uid = Some("u1".to_owned());
         pod.status = Some(status("Pending", &[("Ready", "False", Some("no")), ("Other", "True", None)], &["10.0.0.1"]));
         assert_eq!(status_patch(&pod, &pod.status.clone().unwrap()), None);
+        let reordered = status("Pending", &[("Other", "True", None), ("Ready", "False", Some("no"))], &["10.0.0.1"]);
+        assert_eq!(status_patch(&pod, &reordered), None);
 
         let wanted = status("Running", &[("Ready", "True", None), ("Other", "True", None)], &["10.0.0.2"]);
         assert_eq!(

@@ -287,7 +287,15 @@ fn a_crashing_container_backs_off() {
     let starts: Vec<&str> = sim.history.lines().filter(|line| line.contains("start")).collect();
     assert_eq!(
         starts,
-        ["33 start web#3", "74 start web#4", "155 start web#5", "316 start web#6", "617 start web#7", "918 start web#8", "1219 start web#9"]
+        [
+            "33 start web#3",
+            "74 start web#4",
+            "155 start web#5",
+            "316 start web#6",
+            "617 start web#7",
+            "918 start web#8",
+            "1219 start web#9"
+        ]
     );
 }
 

@@ -18,6 +18,9 @@ mod subpath;
 mod teardown;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

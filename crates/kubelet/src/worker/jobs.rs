@@ -96,6 +96,9 @@ impl Worker {
     /// Notes the end of a job.
     pub(super) fn take(&mut self, slot: Slot, done: Done) {
         self.memory.busy.remove(&slot);
+        if let Slot::Instance(id) = &slot {
+            self.kills.remove(id);
+        }
         let now = sampan_clock::now();
         let pod = self.inbox.pod();
         let recorder = &self.env.node.recorder;

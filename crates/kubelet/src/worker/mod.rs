@@ -17,11 +17,13 @@ mod publish;
 mod sandbox;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,7 @@ pub(crate) use inbox::{Inbox, Shown};
 pub(crate) use jobs::Done;
 
 use crate::config::fields::Facts;
+use crate::config::mounts::Place;
 use crate::config::paths::PodPaths;
 use crate::machine::{self, Memory, Plan, Slot, View};
 use crate::node::Node;
@@ -46,6 +49,8 @@ pub(crate) struct Env {
     pub(crate) node: Arc<Node>,
     pub(crate) paths: PodPaths,
     pub(crate) hold: Hold,
+    /// Where the volumes are, since they were set up last.
+    pub(crate) places: Mutex<BTreeMap<String, Place>>,
     /// Ends pulls and hooks when the Pod is on its way out.
     pub(crate) cancel_starts: CancellationToken,
 }
@@ -73,7 +78,13 @@ impl Worker {
         let told = Arc::clone(&inbox);
         let hold = node.sources.hold(&pod, &(Arc::new(move || told.object_changed()) as crate::sources::OnChange));
         let paths = PodPaths::of(&pod, &node.options.root_dir, &node.options.log_dir);
-        let env = Env { node: Arc::clone(node), paths, hold, cancel_starts: CancellationToken::new() };
+        let env = Env {
+            node: Arc::clone(node),
+            paths,
+            hold,
+            places: Mutex::default(),
+            cancel_starts: CancellationToken::new(),
+        };
         let memory = Memory { rejected, ..Memory::default() };
         Self {
             env: Arc::new(env),

@@ -19,11 +19,10 @@ pub(super) async fn set_up(env: &Env, pod: &Pod, facts: &Facts) -> Result<Option
     for dir in [&env.paths.dir, &env.paths.logs] {
         make_dir(dir).await?;
     }
-    Ok(volumes::set_up(&context(env, pod, facts)).await?.renew_at)
-}
-
-fn context<'a>(env: &'a Env, pod: &'a Pod, facts: &'a Facts) -> volumes::Context<'a> {
-    volumes::Context { pod, paths: &env.paths, objects: &env.hold, facts, tokens: &env.node.tokens }
+    let context = volumes::Context { pod, paths: &env.paths, objects: &env.hold, facts, tokens: &env.node.tokens };
+    let ready = volumes::set_up(&context).await?;
+    *env.places.lock() = ready.places;
+    Ok(ready.renew_at)
 }
 
 async fn make_dir(dir: &Path) -> Result<(), Error> {
@@ -46,9 +45,9 @@ pub(super) async fn mounts(
     variables: &Variables,
 ) -> Result<Vec<Mount>, Error> {
     let (_, container) = spec::container(pod, &start.name).ok_or_else(|| no_container(&start.name))?;
-    let ready = volumes::set_up(&context(env, pod, facts)).await?;
+    let places = env.places.lock().clone();
     let mut all = Vec::new();
-    for (index, wish) in mounts::wishes(container, &ready.places, variables)?.into_iter().enumerate() {
+    for (index, wish) in mounts::wishes(container, &places, variables)?.into_iter().enumerate() {
         let from = match wish.sub_path.is_empty() {
             true => wish.place.path.clone(),
             false => sub_path(env, container, index, &wish).await?,

@@ -1,0 +1,209 @@
+//! Lives of Pods, from binding to removal.
+
+use serde_json::json;
+
+use super::{World, condition, first};
+
+fn one(policy: &str) -> serde_json::Value {
+    json!({"restartPolicy": policy, "terminationGracePeriodSeconds": 5, "containers": [
+        {"name": "web", "image": "busybox", "imagePullPolicy": "IfNotPresent"}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_runs_and_is_deleted() {
+    let world = World::new().await;
+    world.pod("a", one("Always"));
+    let pod = world.running("a").await;
+    assert_eq!(pod["status"]["phase"], "Running");
+    assert_eq!(pod["status"]["podIP"], "10.42.0.1");
+    assert_eq!(pod["status"]["hostIP"], "192.0.2.1");
+    assert_eq!(pod["status"]["qosClass"], "BestEffort");
+    assert_eq!(first(&pod)["containerID"], "fake://container-0002");
+    assert_eq!(condition(&pod, "PodReadyToStartContainers"), "True");
+    let text = "Container image \"busybox\" already present on machine and can be accessed by the pod";
+    assert_eq!(world.event("Pulled").await, text);
+    assert_eq!(world.event("Started").await, "Container started");
+
+    world.api.delete("ns", "a", 5);
+    world.gone("a").await;
+    assert_eq!(world.event("Killing").await, "Stopping container web");
+    let want = ["run sandbox", "create web#0", "stop container-0002 5s", "stop sandbox"];
+    assert_eq!(world.runtime.calls()[..4], want);
+    while world.runtime.count() != (0, 0) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_loop_backs_off_and_survives_the_kubelet() {
+    let mut world = World::new().await;
+    world.pod("a", one("Always"));
+    world.running("a").await;
+    for restarts in 1..=3 {
+        world.runtime.exit("web", 1, "Error");
+        world
+            .until("a", "restarted", |pod| {
+                first(pod)["restartCount"] == restarts && !first(pod)["state"]["running"].is_null()
+            })
+            .await;
+    }
+    world.runtime.exit("web", 137, "OOMKilled");
+    let is = |pod: &serde_json::Value| {
+        first(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff" && first(pod)["restartCount"] == 3
+    };
+    let pod = world.until("a", "backing off", is).await;
+    assert_eq!(first(&pod)["lastState"]["terminated"]["reason"], "OOMKilled");
+    let text = first(&pod)["state"]["waiting"]["message"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("back-off 40s restarting failed container=web pod=a_ns(uid-"), "{text}");
+    world.restart().await;
+    let pod = world.until("a", "running again", |pod| first(pod)["restartCount"] == 4).await;
+    assert_eq!(first(&pod)["lastState"]["terminated"]["exitCode"], 137);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_pods_are_adopted_and_orphans_removed() {
+    let mut world = World::new().await;
+    world.pod("a", one("Always"));
+    world.pod("b", one("Always"));
+    let before = world.running("a").await;
+    world.running("b").await;
+    world.kubelet.take().unwrap().shutdown().await;
+    world.api.remove("pods", "ns", "b");
+    let calls = world.runtime.calls().len();
+    world.start().await;
+    while world.runtime.count() != (1, 1) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let after = world.running("a").await;
+    assert_eq!(first(&before)["containerID"], first(&after)["containerID"]);
+    assert_eq!(first(&after)["restartCount"], 0);
+    let new: Vec<String> = world.runtime.calls().split_off(calls);
+    assert!(!new.iter().any(|call| call.starts_with("create") || call.starts_with("run")), "{new:?}");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_pod_succeeds_and_stays() {
+    let world = World::new().await;
+    world.pod("a", one("Never"));
+    world.running("a").await;
+    world.runtime.exit("web", 0, "Completed");
+    let pod = world.until("a", "succeeded", |pod| pod["status"]["phase"] == "Succeeded").await;
+    assert_eq!(first(&pod)["state"]["terminated"]["reason"], "Completed");
+    assert_eq!(world.runtime.count(), (1, 1));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_config_map_is_waited_for() {
+    let world = World::new().await;
+    let mut spec = one("Always");
+    spec["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "cfg"}}]);
+    world.pod("a", spec);
+    let is = |pod: &serde_json::Value| first(pod)["state"]["waiting"]["reason"] == "CreateContainerConfigError";
+    let pod = world.until("a", "refused", is).await;
+    assert_eq!(first(&pod)["state"]["waiting"]["message"], "configmap \"cfg\" not found");
+    let begun = tokio::time::Instant::now();
+    world.api.put("v1", "configmaps", json!({"metadata": {"name": "cfg", "namespace": "ns"}, "data": {"A": "1"}}));
+    world.running("a").await;
+    assert!(begun.elapsed().as_secs() < 1, "{:?}", begun.elapsed());
+    let config = world.runtime.config("web");
+    assert!(config.envs.iter().any(|env| env.key == "A" && env.value == b"1"));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_wait_for_their_objects_and_follow_them() {
+    let world = World::new().await;
+    let mut spec = one("Always");
+    spec["volumes"] = json!([{"name": "cfg", "configMap": {"name": "cfg"}}]);
+    spec["containers"][0]["volumeMounts"] = json!([{"name": "cfg", "mountPath": "/cfg"}]);
+    world.pod("a", spec);
+    let text = world.event("FailedMount").await;
+    assert_eq!(text, "MountVolume.SetUp failed for volume \"cfg\" : configmap \"cfg\" not found");
+    assert_eq!(world.runtime.count(), (0, 0));
+    let map = |value: &str| json!({"metadata": {"name": "cfg", "namespace": "ns"}, "data": {"k": value}});
+    world.api.put("v1", "configmaps", map("1"));
+    world.running("a").await;
+    let mounts = world.runtime.config("web").mounts;
+    let mount = mounts.iter().find(|mount| mount.container_path == "/cfg").unwrap();
+    let file = std::path::Path::new(&mount.host_path).join("k");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
+    let known = world.api.get("configmaps", "ns", "cfg").unwrap();
+    let mut changed = known.clone();
+    changed["data"]["k"] = json!("2");
+    world.api.put("v1", "configmaps", changed);
+    let begun = tokio::time::Instant::now();
+    while std::fs::read_to_string(&file).unwrap() != "2" {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(begun.elapsed().as_secs() < 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_image_is_reported_and_retried() {
+    let world = World::new().await;
+    let mut spec = one("Always");
+    spec["containers"][0]["image"] = json!("nope:1");
+    world.pod("a", spec);
+    let is = |pod: &serde_json::Value| first(pod)["state"]["waiting"]["reason"] == "ErrImagePull";
+    let pod = world.until("a", "failing", is).await;
+    assert_eq!(first(&pod)["state"]["waiting"]["message"], "no registry has nope:1");
+    world.until("a", "backing off", |pod| first(pod)["state"]["waiting"]["reason"] == "ImagePullBackOff").await;
+    assert_eq!(world.event("BackOff").await, "Back-off pulling image \"nope:1\"");
+    world.runtime.add_image("nope:1");
+    world.running("a").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_decide_on_readiness_and_restarts() {
+    let world = World::new().await;
+    let mut spec = one("Always");
+    let probe = json!({"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 2});
+    spec["containers"][0]["readinessProbe"] = probe.clone();
+    spec["containers"][0]["livenessProbe"] = probe;
+    world.pod("a", spec);
+    world.running("a").await;
+    world.runtime.set_exec_code(1);
+    world.until("a", "unready", |pod| condition(pod, "Ready") == "False").await;
+    world.until("a", "restarted", |pod| first(pod)["restartCount"] == 1).await;
+    let text = world.event("Unhealthy").await;
+    assert!(text.ends_with("probe failed: said so"), "{text}");
+    world.runtime.set_exec_code(0);
+    world.running("a").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_run_around_a_container() {
+    let world = World::new().await;
+    let mut spec = one("Always");
+    spec["containers"][0]["lifecycle"] = json!({
+        "postStart": {"exec": {"command": ["hello"]}}, "preStop": {"exec": {"command": ["bye"]}}});
+    world.pod("a", spec);
+    world.running("a").await;
+    world.api.delete("ns", "a", 5);
+    world.gone("a").await;
+    let want = ["run sandbox", "create web#0", "exec hello", "exec bye", "stop container-0002 5s", "stop sandbox"];
+    assert_eq!(world.runtime.calls()[..6], want);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_is_registered_and_beats() {
+    let world = World::new().await;
+    let ready = |node: Option<&serde_json::Value>| node.is_some_and(|node| condition(node, "Ready") == "True");
+    let node = world.api.until("nodes", "", "n1", ready).await.unwrap();
+    assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], "n1");
+    assert_eq!(node["status"]["capacity"]["pods"], "110");
+    assert_eq!(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"], 10250);
+    assert_eq!(node["status"]["nodeInfo"]["containerRuntimeVersion"], "fake://1");
+    let renewed = |lease: Option<&serde_json::Value>| lease.map(|lease| lease["spec"]["renewTime"].clone());
+    let first = world.api.until("leases", "kube-node-lease", "n1", |lease| lease.is_some()).await;
+    world.api.until("leases", "kube-node-lease", "n1", |lease| renewed(lease) != renewed(first.as_ref())).await;
+    world.end().await;
+}
