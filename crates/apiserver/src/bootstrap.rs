@@ -2,10 +2,12 @@
 //! Service with its endpoints.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use sampan_api::status::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::registry::{Attempt, Registry, built_in};
 use crate::resources::Ranges;
@@ -15,14 +17,35 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 /// Roles of the bootstrap policy that an administrator wants to keep as they are say so with this annotation.
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
-/// Makes what is missing. `advertised` is where clients in the cluster reach this server.
-pub(crate) async fn run(registry: &Registry, ranges: &Ranges, advertised: SocketAddr) -> Result<(), Status> {
+/// The Service `default/kubernetes`.
+pub(crate) struct OwnService {
+    /// Its address is the first of these.
+    pub(crate) ranges: Ranges,
+    /// Its endpoint: where clients in the cluster reach this server.
+    pub(crate) advertised: SocketAddr,
+}
+
+/// Makes what is missing.
+pub(crate) async fn run(registry: &Registry, own: &OwnService) -> Result<(), Status> {
     for name in NAMESPACES {
         ensure(registry, "", "", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
             .await?;
     }
     policy(registry).await?;
-    own_service(registry, ranges, advertised).await
+    own_service(registry, own).await
+}
+
+/// Makes the server's own Service again whenever someone deletes it, until `stop`.
+pub(crate) async fn keep_own_service(registry: Arc<Registry>, own: OwnService, stop: CancellationToken) {
+    let Ok(room) = built_in("", "Service").and_then(|kind| registry.cache.room(kind).cloned()) else { return };
+    let mut changes = room.subscribe();
+    while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+        if room.get("default/kubernetes").is_none()
+            && let Err(error) = own_service(&registry, &own).await
+        {
+            tracing::warn!(%error, "the Service default/kubernetes could not be made again");
+        }
+    }
 }
 
 async fn policy(registry: &Registry) -> Result<(), Status> {
@@ -78,7 +101,8 @@ async fn reconcile(registry: &Registry, group: &str, object: &Value) -> Result<(
 }
 
 /// `default/kubernetes`: how Pods reach this server.
-async fn own_service(registry: &Registry, ranges: &Ranges, advertised: SocketAddr) -> Result<(), Status> {
+async fn own_service(registry: &Registry, own: &OwnService) -> Result<(), Status> {
+    let OwnService { ranges, advertised } = own;
     let meta = json!({ "name": "kubernetes", "namespace": "default", "labels": {
         "component": "apiserver", "provider": "kubernetes",
     } });

@@ -13,6 +13,7 @@ mod cache;
 mod compaction;
 mod connect;
 mod discovery;
+mod expiry;
 mod forms;
 mod health;
 mod metrics;
@@ -37,6 +38,7 @@ use sampan_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bootstrap::OwnService;
 use crate::cache::Cache;
 use crate::connect::Kubelets;
 use crate::discovery::Documents;
@@ -103,10 +105,13 @@ impl ApiServer {
         background.spawn(rights::follow_all(Arc::clone(&cache), Arc::clone(&rbac), stop.clone()));
         let resources = Resources::new(options.ranges.clone(), stored_services(&cache).into_iter());
         let registry = Arc::new(Registry::new(cache, Arc::clone(&options.store), rbac, resources));
-        bootstrap::run(&registry, &options.ranges, options.advertised).await.map_err(Error::Bootstrap)?;
+        let own = OwnService { ranges: options.ranges, advertised: options.advertised };
+        bootstrap::run(&registry, &own).await.map_err(Error::Bootstrap)?;
         // The policy that was just written must be in force before the first request.
         registry.cache.fresh().await.map_err(Error::Bootstrap)?;
         rights::load(&registry.cache, &registry.rbac);
+        background.spawn(expiry::run(Arc::clone(&registry), stop.clone()));
+        background.spawn(bootstrap::keep_own_service(Arc::clone(&registry), own, stop.clone()));
         let server = Arc::new(Server {
             registry,
             tokens: options.tokens,

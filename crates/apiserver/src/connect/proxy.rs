@@ -78,8 +78,10 @@ pub(super) async fn service(server: &Server, kind: &'static Kind, call: &Call) -
 /// The name (which may be empty) of the Service's port of that name or number; of the only one if none is said.
 fn service_port(service: &Value, wanted: &str) -> Option<String> {
     let ports = service["spec"]["ports"].as_array()?;
-    let matches =
-        |port: &&Value| wanted == port["name"].as_str().unwrap_or_default() || wanted == port["port"].to_string();
+    let matches = |port: &&Value| {
+        wanted == port["name"].as_str().unwrap_or_default()
+            || wanted.parse() == Ok(port["port"].as_u64().unwrap_or_default())
+    };
     let found = if wanted.is_empty() && ports.len() == 1 { ports.first() } else { ports.iter().find(matches) };
     found.map(|port| port["name"].as_str().unwrap_or_default().to_owned())
 }

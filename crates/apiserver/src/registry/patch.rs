@@ -48,18 +48,18 @@ impl Patch {
 }
 
 impl Registry {
-    /// Patches an object; an apply may create it. What the client should know is added to `warnings`.
+    /// Patches an object; an apply may create it.
     pub(crate) async fn patch(
         &self,
         attempt: &Attempt,
         patch: &Patch,
         definition: &'static Definition,
-        warnings: &Mutex<Vec<String>>,
     ) -> Result<Done, Status> {
         if let PatchForm::Apply { force } = patch.form {
-            return self.apply(attempt, patch, force, definition, warnings).await;
+            return self.apply(attempt, patch, force, definition).await;
         }
         let form = patch.plain_form()?;
+        let warnings = Mutex::new(Vec::new());
         let done = self
             .transact(attempt, |current| {
                 let old = current.ok_or_else(|| attempt.not_found())?;
@@ -71,7 +71,7 @@ impl Registry {
                 self.plan_update(attempt, new, old, How::Update)
             })
             .await?;
-        Ok(self.with_warnings(attempt, done))
+        Ok(with_warnings(attempt, done, warnings.into_inner()))
     }
 
     async fn apply(
@@ -80,10 +80,8 @@ impl Registry {
         patch: &Patch,
         force: bool,
         definition: &'static Definition,
-        warnings: &Mutex<Vec<String>>,
     ) -> Result<Done, Status> {
-        let (mut applied, told) = managed::decode_applied(attempt, &patch.body, definition)?;
-        *warnings.lock() = told;
+        let (mut applied, warnings) = managed::decode_applied(attempt, &patch.body, definition)?;
         metadata::place(attempt, &mut applied)?;
         let done = self
             .transact(attempt, |current| {
@@ -99,7 +97,7 @@ impl Registry {
                 }
             })
             .await?;
-        Ok(self.with_warnings(attempt, done))
+        Ok(with_warnings(attempt, done, warnings))
     }
 
     /// A create whose managed fields the apply has noted already.
@@ -113,9 +111,12 @@ impl Registry {
             plan => Ok(plan),
         }
     }
+}
 
-    fn with_warnings(&self, attempt: &Attempt, done: Done) -> Done {
-        let warnings = if attempt.subresource.is_empty() { attempt.kind.rules.warnings(&done.object) } else { vec![] };
-        Done { warnings, ..done }
+/// Adds what the patch was warned of, and what the kind warns of.
+fn with_warnings(attempt: &Attempt, done: Done, mut warnings: Vec<String>) -> Done {
+    if attempt.subresource.is_empty() {
+        warnings.extend(attempt.kind.rules.warnings(&done.object));
     }
+    Done { warnings, ..done }
 }

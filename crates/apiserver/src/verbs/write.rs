@@ -3,7 +3,6 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use parking_lot::Mutex;
 use sampan_api::decode::Format;
 use sampan_api::field::{Error, Path};
 use sampan_api::kind::Kind;
@@ -132,9 +131,8 @@ async fn read_patch(kind: &'static Kind, call: &Call, body: Body) -> Result<(Att
 
 pub(super) async fn patch(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
     let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
-    let warnings = Mutex::new(Vec::new());
-    let done = server.registry.patch(&attempt, &patch, definition(kind)?, &warnings).await?;
-    Ok(reply(kind, &wanted, &done, warnings.into_inner()))
+    let done = server.registry.patch(&attempt, &patch, definition(kind)?).await?;
+    Ok(reply(kind, &wanted, &done, Vec::new()))
 }
 
 /// `DeleteOptions` from the body if there is one, else from the query.
