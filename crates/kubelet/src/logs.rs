@@ -159,11 +159,8 @@ impl Rotator {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(notify.get_ref(), &mut buffer);
         let mut files = Vec::new();
-        loop {
-            match reader.next() {
-                Ok(event) => files.extend(watched.remove(&event.wd())),
-                Err(_) => break,
-            }
+        while let Ok(event) = reader.next() {
+            files.extend(watched.remove(&event.wd()));
         }
         ready.clear_ready();
         files

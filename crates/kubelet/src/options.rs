@@ -42,6 +42,8 @@ pub struct Options {
     pub taints: Vec<Taint>,
     /// How many Pods the node takes.
     pub max_pods: u32,
+    /// How many processes one Pod may have; no bound if nothing is said.
+    pub pod_pids_limit: Option<u64>,
     /// What the node keeps for itself: subtracted from its capacity, by resource (`cpu`, `memory`).
     pub reserved: BTreeMap<String, String>,
     /// The Pod network of this node, if it is fixed here and not by a controller.
@@ -69,6 +71,7 @@ impl Options {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             max_pods: DEFAULT_MAX_PODS,
+            pod_pids_limit: None,
             reserved: BTreeMap::new(),
             pod_cidr: None,
             version: "v1.37.0".to_owned(),

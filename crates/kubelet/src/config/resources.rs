@@ -27,6 +27,11 @@ pub(crate) fn cgroup_parent(root: &str, pod: &Pod) -> String {
     format!("/{}/kubepods{class}/pod{}", root.trim_matches('/'), spec::uid(pod))
 }
 
+/// Every place where the Pod `uid` may stand, for one whose class is no longer known.
+pub(crate) fn cgroup_parents(root: &str, uid: &str) -> [String; 3] {
+    ["", "/burstable", "/besteffort"].map(|class| format!("/{}/kubepods{class}/pod{uid}", root.trim_matches('/')))
+}
+
 /// What the kernel is told for one container; `memory_bytes` is the node's memory.
 pub(crate) fn of_container(pod: &Pod, container: &Container, memory_bytes: i64) -> LinuxContainerResources {
     let amounts = Amounts::of(container);

@@ -18,6 +18,7 @@ pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use report::{Reporter, register};
 
+use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;
 use crate::cri::Runtime;
 use crate::images::Images;
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) services: Informer<Service>,
     pub(crate) recorder: EventRecorder,
     pub(crate) logs: Logs,
+    pub(crate) cgroups: Mounts,
     pub(crate) cluster_dns: ClusterDns,
     pub(crate) facts: NodeFacts,
     pub(crate) capacity: Capacity,
@@ -59,6 +61,7 @@ impl Node {
             services,
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, tasks)?,
+            cgroups: Mounts::read()?,
             cluster_dns: ClusterDns {
                 servers: options.cluster_dns.iter().map(ToString::to_string).collect(),
                 domain: options.cluster_domain.clone(),

@@ -44,7 +44,7 @@ impl Worker {
             }
             Action::Release { everything } => {
                 self.job(Slot::Volumes, async move {
-                    Done::Released { everything, result: release(&env, everything).await }
+                    Done::Released { everything, result: release(&env, &pod, everything).await }
                 });
             }
             Action::CreateSandbox { attempt } => {
@@ -162,9 +162,15 @@ impl Worker {
     }
 }
 
-async fn release(env: &Arc<Env>, everything: bool) -> Result<(), Error> {
-    let paths = env.paths.clone();
-    let work = move || if everything { volumes::remove_all(&paths) } else { volumes::remove_volumes(&paths) };
+async fn release(env: &Arc<Env>, pod: &Pod, everything: bool) -> Result<(), Error> {
+    let (env, uid) = (Arc::clone(env), spec::uid(pod).to_owned());
+    let work = move || {
+        if !everything {
+            return volumes::remove_volumes(&env.paths);
+        }
+        env.node.cgroups.remove_pod(&env.node.options.cgroup_root, &uid)?;
+        volumes::remove_all(&env.paths)
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(panic) => Err(Error::Config(format!("removing the Pod's files: {panic}"))),

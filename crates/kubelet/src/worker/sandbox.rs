@@ -10,7 +10,12 @@ use crate::config::{dns, sandbox};
 /// Makes and starts the sandbox.
 pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Error> {
     let config = config(env, pod, attempt).await;
-    env.node.runtime.run_sandbox(config).await.map(drop)
+    let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
+    env.node.runtime.run_sandbox(config).await?;
+    match env.node.options.pod_pids_limit {
+        Some(limit) => env.node.cgroups.limit_pids(&parent, limit),
+        None => Ok(()),
+    }
 }
 
 /// The sandbox's configuration; containers are made with the same one.
