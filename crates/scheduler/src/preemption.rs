@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use crate::cluster::Cluster;
 use crate::decide::{Filters, Verdicts};
@@ -107,15 +107,17 @@ fn fits(pod: &PodInfo, node: &str, cluster: &Cluster) -> Result<(), Refusal> {
 
 /// What is lost with these Pods, in the order it matters: the highest priority, all priorities together, how many
 /// they are, and how long the most important of them have run.
-fn harm(victims: &[Arc<PodInfo>]) -> (i32, i64, usize, Reverse<Option<Timestamp>>) {
+fn harm(victims: &[Arc<PodInfo>]) -> (i32, i64, usize, Reverse<Timestamp>) {
     let highest = victims.iter().map(|victim| victim.priority).max().unwrap_or(i32::MIN);
     // Shifted, so that many Pods of negative priority are not less than few.
     let shifted = |victim: &Arc<PodInfo>| i64::from(victim.priority) + i64::from(i32::MAX) + 1;
     let most_important = victims.iter().filter(|victim| victim.priority == highest);
-    let earliest = most_important.filter_map(|victim| started(victim)).min();
+    let earliest = most_important.map(|victim| started(victim)).min().unwrap_or(Timestamp::MAX);
     (highest, victims.iter().map(shifted).sum(), victims.len(), Reverse(earliest))
 }
 
-fn started(pod: &PodInfo) -> Option<Timestamp> {
-    pod.pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
+/// When a Pod started; one that has not counts as the youngest.
+fn started(pod: &PodInfo) -> Timestamp {
+    let status = pod.pod.status.as_ref();
+    status.and_then(|status| status.start_time.as_ref()).map_or(Timestamp::MAX, |time| time.0)
 }

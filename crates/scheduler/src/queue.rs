@@ -56,7 +56,7 @@ struct Waiting {
 #[derive(Clone, Copy)]
 enum Place {
     Active(Rank),
-    /// The flag says that it may not come earlier: the cause was no verdict but a failure.
+    /// After a failure it may not come earlier; after a verdict it may, when there is nothing else to do.
     BackingOff((Instant, u64), Failed),
     Unschedulable(u64),
     Gated,
@@ -142,7 +142,7 @@ impl Queue {
     /// The Pod being decided about could not be put where it was decided.
     pub(crate) fn failed(&mut self, uid: &str, now: Instant) {
         if let Some(waiting) = self.waiting.get(uid) {
-            let until = waiting.backs_off_until().max(now);
+            let until = waiting.backs_off_until().unwrap_or(now);
             let sequence = self.next();
             self.settle(uid, Place::BackingOff((until, sequence), Failed::Yes));
         }
@@ -180,13 +180,13 @@ impl Queue {
 
     /// Back into the competition, at once or after its back-off.
     fn requeue(&mut self, uid: &str, now: Instant) {
-        let Some(waiting) = self.waiting.get(uid) else { return };
-        let until = waiting.backs_off_until();
-        if waiting.attempts == 0 || until <= now {
-            self.activate(uid);
-        } else {
-            let sequence = self.next();
-            self.settle(uid, Place::BackingOff((until, sequence), Failed::No));
+        let until = self.waiting.get(uid).and_then(Waiting::backs_off_until);
+        match until.filter(|until| *until > now) {
+            None => self.activate(uid),
+            Some(until) => {
+                let sequence = self.next();
+                self.settle(uid, Place::BackingOff((until, sequence), Failed::No));
+            }
         }
     }
 
@@ -226,10 +226,11 @@ impl Queue {
 }
 
 impl Waiting {
-    fn backs_off_until(&self) -> Instant {
+    /// When it may compete again; at any time if it was never tried.
+    fn backs_off_until(&self) -> Option<Instant> {
         let doublings = self.attempts.saturating_sub(1).min(u32::BITS - 1);
         let backoff = FIRST_BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
-        self.last_attempt.map_or_else(Instant::now, |last| last + backoff)
+        Some(self.last_attempt? + backoff)
     }
 
     /// Whether one of the plugins that refused it says so. When none did, there was no node: anything may help.

@@ -42,7 +42,7 @@ pub(crate) enum Step {
 pub(crate) enum Nomination {
     /// Nothing new.
     Keep,
-    /// There is no use in it.
+    /// There is no use in it, if it has one.
     Clear,
     /// Room is to be made.
     Make(Preemption),
@@ -87,26 +87,21 @@ impl State {
 
     fn refuse(&mut self, pod: Arc<PodInfo>, verdicts: &Verdicts) -> Step {
         let mut message = explain::message(verdicts);
-        let preemption = match verdicts.nodes {
-            0 => Err(Unhelpful::NotEligible("")),
-            _ => preempt(&pod, &self.cache.cluster, verdicts),
-        };
-        let nomination = match preemption {
-            Ok(preemption) => {
-                self.cache.cluster.nominate(&pod, &preemption.node);
-                Nomination::Make(preemption)
+        let mut nomination = Nomination::Keep;
+        if verdicts.nodes > 0 {
+            match preempt(&pod, &self.cache.cluster, verdicts) {
+                Ok(preemption) => {
+                    self.cache.cluster.nominate(&pod, &preemption.node);
+                    nomination = Nomination::Make(preemption);
+                }
+                Err(Unhelpful::NotEligible(why)) => message += &format!(" preemption: {why}"),
+                Err(Unhelpful::NoCandidate(why)) => {
+                    message += &format!(" preemption: {why}");
+                    self.cache.cluster.withdraw(&pod.uid);
+                    nomination = Nomination::Clear;
+                }
             }
-            Err(Unhelpful::NotEligible("")) => Nomination::Keep,
-            Err(Unhelpful::NotEligible(why)) => {
-                message += &format!(" preemption: {why}");
-                Nomination::Keep
-            }
-            Err(Unhelpful::NoCandidate(why)) => {
-                message += &format!(" preemption: {why}");
-                self.cache.cluster.withdraw(&pod.uid);
-                if pod.nominated_node().is_some() { Nomination::Clear } else { Nomination::Keep }
-            }
-        };
+        }
         self.queue.refused(&pod.uid, verdicts.plugins());
         Step::Refuse { pod, message, nomination }
     }
@@ -128,7 +123,10 @@ impl State {
     pub(crate) fn hear_pod(&mut self, change: &Change<Pod>, now: Instant) {
         match change {
             Change::Applied { old: Some(old), new } if is_same(old, new) => {}
-            Change::Applied { new, .. } => {
+            Change::Applied { old, new } => {
+                if let Some(old) = old.as_ref().filter(|old| old.metadata.uid != new.metadata.uid) {
+                    self.drop_pod(old.metadata.uid.as_deref().unwrap_or_default(), now);
+                }
                 let pod = Arc::new(PodInfo::new(Arc::clone(new)));
                 match self.stage(&pod) {
                     Stage::Pending => self.wait(pod, now),
@@ -141,13 +139,15 @@ impl State {
     }
 
     fn stage(&self, pod: &PodInfo) -> Stage {
-        let phase = pod.pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
         let ours = pod.spec().scheduler_name.as_deref().unwrap_or("default-scheduler") == self.scheduler_name;
-        match phase {
-            "Succeeded" | "Failed" => Stage::Other,
-            _ if !pod.node.is_empty() => Stage::Placed,
-            _ if ours && !pod.is_terminating() => Stage::Pending,
-            _ => Stage::Other,
+        if has_ended(&pod.pod) {
+            Stage::Other
+        } else if !pod.node.is_empty() {
+            Stage::Placed
+        } else if ours && !pod.is_terminating() {
+            Stage::Pending
+        } else {
+            Stage::Other
         }
     }
 
@@ -165,11 +165,12 @@ impl State {
     fn place(&mut self, pod: Arc<PodInfo>, now: Instant) {
         self.queue.remove(&pod.uid);
         self.cache.cluster.withdraw(&pod.uid);
-        let event = match self.cache.put(Arc::clone(&pod)) {
-            Some(old) => &Event::PodChanged { old: &old.clone(), new: &pod },
-            None => &Event::PodPlaced(&pod),
+        let known = self.cache.put(Arc::clone(&pod));
+        let event = match &known {
+            Some(old) => Event::PodChanged { old, new: &pod },
+            None => Event::PodPlaced(&pod),
         };
-        self.queue.tell(event, &self.cache.cluster, now);
+        self.queue.tell(&event, &self.cache.cluster, now);
     }
 
     fn drop_pod(&mut self, uid: &str, now: Instant) {
@@ -218,19 +219,20 @@ impl State {
     }
 }
 
-/// Whether nothing changed that decisions depend on: most changes of a Pod are its containers' states.
+/// Whether nothing changed that decisions depend on: most changes of a Pod on a node are its containers' states.
 fn is_same(old: &Pod, new: &Pod) -> bool {
-    let status = |pod: &Pod| {
-        let status = pod.status.as_ref();
-        let phase = status.and_then(|status| status.phase.clone());
-        let ended = matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
-        (ended, status.and_then(|status| status.nominated_node_name.clone()))
-    };
-    old.metadata.uid == new.metadata.uid
+    let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    placed(new)
+        && old.metadata.uid == new.metadata.uid
         && old.metadata.labels == new.metadata.labels
         && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
-        && status(old) == status(new)
+        && has_ended(old) == has_ended(new)
         && old.spec == new.spec
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Whether nothing changed that Pods could wait for: most changes of a node are heartbeats.

@@ -61,6 +61,7 @@ fn set_of_pod(pod: &mut Value, (key, value): (&str, &str)) {
         "image" => pod["spec"]["containers"][0]["image"] = value.into(),
         "scheduler" => pod["spec"]["schedulerName"] = value.into(),
         "priority" => pod["spec"]["priority"] = value.parse::<i32>().unwrap().into(),
+        "uid" => pod["metadata"]["uid"] = value.into(),
         "phase" => pod["status"]["phase"] = value.into(),
         "nominated" => pod["status"]["nominatedNodeName"] = value.into(),
         "deleting" => pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into(),

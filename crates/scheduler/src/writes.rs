@@ -86,8 +86,8 @@ pub(crate) async fn write_status(
     }
     match nominated {
         NominatedNode::Set(node) if pod.nominated_node() != Some(node) => status["nominatedNodeName"] = node.into(),
-        NominatedNode::Clear => status["nominatedNodeName"] = Value::Null,
-        NominatedNode::Set(_) | NominatedNode::Keep => {}
+        NominatedNode::Clear if pod.nominated_node().is_some() => status["nominatedNodeName"] = Value::Null,
+        NominatedNode::Set(_) | NominatedNode::Clear | NominatedNode::Keep => {}
     }
     if status.as_object().is_none_or(serde_json::Map::is_empty) {
         return Ok(());

@@ -319,7 +319,9 @@ fn a_large_cluster_is_searched_in_turns() {
 #[test]
 fn equally_good_nodes_take_turns() {
     let mut cluster = Cluster::default();
-    ["n1", "n2", "n3"].map(|name| cluster.set_node(testing::node(name)));
+    for name in ["n1", "n2", "n3"] {
+        cluster.set_node(testing::node(name));
+    }
     let pod = PodInfo::new(testing::pod("x"));
     let mut turn = Turn::default();
     let mut taken = Vec::new();

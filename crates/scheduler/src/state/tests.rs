@@ -76,8 +76,7 @@ impl Script {
                 Step::Gate { pod } => format!("{} gated", pod.key.name),
                 Step::Refuse { pod, message, nomination } => {
                     let nomination = match nomination {
-                        Nomination::Keep => String::new(),
-                        Nomination::Clear => " (waits for no node)".to_owned(),
+                        Nomination::Keep | Nomination::Clear => String::new(),
                         Nomination::Make(preemption) => {
                             let names: Vec<&str> = preemption.victims.iter().map(|v| v.key.name.as_str()).collect();
                             format!(" ({} leave {})", names.join(" and "), preemption.node)
@@ -234,8 +233,8 @@ fn a_failed_binding_frees_the_room_and_backs_off() {
          gone pod b
          steps => a on n1
          unbound a
-         wakes 2
-         wait 1
+         wakes 4
+         wait 3
          steps =>
          wait 1
          steps => a on n1"
@@ -265,6 +264,20 @@ fn a_node_that_comes_after_its_pods() {
          gone node n1
          node n1 cpu=2
          steps => b on n1"
+    ));
+}
+
+#[test]
+fn a_pod_of_the_same_name_is_another_pod() {
+    check(&format!(
+        "node n1 cpu=1
+         pod a cpu=1 on=n1
+         pod b cpu=1
+         steps => b: {NO_CPU}
+         pod a cpu=1 on=n1 uid=another
+         steps => b: {NO_CPU}
+         pod a uid=third gate=wait
+         steps => a gated; b on n1"
     ));
 }
 
