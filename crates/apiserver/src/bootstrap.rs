@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sampan_api::status::Status;
 use serde::Serialize;
@@ -12,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::registry::{Attempt, Registry, built_in};
 use crate::resources::Ranges;
 
+/// How long to wait before the own Service is made again after that failed.
+const RETRY: Duration = Duration::from_millis(100);
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Roles of the bootstrap policy that an administrator wants to keep as they are say so with this annotation.
@@ -40,10 +43,13 @@ pub(crate) async fn keep_own_service(registry: Arc<Registry>, own: OwnService, s
     let Ok(room) = built_in("", "Service").and_then(|kind| registry.cache.room(kind).cloned()) else { return };
     let mut changes = room.subscribe();
     while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
-        if room.get("default/kubernetes").is_none()
-            && let Err(error) = own_service(&registry, &own).await
-        {
-            tracing::warn!(%error, "the Service default/kubernetes could not be made again");
+        while room.get("default/kubernetes").is_none() && !stop.is_cancelled() {
+            // The deletion is seen here before the address it frees is free.
+            match own_service(&registry, &own).await {
+                Ok(()) => break,
+                Err(error) => tracing::debug!(%error, "the Service default/kubernetes could not be made again yet"),
+            }
+            stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod metadata;
 mod patch;
 mod read;
 mod scale;
+mod turns;
 mod update;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) use self::delete::{DeleteOptions, success, terminating};
 pub(crate) use self::patch::{Patch, PatchForm};
 pub(crate) use self::read::{serve, view_of};
 pub(crate) use self::scale::{named as named_scale, scale_of};
+use self::turns::Turns;
 use crate::cache::{Cache, PREFIX, encode, unavailable};
 use crate::resources::{Claim, Resources};
 
@@ -51,6 +53,7 @@ pub(crate) struct Registry {
     pub(crate) rbac: Arc<Rbac>,
     store: Arc<dyn Store>,
     resources: Resources,
+    turns: Turns,
 }
 
 /// What is to be done to one object.
@@ -72,7 +75,7 @@ struct Current {
 impl Registry {
     /// A registry over `store`, of which `cache` is the cache.
     pub(crate) fn new(cache: Arc<Cache>, store: Arc<dyn Store>, rbac: Arc<Rbac>, resources: Resources) -> Self {
-        Self { cache, rbac, store, resources }
+        Self { cache, rbac, store, resources, turns: Turns::default() }
     }
 
     /// Reads the object, asks `plan` what to do, does it; again when someone else wrote in between.
@@ -86,11 +89,16 @@ impl Registry {
         let found = self.cache.room(attempt.kind)?.get(&attempt.key());
         let mut current =
             found.map(|object| Current { revision: object.revision, object: serve(attempt.kind, object.value()) });
+        let mut turn = None;
         for _ in 0..MAX_TRIES {
             let next = plan(current.as_ref().map(|current| &current.object))?;
             match self.carry_out(attempt, next, current.as_ref()).await? {
                 Ok(done) => return Ok(done),
                 Err(entry) => current = entry.map(|entry| read_entry(attempt.kind, &entry)).transpose()?,
+            }
+            // Whoever lost once waits for its turn, so that many writers of one object do not starve each other.
+            if turn.is_none() {
+                turn = Some(self.turns.of(attempt).await);
             }
         }
         Err(Status::modified(attempt.resource(), &attempt.name))

@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use crate::support::{Cluster, in_process, read};
 
+/// How long a step may ask again.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 #[derive(Default)]
 struct Step {
     line: usize,
@@ -99,7 +102,9 @@ async fn run(name: &str, script: &str) {
     let mut variables = HashMap::new();
     for step in steps(script) {
         let (code, until) = step.want.split_once(" until ").unwrap_or((&step.want, ""));
+        let started = tokio::time::Instant::now();
         let (got, answer) = loop {
+            assert!(started.elapsed() < PATIENCE, "{name}:{}: {} never came true", step.line, step.want);
             let (got, answer) = read(cluster.send(request(&step, &variables)).await).await;
             if until.is_empty() || check(until, &answer, &mut variables).is_ok() {
                 break (got, answer);
