@@ -1,6 +1,6 @@
 //! The network transport: TLS, client certificates, limits, shutdown.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sampan_apiserver::Listen;
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use serde_json::json;
 
 use crate::support::{Cluster, read};
 
@@ -36,32 +38,37 @@ fn roots(authority: &Authority) -> RootCertStore {
     roots
 }
 
+fn server(authority: &Authority) -> ServerConfig {
+    let purpose = Purpose::Server {
+        name: "server".to_owned(),
+        dns: vec!["localhost".to_owned()],
+        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+    };
+    let (certificates, key) = chain(&authority.issue(&purpose, sampan_clock::now()).unwrap());
+    let clients = WebPkiClientVerifier::builder(Arc::new(roots(authority))).allow_unauthenticated().build();
+    let tls = ServerConfig::builder().with_client_cert_verifier(clients.unwrap());
+    tls.with_single_cert(certificates, key).unwrap()
+}
+
+fn client(authority: &Authority, user: Option<(&str, &str)>) -> ClientConfig {
+    let config = ClientConfig::builder().with_root_certificates(roots(authority));
+    let Some((user, group)) = user else { return config.with_no_client_auth() };
+    let purpose = Purpose::Client { user: user.to_owned(), group: Some(group.to_owned()) };
+    let (certificates, key) = chain(&authority.issue(&purpose, sampan_clock::now()).unwrap());
+    config.with_client_auth_cert(certificates, key).unwrap()
+}
+
 impl Site {
     async fn open() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let now = sampan_clock::now();
         let authority = Authority::load(&Authority::generate("test", now).unwrap()).unwrap();
-        let purpose = Purpose::Server {
-            name: "kube-apiserver".to_owned(),
-            dns: vec!["localhost".to_owned()],
-            addresses: Vec::new(),
-        };
-        let (certificates, key) = chain(&authority.issue(&purpose, now).unwrap());
-        let clients = WebPkiClientVerifier::builder(Arc::new(roots(&authority))).allow_unauthenticated().build();
-        let tls = ServerConfig::builder().with_client_cert_verifier(clients.unwrap());
-        let tls = Arc::new(tls.with_single_cert(certificates, key).unwrap());
+        let tls = Arc::new(server(&authority));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let cluster = Cluster::listening(Some(Listen { listener, tls })).await;
+        let kubelets = Arc::new(client(&authority, Some(("kubelet-client", "system:masters"))));
+        let cluster = Cluster::listening(Some(Listen { listener, tls }), Some(kubelets)).await;
         Self { cluster, authority, address }
-    }
-
-    fn client(&self, user: Option<(&str, &str)>) -> ClientConfig {
-        let config = ClientConfig::builder().with_root_certificates(roots(&self.authority));
-        let Some((user, group)) = user else { return config.with_no_client_auth() };
-        let purpose = Purpose::Client { user: user.to_owned(), group: Some(group.to_owned()) };
-        let (certificates, key) = chain(&self.authority.issue(&purpose, sampan_clock::now()).unwrap());
-        config.with_client_auth_cert(certificates, key).unwrap()
     }
 
     async fn get(&self, user: Option<(&str, &str)>, path: &str) -> http::Response<hyper::body::Incoming> {
@@ -71,7 +78,7 @@ impl Site {
     async fn send(&self, user: Option<(&str, &str)>, request: Request<Body>) -> http::Response<hyper::body::Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(self.client(user))).connect(name, stream).await.unwrap();
+        let stream = TlsConnector::from(Arc::new(client(&self.authority, user))).connect(name, stream).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         sender.send_request(request).await.unwrap()
@@ -106,4 +113,49 @@ async fn shutdown_ends_watches() {
     watch.frame().await.unwrap().unwrap();
     tokio::time::timeout(Duration::from_secs(10), site.cluster.handle.shutdown()).await.expect("an end in time");
     while let Some(Ok(_)) = watch.frame().await {}
+}
+
+/// Stands for a kubelet: answers one request with what was asked of it, and by whom.
+async fn kubelet(authority: &Authority) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(server(authority)));
+    tokio::spawn(async move {
+        let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let known = stream.get_ref().1.peer_certificates().is_some();
+        let answer = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| async move {
+            let told = request.headers().contains_key("authorization");
+            let body = format!("{} {} known={known} told={told}", request.method(), request.uri());
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(body)))
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+    });
+    address
+}
+
+#[tokio::test]
+async fn logs_come_from_the_kubelet_of_the_pod_s_node() {
+    let site = Site::open().await;
+    let kubelet = kubelet(&site.authority).await;
+    let node = json!({ "metadata": { "name": "n" }, "status": {
+        "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }],
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": kubelet.port() } },
+    } });
+    let account = json!({ "metadata": { "name": "default" } });
+    let pod = json!({ "metadata": { "name": "p" }, "spec": {
+        "nodeName": "n", "containers": [{ "name": "c", "image": "i" }],
+    } });
+    let spaced = |kind: &str| format!("/api/v1/namespaces/default/{kind}");
+    let made = [("/api/v1/nodes".to_owned(), &node), (spaced("serviceaccounts"), &account), (spaced("pods"), &pod)];
+    for (path, object) in made {
+        let (code, answer) = site.cluster.admin("POST", &path, &object.to_string()).await;
+        assert_eq!(code, 201, "{answer}");
+    }
+    let root = Some(("root", "system:masters"));
+    let response = site.get(root, &format!("{}?tailLines=3&follow=true", spaced("pods/p/log"))).await;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "GET /containerLogs/default/p/c?follow=true&tailLines=3 known=true told=false");
+    // The same address is no goal for the proxy, which would reach this machine's own services.
+    assert_eq!(site.get(root, "/api/v1/nodes/n/proxy/metrics").await.status(), 400);
+    site.cluster.handle.shutdown().await;
 }

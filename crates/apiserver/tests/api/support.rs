@@ -21,11 +21,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a server with nothing but what every cluster has.
     pub(crate) async fn start() -> Self {
-        Self::listening(None).await
+        Self::listening(None, None).await
     }
 
-    /// The same, on the network as well.
-    pub(crate) async fn listening(listen: Option<Listen>) -> Self {
+    /// The same, with ways in and out on the network.
+    pub(crate) async fn listening(listen: Option<Listen>, kubelet_tls: Option<Arc<rustls::ClientConfig>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Embedded::open(embedded::Options { dir: dir.path().into() }).unwrap();
         let key = Tokens::generate_key().unwrap();
@@ -35,7 +35,7 @@ impl Cluster {
             ranges: Ranges { addresses: "10.43.0.0/16".parse().unwrap(), node_ports: 30000..=32767 },
             advertised: "192.0.2.1:6443".parse().unwrap(),
             listen,
-            kubelet_tls: None,
+            kubelet_tls,
             version: Version::current(),
         })
         .await
