@@ -19,6 +19,8 @@ mod reviews;
 mod routes;
 mod stats;
 mod streaming;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::{net::SocketAddr, sync::Arc};

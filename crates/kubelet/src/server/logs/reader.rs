@@ -76,9 +76,12 @@ impl Follow {
     async fn wait(&mut self) {
         tokio::select! {
             () = self.directory.changed() => {}
-            // Whoever ran the Pods is gone: nobody would tell of the container's end.
-            Err(_) = self.pods.changed() => self.phase = Phase::Ended,
-            else => {}
+            told = self.pods.changed() => {
+                // Whoever ran the Pods is gone: nobody would tell of the container's end.
+                if told.is_err() {
+                    self.phase = Phase::Ended;
+                }
+            }
         }
     }
 }

@@ -1,0 +1,346 @@
+//! The whole API over real TLS: who gets in, logs, and an exec spliced to a runtime's streaming server.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http1::SendRequest,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
+use prost::Message;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use sampan_auth::{
+    Attributes, Identity,
+    authority::{Authority, Issued, Purpose},
+};
+use sampan_cri::v1;
+use sampan_streams::{
+    remotecommand::{self, ExitStatus, Session},
+    spdy::{Connection, Role},
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Authenticate, Authorize, Container, Handle, Instance, Options, PodEntry, Pods, Server, tls_config};
+
+/// No test takes longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One Pod with one container, whose end a test may tell.
+struct OnePod {
+    logs: tempfile::TempDir,
+    running: Mutex<bool>,
+    changes: watch::Sender<u64>,
+}
+
+impl OnePod {
+    fn new() -> Arc<Self> {
+        let logs = tempfile::tempdir().expect("dir");
+        std::fs::write(logs.path().join("0.log"), "").expect("log");
+        Arc::new(Self { logs, running: Mutex::new(true), changes: watch::Sender::new(0) })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.logs.path().join("0.log")
+    }
+
+    fn write(&self, text: &str) {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.log()).expect("open");
+        writeln!(file, "2026-01-01T00:00:00Z stdout F {text}").expect("write");
+    }
+
+    fn end(&self) {
+        *self.running.lock() = false;
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Pods for OnePod {
+    fn list(&self) -> Vec<Arc<Pod>> {
+        let pod =
+            json!({"metadata": {"namespace": "ns", "name": "p", "uid": "u"}, "spec": {"containers": [{"name": "c"}]}});
+        vec![Arc::new(serde_json::from_value(pod).expect("pod"))]
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<PodEntry> {
+        let current = Instance { id: "id-of-c".into(), log: self.log(), running: *self.running.lock() };
+        let container = Container { name: "c".into(), current: Some(current), previous: None };
+        ((namespace, name) == ("ns", "p")).then(|| PodEntry {
+            pod: self.list().remove(0),
+            sandbox: Some("sandbox".into()),
+            log_directory: self.logs.path().to_path_buf(),
+            containers: vec![container],
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// Knows the token `good`, and lets only `admin` in.
+struct Rules;
+
+#[async_trait]
+impl Authenticate for Rules {
+    async fn identify(&self, token: &str) -> Option<Identity> {
+        (token == "good").then(|| Identity { name: "admin".into(), ..Identity::default() })
+    }
+}
+
+#[async_trait]
+impl Authorize for Rules {
+    async fn allowed(&self, identity: &Identity, attributes: &Attributes) -> bool {
+        assert_eq!((attributes.resource.as_str(), attributes.name.as_str()), ("nodes", "n1"));
+        assert!(identity.groups.iter().any(|group| group == "system:authenticated"));
+        identity.name == "admin"
+    }
+}
+
+/// A runtime's streaming server: echoes stdin and exits with 3.
+async fn streaming_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("accept");
+            let service = service_fn(async |request: Request<Incoming>| {
+                assert_eq!(request.uri().path(), "/exec/one-time-token");
+                assert!(!request.headers().contains_key(header::AUTHORIZATION), "credentials stay here");
+                let options = remotecommand::Options { stdin: true, stdout: true, ..Default::default() };
+                Ok::<_, std::convert::Infallible>(remotecommand::serve(request, options, async |session: Session| {
+                    let (mut stdin, mut stdout) = (session.stdin.expect("stdin"), session.stdout.expect("stdout"));
+                    tokio::io::copy(&mut stdin, &mut stdout).await?;
+                    Ok(ExitStatus(3))
+                }))
+            });
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(connection.with_upgrades());
+        }
+    });
+    address
+}
+
+/// A runtime that knows one CRI call: Exec, which it answers with a URL of `streaming`.
+async fn runtime(streaming: SocketAddr) -> Channel {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let service = service_fn(move |request: Request<Incoming>| async move {
+        assert_eq!(request.uri().path(), "/runtime.v1.RuntimeService/Exec");
+        let body = request.into_body().collect().await?.to_bytes();
+        // A gRPC message follows a flag and its length.
+        let call = v1::ExecRequest::decode(body.slice(5..)).expect("message");
+        assert_eq!((call.container_id.as_str(), call.cmd.join(" ").as_str()), ("id-of-c", "cat -"));
+        let reply = v1::ExecResponse { url: format!("http://{streaming}/exec/one-time-token") }.encode_to_vec();
+        let framed = [&[0][..], &(reply.len() as u32).to_be_bytes(), &reply].concat();
+        let status = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))];
+        let frames = [Frame::data(Bytes::from(framed)), Frame::trailers(status.into_iter().collect())];
+        let body = StreamBody::new(futures::stream::iter(frames.map(Ok::<_, std::convert::Infallible>)));
+        let response = Response::builder().header(header::CONTENT_TYPE, "application/grpc").body(body);
+        Ok::<_, hyper::Error>(response.expect("response"))
+    });
+    tokio::spawn(
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(theirs), service),
+    );
+    let mut ours = Some(TokioIo::new(ours));
+    let connector = tower::service_fn(move |_| {
+        let stream = ours.take();
+        async move { stream.ok_or_else(|| std::io::Error::other("one connection only")) }
+    });
+    Endpoint::from_static("http://runtime.invalid").connect_with_connector(connector).await.expect("channel")
+}
+
+/// A server, and the authority that its clients' certificates are of.
+struct Setup {
+    authority: Authority,
+    server: Handle,
+    pods: Arc<OnePod>,
+}
+
+fn authority() -> Authority {
+    let issued = Authority::generate("test", sampan_clock::now()).expect("authority");
+    Authority::load(&issued).expect("authority")
+}
+
+fn client(authority: &Authority, user: &str) -> Issued {
+    let purpose = Purpose::Client { user: user.into(), group: None };
+    authority.issue(&purpose, sampan_clock::now()).expect("certificate")
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let authority = authority();
+        let purpose = Purpose::Server { name: "n1".into(), dns: vec!["n1".into()], addresses: Vec::new() };
+        let own = authority.issue(&purpose, sampan_clock::now()).expect("certificate");
+        let ca = authority.certificate_pem().as_bytes();
+        let tls = tls_config(ca, own.certificate_pem.as_bytes(), own.key_pem.as_bytes()).expect("tls");
+        let pods = OnePod::new();
+        let options = Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            tls: Arc::new(tls),
+            node_name: "n1".into(),
+            pods: pods.clone(),
+            runtime: runtime(streaming_server().await).await,
+            authenticate: Arc::new(Rules),
+            authorize: Arc::new(Rules),
+        };
+        Self { authority, server: Server::start(options).await.expect("server"), pods }
+    }
+
+    /// A connection with or without a certificate; none if the server does not want it.
+    async fn connect(&self, certificate: Option<Issued>) -> Option<SendRequest<Empty<Bytes>>> {
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(self.authority.certificate_pem().as_bytes()).expect("pem");
+        roots.add(ca).expect("root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
+        let config = match certificate {
+            Some(issued) => {
+                let chain = vec![CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).expect("pem")];
+                let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).expect("pem");
+                builder.with_client_auth_cert(chain, key).expect("certificate")
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let stream = TcpStream::connect(self.server.address()).await.expect("connect");
+        let name = ServerName::try_from("n1").expect("name");
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection.with_upgrades());
+        Some(sender)
+    }
+
+    async fn admin(&self) -> SendRequest<Empty<Bytes>> {
+        self.connect(Some(client(&self.authority, "admin"))).await.expect("connection")
+    }
+
+    /// The status and the text of `GET path` as admin.
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        read(self.admin().await.send_request(get(path)).await.expect("response")).await
+    }
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(path).header(header::HOST, "n1").body(Empty::new()).expect("request")
+}
+
+async fn read(response: Response<Incoming>) -> (StatusCode, String) {
+    let status = response.status();
+    let body = timeout(PATIENCE, response.into_body().collect()).await.expect("in time").expect("body").to_bytes();
+    (status, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_credentials_and_rights() {
+    let setup = Setup::new().await;
+    let ask = async |certificate: Option<Issued>, token: Option<&str>| {
+        let mut request = get("/healthz");
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().expect("header");
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        let mut sender = setup.connect(certificate).await.expect("connection");
+        read(sender.send_request(request).await.expect("response")).await
+    };
+    let text = |status, text: &str| (status, text.to_owned());
+    assert_eq!(ask(None, None).await, text(StatusCode::UNAUTHORIZED, "Unauthorized"));
+    assert_eq!(ask(None, Some("bad")).await, text(StatusCode::UNAUTHORIZED, "Unauthorized"));
+    assert_eq!(ask(None, Some("good")).await, text(StatusCode::OK, "ok"));
+    assert_eq!(ask(Some(client(&setup.authority, "admin")), None).await, text(StatusCode::OK, "ok"));
+    let forbidden = "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[healthz proxy])";
+    assert_eq!(ask(Some(client(&setup.authority, "eve")), None).await, text(StatusCode::FORBIDDEN, forbidden));
+    // A certificate of another authority is no credential at all: the handshake or the first request fails.
+    if let Some(mut sender) = setup.connect(Some(client(&authority(), "admin"))).await {
+        assert!(sender.send_request(get("/healthz")).await.is_err());
+    }
+    setup.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn pods_and_logs() {
+    let setup = Setup::new().await;
+    let (status, pods) = setup.get("/pods").await;
+    let pods: serde_json::Value = serde_json::from_str(&pods).expect("json");
+    assert_eq!(
+        (status, &pods["kind"], &pods["items"][0]["metadata"]["name"]),
+        (StatusCode::OK, &json!("PodList"), &json!("p"))
+    );
+
+    for line in ["one", "two", "three"] {
+        setup.pods.write(line);
+    }
+    let check = async |path: &str, want: StatusCode, text: &str| {
+        assert_eq!(setup.get(path).await, (want, text.to_owned()), "{path}");
+    };
+    check("/containerLogs/ns/p/c", StatusCode::OK, "one\ntwo\nthree\n").await;
+    check("/containerLogs/ns/p/c?tailLines=1", StatusCode::OK, "three\n").await;
+    check("/containerLogs/ns/p/c?sinceTime=2026-01-02T00%3A00%3A00Z", StatusCode::OK, "").await;
+    check("/containerLogs/ns/x/c", StatusCode::NOT_FOUND, "pod \"x\" does not exist").await;
+    check("/containerLogs/ns/p/x", StatusCode::NOT_FOUND, "container \"x\" not found in pod \"p\"").await;
+    let message = "previous terminated container \"c\" in pod \"p\" not found";
+    check("/containerLogs/ns/p/c?previous=true", StatusCode::BAD_REQUEST, message).await;
+    let message = "tailLines: must be greater than or equal to 0";
+    check("/containerLogs/ns/p/c?tailLines=x", StatusCode::UNPROCESSABLE_ENTITY, message).await;
+
+    let request = get("/containerLogs/ns/p/c?follow=true&tailLines=1");
+    let mut response = setup.admin().await.send_request(request).await.expect("response");
+    let mut next = async || {
+        let frame = timeout(PATIENCE, response.frame()).await.expect("in time");
+        frame.map(|frame| frame.expect("frame").into_data().expect("data"))
+    };
+    assert_eq!(next().await.as_deref(), Some(&b"three\n"[..]));
+    setup.pods.write("four");
+    assert_eq!(next().await.as_deref(), Some(&b"four\n"[..]));
+    setup.pods.end();
+    assert_eq!(next().await, None);
+    setup.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn exec_reaches_the_runtime() {
+    let setup = Setup::new().await;
+    let query = "command=cat&command=-&input=1&output=1";
+    let response = setup.get(&format!("/exec/ns/p/another-uid/c?{query}")).await;
+    assert_eq!(response, (StatusCode::NOT_FOUND, "pod does not exist".to_owned()));
+    let response = setup.get(&format!("/exec/ns/p/x?{query}")).await;
+    assert_eq!(response, (StatusCode::NOT_FOUND, "container not found (\"x\")".to_owned()));
+
+    let mut request = get(&format!("/exec/ns/p/u/c?{query}"));
+    for (name, value) in [
+        ("connection", "Upgrade"),
+        ("upgrade", "SPDY/3.1"),
+        ("x-stream-protocol-version", "v4.channel.k8s.io"),
+        ("authorization", "Bearer good"),
+    ] {
+        request.headers_mut().insert(name, value.parse().expect("header"));
+    }
+    let response = setup.connect(None).await.expect("connection").send_request(request).await.expect("response");
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let upgraded = hyper::upgrade::on(response).await.expect("upgrade");
+    let (mut connection, driver) = Connection::new(TokioIo::new(upgraded), Role::Client);
+    tokio::spawn(driver.run());
+    let mut open = async |kind: &str| connection.open([("streamtype", kind)].into_iter().collect()).await.expect(kind);
+    let (mut error, mut stdin, mut stdout) = (open("error").await, open("stdin").await, open("stdout").await);
+    stdin.write_all(b"hello").await.expect("stdin");
+    stdin.shutdown().await.expect("stdin");
+    let (mut output, mut status) = (String::new(), String::new());
+    timeout(PATIENCE, stdout.read_to_string(&mut output)).await.expect("in time").expect("stdout");
+    timeout(PATIENCE, error.read_to_string(&mut status)).await.expect("in time").expect("status");
+    assert_eq!(output, "hello");
+    assert!(status.contains("command terminated with non-zero exit code: exit status 3"), "{status}");
+    setup.server.shutdown().await;
+}
