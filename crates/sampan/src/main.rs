@@ -7,6 +7,7 @@ mod components;
 mod config;
 mod daemon;
 mod kubeconfig;
+mod mounts;
 mod pki;
 mod preflight;
 mod progress;

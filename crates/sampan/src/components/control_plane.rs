@@ -93,7 +93,7 @@ pub(super) fn start_controllers(clients: &Clients, pki: &Pki, running: &mut Runn
         ca_pem: pki.ca_pem().to_owned(),
     });
     running.add("controllers", async move { controllers.shutdown().await });
-    let scheduler = sampan_scheduler::start(sampan_scheduler::Options {
+    let scheduler = sampan_scheduler::start(&sampan_scheduler::Options {
         client: clients.user("system:kube-scheduler", &[]),
         scheduler_name: SCHEDULER.to_owned(),
     });

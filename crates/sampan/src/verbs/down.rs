@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::components::{network_options, runtime_options};
 use crate::config::{Config, Flags};
+use crate::mounts::{remove_dir, unmount_below};
 use crate::{daemon, preflight, progress};
 
 #[derive(Debug, clap::Args)]
@@ -32,11 +33,13 @@ impl Down {
         let start = Instant::now();
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(clear(&config))?;
         progress::print_step("Pods, network and rules removed", progress::millis(start));
-        remove(&config.state_dir)?;
+        unmount_below(&config.state_dir)?;
+        unmount_below(&config.data_dir)?;
+        remove_dir(&config.state_dir)?;
         if self.purge {
-            remove(&config.data_dir)?;
+            remove_dir(&config.data_dir)?;
             if let Some(dir) = config.kubeconfig.parent().filter(|dir| dir.ends_with(&config.instance)) {
-                remove(dir)?;
+                remove_dir(dir)?;
             }
         }
         Ok(())
@@ -54,13 +57,4 @@ async fn clear(config: &Config) -> Result<()> {
     sampan_proxy::Proxy::remove(&config.instance).await.context("removing the Services' rules")?;
     BridgeNetwork::remove(options).await.context("removing the Pod network")?;
     Ok(())
-}
-
-fn remove(dir: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("removing {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }
