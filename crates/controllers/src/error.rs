@@ -6,7 +6,7 @@ use sampan_client::Key;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused or could not be reached while doing `what`.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", words(source))]
     Api {
         /// What was being done.
         what: String,
@@ -32,6 +32,14 @@ impl Error {
     /// Whether the object was written by someone else meanwhile: its informer will bring the news.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
+    }
+}
+
+/// What the API server said, without the client's wrapping.
+pub(crate) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -166,10 +166,10 @@ impl Controller {
             Action::AnnotateDeployment(annotations) => {
                 let api =
                     Api::<Deployment>::namespaced(self.client.clone(), &deployment.namespace().unwrap_or_default());
-                let patch = json!({"metadata": {"annotations": annotations}});
-                let name = deployment.name_any();
-                let patched = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-                allow_missing(patched).map_err(Error::api("writing the revision")).map(drop)
+                let mut updated = deployment.clone();
+                updated.annotations_mut().extend(annotations.clone());
+                let written = api.replace(&deployment.name_any(), &PostParams::default(), &updated).await;
+                allow_missing(written).map_err(Error::api("writing the revision")).map(drop)
             }
             Action::Delete(set) => {
                 let name = set.name_any();

@@ -20,7 +20,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use sampan_client::{Change, EventRecorder, Informer, Key, WorkQueue};
 use serde_json::json;
 
-use crate::error::allow_missing;
+use crate::error::{allow_missing, words};
 use crate::owners::{self, Claim};
 use crate::runner::{self, Reconcile};
 use crate::{Context, Error};
@@ -240,14 +240,6 @@ impl Controller {
         updated.status = Some(status);
         let written = api.replace_status(&set.name_any(), &PostParams::default(), &updated).await;
         allow_missing(written).map_err(Error::api("writing the status")).map(drop)
-    }
-}
-
-/// What the API server said, without the client's wrapping.
-fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
     }
 }
 
