@@ -159,7 +159,10 @@ impl server::Pods for PodTable {
         let names: std::collections::BTreeSet<&str> = shown.seen.containers.iter().map(|c| c.name.as_str()).collect();
         let containers = names.into_iter().map(|name| {
             let mut instances = shown.seen.containers.iter().filter(|container| container.name == name).map(instance);
-            server::Container { name: name.to_owned(), current: instances.next(), previous: instances.next() }
+            let current = instances.next();
+            // While the next one is waited for, the last one is the current one and the one before as well.
+            let previous = if waits(&shown.pod, name) { current.clone() } else { instances.next() };
+            server::Container { name: name.to_owned(), current, previous }
         });
         Some(server::PodEntry {
             containers: containers.collect(),
@@ -172,6 +175,17 @@ impl server::Pods for PodTable {
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+/// Whether the container `name` waits to be started again.
+fn waits(pod: &Pod, name: &str) -> bool {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().chain(&status.init_container_statuses).flatten());
+    let status = statuses.into_iter().find(|status| status.name == name);
+    let waiting = status.and_then(|status| status.state.as_ref()).is_some_and(|state| state.waiting.is_some());
+    waiting && status.is_some_and(|status| status.last_state.is_some())
 }
 
 fn instance(instance: &Instance) -> server::Instance {

@@ -60,7 +60,12 @@ struct Goal {
     backend: Backend,
     /// Path and query there.
     path: String,
+    /// What it says against a request becomes a `Status`: it is the kubelet's word about one of our own objects.
+    explain: bool,
 }
+
+/// A kubelet's refusal is a sentence; this much of it is passed on.
+const REFUSAL_BYTES: usize = 2048;
 
 /// log, exec, attach, portforward. `None` where there is nothing to connect to yet, and nothing to say.
 async fn to_kubelet(server: &Server, kind: &'static Kind, call: &Call) -> Result<Option<Goal>, Status> {
@@ -75,7 +80,7 @@ async fn to_kubelet(server: &Server, kind: &'static Kind, call: &Call) -> Result
         target::OfPod::Nothing => return Ok(None),
     };
     let node = node(server, pod["spec"]["nodeName"].as_str().unwrap_or_default())?;
-    Ok(Some(Goal { backend: kubelet(server, &node)?, path }))
+    Ok(Some(Goal { backend: kubelet(server, &node)?, path, explain: true }))
 }
 
 /// The Node object, for its addresses.
@@ -103,8 +108,26 @@ async fn forward(server: &Server, call: Call, body: Body, goal: &Goal) -> Answer
     }
     request.extensions_mut().insert(server.kubelets.sessions.clone());
     match sampan_streams::proxy::forward(request, connection).await {
+        Ok(response) if goal.explain && response.status().is_client_error() => Err(explained(response).await),
         Ok(response) => Ok(response.map(Body::new)),
         Err(error) => Err(refused(&error, backend)),
+    }
+}
+
+/// The `Status` of a kubelet's refusal.
+async fn explained<B>(response: Response<B>) -> Status
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let code = response.status();
+    let text = axum::body::to_bytes(Body::new(response.into_body()), REFUSAL_BYTES).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    match code.as_u16() {
+        404 => Status { code: 404, reason: "NotFound".to_owned(), message: text, details: None },
+        429 => Status::too_many_requests(text, 1),
+        401 | 403 => Status::internal("the kubelet does not accept this server's identity"),
+        _ => Status::bad_request(text),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn node(server: &Server, kind: &'static Kind, call: &Call) -> R
     if !port.is_empty() && port.parse() != Ok(backend.port) {
         return Err(Status::bad_request("only the kubelet's own port of a node can be reached"));
     }
-    Ok(Goal { backend: Backend { loopback_allowed: false, ..backend }, path: path_behind(call) })
+    Ok(Goal { backend: Backend { loopback_allowed: false, ..backend }, path: path_behind(call), explain: false })
 }
 
 /// To a Pod's own address.
@@ -41,7 +41,7 @@ pub(super) async fn pod(server: &Server, kind: &'static Kind, call: &Call) -> Re
         "" => first_port(&pod).unwrap_or(80),
         text => text.parse().map_err(|_| Status::bad_request(format!("invalid port {text:?}")))?,
     };
-    Ok(Goal { backend: plain(scheme, ip, port)?, path: path_behind(call) })
+    Ok(Goal { backend: plain(scheme, ip, port)?, path: path_behind(call), explain: false })
 }
 
 fn first_port(pod: &Value) -> Option<u16> {
@@ -72,7 +72,7 @@ pub(super) async fn service(server: &Server, kind: &'static Kind, call: &Call) -
     let endpoint = of_service.map(|slice| slice.value()).find_map(|slice| endpoint(&slice, &port_name));
     let (host, port) =
         endpoint.ok_or_else(|| Status::unavailable(format!("no endpoints available for service {name:?}")))?;
-    Ok(Goal { backend: plain(scheme, &host, port)?, path: path_behind(call) })
+    Ok(Goal { backend: plain(scheme, &host, port)?, path: path_behind(call), explain: false })
 }
 
 /// The name (which may be empty) of the Service's port of that name or number; of the only one if none is said.

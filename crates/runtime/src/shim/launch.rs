@@ -84,6 +84,17 @@ fn finish(report: &OwnedFd, work: impl FnOnce() -> Result<()>) -> ! {
     kernel::exit_now(1)
 }
 
+/// Sets how gladly the kernel kills this process when memory ends. To make it less glad takes CAP_SYS_RESOURCE, which a
+/// host inside another sandbox may not have: the score then stays what it is, and the limits hold all the same.
+fn set_oom_score(score: i32) -> Result<()> {
+    match std::fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+            Err(format!("setting oom_score_adj to {score}: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Undoes what a child inherits from the shim, and enters the container's groups.
 fn prepare(launch: &Launch<'_>) -> Result<()> {
     credentials::hide()?;
@@ -91,8 +102,7 @@ fn prepare(launch: &Launch<'_>) -> Result<()> {
     setsid().map_err(|error| format!("starting a session: {error}"))?;
     launch.group.enter().map_err(|error| format!("entering the container's groups: {error}"))?;
     if let Some(score) = launch.process.oom_score_adj() {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string())
-            .map_err(|error| format!("setting oom_score_adj to {score}: {error}"))?;
+        set_oom_score(score)?;
     }
     let Some([stdin, stdout, stderr]) = &launch.stdio else { return Ok(()) };
     replace_stdio(stdin, stdout, stderr)
