@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use rustix::mount::UnmountFlags;
 use sampan_cri::v1::{ContainerConfig, ContainerEventType, PodSandboxConfig};
 
 use crate::cgroups::Group;
@@ -50,10 +49,10 @@ fn load_container(node: &Node, id: &str) -> Option<Container> {
     let config: ContainerConfig = records::read_config(&directory).ok()?;
     let record: ContainerRecord = records::read_record(&directory).ok()?;
     node.sandbox(&record.sandbox).ok()?;
-    let started_at = records::read_started(&directory).ok().flatten().map(|running| running.started_at);
-    let state = match (records::read_exit(&directory).ok().flatten(), started_at) {
-        (Some(exit), started_at) => ContainerState::Exited { started_at, exit },
-        (None, Some(started_at)) => ContainerState::Running { started_at },
+    let started = records::read_started(&directory).ok().flatten();
+    let state = match (records::read_exit(&directory).ok().flatten(), started) {
+        (Some(exit), _) => ContainerState::Exited(exit),
+        (None, Some(running)) => ContainerState::Running { started_at: running.started_at },
         (None, None) => ContainerState::Created,
     };
     Some(Container::new(id.to_owned(), config, record, state))
@@ -143,7 +142,7 @@ async fn sweep(node: &Arc<Node>) -> Result<()> {
             containers::erase(node, &id, "")?;
         }
     }
-    node.images.sweep(&node.layers_in_use())?;
+    node.sweep_layers()?;
     let living: Vec<_> =
         node.sandboxes().iter().filter(|sandbox| sandbox.is_ready()).map(|own| own.id.clone()).collect();
     node.options.network.adopt(&living).await?;
@@ -159,10 +158,7 @@ pub(crate) async fn purge(node: &Arc<Node>) -> Result<()> {
         containers::remove(node, &container.id).await?;
     }
     let root = Group::new(&node.hierarchies, &format!("/{}", node.options.cgroup_root));
-    root.remove().map_err(Error::io("removing the runtime's groups"))?;
-    let speed = node.options.state.join(crate::hastening::DIRECTORY);
-    let _ = rustix::mount::unmount(&speed, UnmountFlags::DETACH);
-    Ok(())
+    root.remove().map_err(Error::io("removing the runtime's groups"))
 }
 
 fn names(path: &std::path::Path) -> Result<Vec<String>> {

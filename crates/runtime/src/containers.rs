@@ -7,19 +7,12 @@
 //!
 //! Making one only writes down what it is to be; everything that touches the kernel happens in its shim at the start.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType, LinuxSeccomp};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use sampan_cri::v1::security_profile::ProfileType;
-use sampan_cri::v1::{
-    ContainerConfig, ContainerEventType, LinuxContainerResources, LinuxContainerSecurityContext, NamespaceMode,
-    SupplementalGroupsPolicy,
-};
+use sampan_cri::v1::{ContainerConfig, ContainerEventType, LinuxContainerResources, MountPropagation};
 
 use crate::cgroups::Group;
 use crate::disk::{self, Durability};
@@ -29,8 +22,8 @@ use crate::node::{Container, ContainerState, Node, Sandbox};
 use crate::records::{self, ContainerRecord};
 use crate::sandboxes;
 use crate::shim::wire::{Answer, BUNDLE_FILE, Bundle, Call, Exit, Overlay};
-use crate::spec::{self, Accounts, Identity, Inputs, ProcessNamespace, WantedUser};
-use crate::{shims, signals};
+use crate::spec::{self, Inputs};
+use crate::{lookup, propagation, shims, signals};
 
 /// How long the kernel may take to end a container that was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,9 +31,6 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 const START_ERROR_CODE: i32 = 128;
 /// The exit code of a container whose end nobody saw.
 const UNKNOWN_CODE: i32 = 255;
-/// Account files larger than this belong to no image.
-const MAX_ACCOUNTS_BYTES: u64 = 8 << 20;
-const MAX_DEVICES: usize = 4096;
 
 /// Makes a container in a sandbox.
 pub(crate) async fn create(node: &Arc<Node>, sandbox: &str, config: ContainerConfig) -> Result<String> {
@@ -49,10 +39,14 @@ pub(crate) async fn create(node: &Arc<Node>, sandbox: &str, config: ContainerCon
         return Err(Error::State(format!("sandbox {:?} is not ready", sandbox.id)));
     }
     let name = config.image.as_ref().map(|image| image.image.clone()).unwrap_or_default();
-    let image = node.images.find(&name).ok_or(Error::ImageMissing(name))?;
     let node = Arc::clone(node);
     // Files are read and written: not on a thread that serves others.
-    blocking(move || write_down(&node, &sandbox, config, &image)).await
+    blocking(move || {
+        let _held = node.images.hold();
+        let image = node.images.find(&name).ok_or(Error::ImageMissing(name))?;
+        write_down(&node, &sandbox, config, &image)
+    })
+    .await
 }
 
 fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, config: ContainerConfig, image: &Image) -> Result<String> {
@@ -64,7 +58,7 @@ fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, config: ContainerConfig,
         created_at: sampan_clock::now(),
         image: image.id.clone(),
         layers: image.layers.clone(),
-        identity: identity(node, image, &security)?,
+        identity: lookup::identity(node, image, &security)?,
         cgroup: format!("{}/{id}", sandbox.record.cgroup),
         stop_signal: signals::stop_signal(config.stop_signal(), &image.config.stop_signal)?,
         log: log_path(sandbox, &config)?,
@@ -94,6 +88,9 @@ fn write_files(directory: &Path, config: &ContainerConfig, record: &ContainerRec
         if !path.exists() {
             fs::create_dir_all(path).map_err(Error::io_at("creating the mount source", path))?;
         }
+        if mount.propagation() == MountPropagation::PropagationBidirectional {
+            propagation::check_shared(path)?;
+        }
     }
     records::write_config(directory, config)?;
     let path = directory.join(BUNDLE_FILE);
@@ -117,9 +114,9 @@ fn bundle(
         cgroup: &record.cgroup,
         rootfs: &directory.join("rootfs"),
         pod_files: &sandboxes::pod_files(node, sandbox),
-        processes: processes(node, sandbox, &security)?,
-        devices: &devices(config, &security)?,
-        seccomp_file: seccomp_file(&security)?,
+        processes: lookup::processes(node, sandbox, &security)?,
+        devices: &lookup::devices(config, &security)?,
+        seccomp_file: lookup::seccomp_file(&security)?,
     })?;
     let overlay = Overlay {
         layers: node.images.layers().to_path_buf(),
@@ -142,110 +139,6 @@ fn log_path(sandbox: &Sandbox, config: &ContainerConfig) -> Result<Option<PathBu
     Ok(Some(Path::new(directory).join(path)))
 }
 
-fn processes(node: &Node, sandbox: &Sandbox, security: &LinuxContainerSecurityContext) -> Result<ProcessNamespace> {
-    let options = security.namespace_options.clone().unwrap_or_else(|| sandboxes::namespace_options(&sandbox.config));
-    let of = |pid: i32| ProcessNamespace::Joined(format!("/proc/{pid}/ns/pid").into());
-    match options.pid() {
-        NamespaceMode::Container => Ok(ProcessNamespace::Own),
-        NamespaceMode::Node => Ok(ProcessNamespace::Node),
-        NamespaceMode::Pod => Ok(sandbox.ready().holder.map_or(ProcessNamespace::Own, of)),
-        NamespaceMode::Target => {
-            let target = node.container(&options.target_id)?;
-            if target.record.sandbox != sandbox.id || !target.is_running() {
-                return Err(Error::State(format!("target container {:?} is not running in this sandbox", target.id)));
-            }
-            let started = records::read_started(&node.places.container(&target.id))?;
-            Ok(started.map_or(ProcessNamespace::Own, |running| of(running.pid)))
-        }
-    }
-}
-
-fn identity(node: &Node, image: &Image, security: &LinuxContainerSecurityContext) -> Result<Identity> {
-    let accounts =
-        Accounts { passwd: read_in_image(node, image, "etc/passwd"), group: read_in_image(node, image, "etc/group") };
-    let wanted = WantedUser {
-        image: &image.config.user,
-        uid: security.run_as_user.as_ref().map(|user| user.value),
-        name: &security.run_as_username,
-        gid: security.run_as_group.as_ref().map(|group| group.value),
-        groups: &security.supplemental_groups,
-        strict_groups: security.supplemental_groups_policy() == SupplementalGroupsPolicy::Strict,
-    };
-    Ok(spec::resolve_user(&wanted, &accounts)?)
-}
-
-/// The text of a file in the topmost layer that has it; nothing where none has.
-fn read_in_image(node: &Node, image: &Image, path: &str) -> String {
-    let read = |layer: &String| -> io::Result<String> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, node.images.layers().join(layer), flags, Mode::empty())?;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let file = File::from(openat2(&root, path, flags, Mode::empty(), resolve)?);
-        io::read_to_string(io::Read::take(file, MAX_ACCOUNTS_BYTES))
-    };
-    image.layers.iter().find_map(|layer| read(layer).ok()).unwrap_or_default()
-}
-
-/// The devices asked for; all of the node's for a privileged container.
-fn devices(config: &ContainerConfig, security: &LinuxContainerSecurityContext) -> Result<Vec<(LinuxDevice, String)>> {
-    let mut devices = Vec::new();
-    if security.privileged {
-        collect_devices(Path::new("/dev"), Path::new("/dev"), "rwm", &mut devices)?;
-    }
-    for device in &config.devices {
-        let rights = if device.permissions.is_empty() { "rwm" } else { &device.permissions };
-        let (host, place) = (Path::new(&device.host_path), Path::new(&device.container_path));
-        let before = devices.len();
-        collect_devices(host, place, rights, &mut devices)?;
-        if devices.len() == before {
-            return Err(Error::Invalid(format!("{} is not a device", host.display())));
-        }
-    }
-    Ok(devices)
-}
-
-fn collect_devices(host: &Path, place: &Path, rights: &str, found: &mut Vec<(LinuxDevice, String)>) -> Result<()> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    /// Filled in by the container's own mounts.
-    const OWN: [&str; 5] = ["pts", "shm", "mqueue", "fd", "console"];
-    let metadata = fs::symlink_metadata(host).map_err(Error::io_at("looking at device", host))?;
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        for name in disk::names(host).map_err(Error::io_at("reading", host))? {
-            if !OWN.contains(&name.as_str()) && found.len() < MAX_DEVICES {
-                collect_devices(&host.join(&name), &place.join(&name), rights, found)?;
-            }
-        }
-        return Ok(());
-    }
-    if !kind.is_char_device() && !kind.is_block_device() {
-        return Ok(());
-    }
-    let device = LinuxDeviceBuilder::default()
-        .path(place)
-        .typ(if kind.is_char_device() { LinuxDeviceType::C } else { LinuxDeviceType::B })
-        .major(i64::from(rustix::fs::major(metadata.rdev())))
-        .minor(i64::from(rustix::fs::minor(metadata.rdev())))
-        .file_mode(metadata.mode() & 0o777)
-        .uid(metadata.uid())
-        .gid(metadata.gid());
-    found.push((device.build().expect("invariant: a device has a path, a type and numbers"), rights.to_owned()));
-    Ok(())
-}
-
-/// The profile that a container names. One that is missing keeps the container from starting.
-fn seccomp_file(security: &LinuxContainerSecurityContext) -> Result<Option<LinuxSeccomp>> {
-    let Some(profile) = security.seccomp.as_ref().filter(|profile| profile.profile_type() == ProfileType::Localhost)
-    else {
-        return Ok(None);
-    };
-    let path = Path::new(profile.localhost_ref.trim_start_matches("localhost/"));
-    let text = fs::read(path).map_err(Error::io_at("reading seccomp profile", path))?;
-    let policy = serde_json::from_slice(&text);
-    policy.map(Some).map_err(|error| Error::Invalid(format!("seccomp profile {}: {error}", path.display())))
-}
-
 /// Starts a container that was made.
 pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
     let container = node.container(id)?;
@@ -261,7 +154,7 @@ pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
             records::write_started(&directory, &running)?;
             container.set_running(&running);
             node.announce(&container.id, &sandbox.id, ContainerEventType::ContainerStartedEvent);
-            // A program that ends at once may have been reported before it was known to run.
+            // A program that ends at once may have been reported before it was known to run; then it was passed over.
             if let Some(exit) = records::read_exit(&directory)? {
                 node.container_exited(&container.id, exit);
             }
@@ -271,12 +164,13 @@ pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
         Err(shims::Error::Refused(error)) => {
             let exit = Exit {
                 code: START_ERROR_CODE,
+                started_at: None,
                 finished_at: sampan_clock::now(),
                 oom_killed: false,
                 error: Some(error.clone()),
             };
             records::write_exit(&directory, &exit)?;
-            container.set_exited(exit);
+            container.set_failed(exit);
             node.announce(&container.id, &sandbox.id, ContainerEventType::ContainerStoppedEvent);
             Err(Error::Shim(error))
         }
@@ -315,8 +209,10 @@ pub(crate) fn settle(node: &Node, container: &Container) {
     let _ = group.kill();
     let directory = node.places.container(&container.id);
     let known = records::read_exit(&directory).ok().flatten();
+    let started = records::read_started(&directory).ok().flatten();
     let exit = known.unwrap_or_else(|| Exit {
         code: UNKNOWN_CODE,
+        started_at: started.map(|running| running.started_at),
         finished_at: sampan_clock::now(),
         oom_killed: group.oom_kills() > 0,
         error: None,
@@ -366,7 +262,7 @@ pub(crate) async fn update(node: &Arc<Node>, id: &str, update: &LinuxContainerRe
             node.sandbox(&container.record.sandbox)?.shim()?.call(call, &[]).await?;
         }
         ContainerState::Created => update_bundle(&directory, &merged)?,
-        ContainerState::Exited { .. } => {
+        ContainerState::Exited(_) => {
             return Err(Error::State(format!("container {:?} has exited", container.id)));
         }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// Below the state directory.
-pub(crate) const DIRECTORY: &str = "favordynmods";
+const DIRECTORY: &str = "favordynmods";
 
 /// Mounts the hierarchy. Kernels before 6.0 do not know the option: then moves stay as they are.
 pub(crate) fn begin(state: &Path, instance: &str) {

@@ -20,9 +20,12 @@ mod error;
 mod hastening;
 mod images;
 mod kernel;
+mod lookup;
 mod node;
+mod propagation;
 mod records;
 mod sandboxes;
+mod sealed;
 mod seccomp;
 mod server;
 mod sessions;
@@ -50,7 +53,7 @@ pub use images::Error as ImageError;
 pub use spec::Error as SpecError;
 
 /// The client and server of the service that imports image archives; it is served on the CRI socket.
-#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::too_many_lines)]
 pub mod archive {
     tonic::include_proto!("sampan.image.v1");
 }
@@ -107,6 +110,7 @@ impl Runtime {
         adopt::purge(&node).await?;
         node.tasks.close();
         node.tasks.wait().await;
+        close(&node);
         drop(lock);
         Ok(())
     }
@@ -127,7 +131,7 @@ impl Handle {
             }
         }
         let _ = fs::remove_file(&self.node.options.socket);
-        hastening::end(&self.node.options.state);
+        close(&self.node);
         drop(self.lock);
     }
 }
@@ -144,6 +148,7 @@ fn open(mut options: Options) -> Result<(Arc<node::Node>, File), Error> {
     let lock = lock(&options.state)?;
     let hierarchies = cgroups::Hierarchies::detect().map_err(Error::io("looking for control groups"))?;
     let images = images::Images::open(&options.root)?;
+    options.shim = sealed::seal(&options.shim, &options.state)?;
     hastening::begin(&options.state, &options.instance);
     let node = Arc::new(node::Node::new(options, hierarchies, images));
     for directory in
@@ -152,6 +157,12 @@ fn open(mut options: Options) -> Result<(Arc<node::Node>, File), Error> {
         fs::create_dir_all(&directory).map_err(Error::io_at("creating", &directory))?;
     }
     Ok((node, lock))
+}
+
+/// Takes back what [`open`] has mounted.
+fn close(node: &node::Node) {
+    sealed::end(&node.options.state);
+    hastening::end(&node.options.state);
 }
 
 /// One runtime for one state directory. The lock ends with the process, however that ends.

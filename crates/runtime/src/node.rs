@@ -3,7 +3,7 @@
 //! The tables here are the truth while the runtime runs; `records.rs` is what they are rebuilt from. Operations live
 //! beside: `sandboxes.rs`, `containers.rs`, `sessions.rs`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -80,7 +80,7 @@ pub(crate) enum ContainerState {
     /// Its first process runs.
     Running { started_at: Timestamp },
     /// Its first process has ended, or could not be started.
-    Exited { started_at: Option<Timestamp>, exit: Exit },
+    Exited(Exit),
 }
 
 impl Node {
@@ -138,9 +138,10 @@ impl Node {
         self.containers.lock().remove(id);
     }
 
-    /// The layers that containers stand on.
-    pub(crate) fn layers_in_use(&self) -> HashSet<String> {
-        self.containers.lock().values().flat_map(|container| container.record.layers.clone()).collect()
+    /// Removes the layers that neither an image nor a container stands on. Blocks.
+    pub(crate) fn sweep_layers(&self) -> Result<()> {
+        let in_use = || self.containers.lock().values().flat_map(|own| own.record.layers.clone()).collect();
+        Ok(self.images.sweep(in_use)?)
     }
 
     /// Tells whoever listens.
@@ -150,7 +151,8 @@ impl Node {
         let _ = self.events.send(event);
     }
 
-    /// A container's first process has ended; its record is on disk.
+    /// A container's first process has ended; its record is on disk. Passed over while its start is not noted yet:
+    /// whoever notes that looks at the record next.
     pub(crate) fn container_exited(&self, id: &str, exit: Exit) {
         if let Ok(container) = self.container(id)
             && container.set_exited(exit)
@@ -238,26 +240,29 @@ impl Container {
     }
 
     pub(crate) fn set_running(&self, running: &Running) {
-        self.state.send_if_modified(|state| {
-            // It may have ended before its start was noted.
-            let new = matches!(state, ContainerState::Created);
-            if new {
-                *state = ContainerState::Running { started_at: running.started_at };
-            }
-            new
+        self.change(|state| match state {
+            ContainerState::Created => Some(ContainerState::Running { started_at: running.started_at }),
+            _ => None,
         });
     }
 
-    /// Notes the end; false when it was known already.
+    /// Notes the end of one that ran; false when there is none to note.
     pub(crate) fn set_exited(&self, exit: Exit) -> bool {
-        self.state.send_if_modified(|state| {
-            let started_at = match state {
-                ContainerState::Created => None,
-                ContainerState::Running { started_at } => Some(*started_at),
-                ContainerState::Exited { .. } => return false,
-            };
-            *state = ContainerState::Exited { started_at, exit };
-            true
+        self.change(|state| matches!(state, ContainerState::Running { .. }).then_some(ContainerState::Exited(exit)))
+    }
+
+    /// Notes that one could not be started.
+    pub(crate) fn set_failed(&self, exit: Exit) {
+        self.change(|state| matches!(state, ContainerState::Created).then_some(ContainerState::Exited(exit)));
+    }
+
+    fn change(&self, next: impl FnOnce(&ContainerState) -> Option<ContainerState>) -> bool {
+        self.state.send_if_modified(|state| match next(state) {
+            Some(next) => {
+                *state = next;
+                true
+            }
+            None => false,
         })
     }
 

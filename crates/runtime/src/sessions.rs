@@ -18,7 +18,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Container, Node};
 use crate::sandboxes::new_id;
-use crate::shim::wire::{BUNDLE_FILE, Bundle, Call, Exit, Stream};
+use crate::shim::wire::{BUNDLE_FILE, Bundle, Call, Exec, Exit, Stream};
 use crate::shims::Shim;
 
 /// What a synchronous command may print on each stream; the rest is read and dropped.
@@ -81,7 +81,7 @@ pub(crate) async fn start(node: &Node, id: &str, command: &[String], wanted: Wan
     let exit = shim.expect_exit(&id);
     let session = Session { shim: Arc::clone(&shim), id: id.clone(), exit: Some(exit) };
     let fds: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
-    let (_, fds) = shim.call(Call::Exec { id, container: container.id.clone(), process }, &fds).await?;
+    let (_, fds) = shim.call(Call::Exec(Exec { id, container: container.id.clone(), process }), &fds).await?;
     if wanted.terminal {
         let terminal = fds.into_iter().next();
         streams.terminal = Some(terminal.ok_or_else(|| Error::Shim("the session got no terminal".to_owned()))?);

@@ -71,7 +71,7 @@ pub(crate) fn container_state(container: &Container) -> v1::ContainerState {
     match container.state() {
         ContainerState::Created => v1::ContainerState::ContainerCreated,
         ContainerState::Running { .. } => v1::ContainerState::ContainerRunning,
-        ContainerState::Exited { .. } => v1::ContainerState::ContainerExited,
+        ContainerState::Exited(_) => v1::ContainerState::ContainerExited,
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn container_status(node: &Node, container: &Container) -> ContainerS
     let (started_at, exit) = match container.state() {
         ContainerState::Created => (None, None),
         ContainerState::Running { started_at } => (Some(started_at), None),
-        ContainerState::Exited { started_at, exit } => (started_at, Some(exit)),
+        ContainerState::Exited(exit) => (exit.started_at, Some(exit)),
     };
     let identity = &container.record.identity;
     let user = LinuxContainerUser {

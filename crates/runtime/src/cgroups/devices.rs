@@ -173,6 +173,24 @@ mod tests {
         assert!(!allowed(&program, KIND_BLOCK, ACCESS_MAKE | ACCESS_READ, 8, 0));
     }
 
+    /// The kernel's verifier has the last word on every program.
+    #[test]
+    fn the_kernel_takes_it() {
+        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let root = roots.into_iter().find(|root| root.join("cgroup.subtree_control").exists());
+        let group =
+            root.expect("a version 2 hierarchy is mounted").join(format!("sampan-t{}-devices", std::process::id()));
+        std::fs::create_dir(&group).unwrap();
+        let rules = [
+            rule(false, LinuxDeviceType::A, (-1, -1), "rwm"),
+            rule(true, LinuxDeviceType::C, (1, 3), "rw"),
+            rule(true, LinuxDeviceType::C, (136, -1), "rwm"),
+        ];
+        let outcome = attach(&group, &rules);
+        std::fs::remove_dir(&group).unwrap();
+        outcome.unwrap();
+    }
+
     #[test]
     fn privileged_containers_may_do_everything() {
         let program = program(&[rule(true, LinuxDeviceType::A, (-1, -1), "rwm")]);

@@ -113,12 +113,16 @@ impl Catalogue {
         self.layers.insert(chain_id.to_owned(), Layer { directory: directory.to_owned(), size_bytes });
     }
 
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.layers.values().map(|layer| layer.size_bytes).sum()
+    }
+
     pub(super) fn needed_layers(&self) -> HashSet<String> {
         let chains = self.images.values().flat_map(|entry| &entry.chain);
         chains.filter_map(|id| self.layer(id)).collect()
     }
 
-    pub(super) fn drop_layers(&mut self, directories: &Vec<String>) {
+    pub(super) fn drop_layers(&mut self, directories: &[String]) {
         self.layers.retain(|_, layer| !directories.contains(&layer.directory));
     }
 

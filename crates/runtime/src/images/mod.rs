@@ -21,7 +21,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use catalogue::Catalogue;
 pub(crate) use catalogue::Image;
@@ -83,11 +83,20 @@ pub(crate) struct Import {
     pub(crate) rootfs: Option<Config>,
 }
 
+/// A layer that is not in the store yet.
+struct NewLayer<'a> {
+    source: &'a archive::LayerSource,
+    diff_id: &'a str,
+    chain_id: &'a str,
+}
+
 /// The image store.
 pub(crate) struct Images {
     root: PathBuf,
     layers: PathBuf,
     catalogue: Mutex<Catalogue>,
+    /// Written by who removes layers, read by who relies on them before that shows in a table.
+    removing: RwLock<()>,
 }
 
 impl Images {
@@ -100,12 +109,17 @@ impl Images {
         fs::create_dir_all(&layers).map_err(doing())?;
         let catalogue: Catalogue =
             disk::read_json(&images.join("catalogue.json")).map_err(doing())?.unwrap_or_default();
-        Ok(Self { root: images, layers, catalogue: Mutex::new(catalogue) })
+        Ok(Self { root: images, layers, catalogue: Mutex::new(catalogue), removing: RwLock::new(()) })
     }
 
     /// Where layers lie; [`Image::layers`] are names in it, topmost first.
     pub(crate) fn layers(&self) -> &Path {
         &self.layers
+    }
+
+    /// The size of all layers, each counted once.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.catalogue.lock().size_bytes()
     }
 
     /// Every image.
@@ -118,8 +132,15 @@ impl Images {
         self.catalogue.lock().find(reference)
     }
 
+    /// Keeps every layer where it is for as long as the guard lives.
+    pub(crate) fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        // Recursive: who waits to remove layers until a long import is over must not keep containers from being made.
+        self.removing.read_recursive()
+    }
+
     /// Brings in every image of an archive. Blocks: it reads and unpacks whole file systems.
     pub(crate) fn import(&self, import: &Import) -> Result<Vec<Image>, Error> {
+        let _held = self.hold();
         let staging = Staging::new(&self.root.join("staging"))?;
         let found = archive::read(import, &staging.path)?;
         let mut images = Vec::new();
@@ -133,7 +154,7 @@ impl Images {
         let names = source.names.iter().map(|name| normalize(name)).collect::<Result<Vec<_>, _>>()?;
         let mut chain: Vec<String> = Vec::new();
         let mut below: Vec<String> = Vec::new();
-        for (diff_id, layer) in source.config.rootfs.diff_ids.iter().zip(&source.layers) {
+        for (diff_id, source) in source.config.rootfs.diff_ids.iter().zip(&source.layers) {
             let id = match chain.last() {
                 None => diff_id.clone(),
                 Some(parent) => digest::of(format!("{parent} {diff_id}").as_bytes()),
@@ -141,33 +162,31 @@ impl Images {
             let known = self.catalogue.lock().layer(&id);
             let directory = match known.filter(|directory| self.layers.join(directory).is_dir()) {
                 Some(directory) => directory,
-                None => self.unpack(layer, diff_id, &id, &below, staging)?,
+                None => self.unpack(&NewLayer { source, diff_id, chain_id: &id }, &below, staging)?,
             };
             below.insert(0, directory);
             chain.push(id);
         }
+        // The catalogue must not promise what power loss could take away.
+        fs::File::open(&self.layers)
+            .and_then(|layers| Ok(rustix::fs::syncfs(&layers)?))
+            .map_err(Error::io("writing layers to the disk"))?;
         let mut catalogue = self.catalogue.lock();
         let image = catalogue.insert(source, names, chain);
         self.save(&catalogue)?;
         Ok(image)
     }
 
-    fn unpack(
-        &self,
-        layer: &archive::LayerSource,
-        diff_id: &str,
-        id: &str,
-        below: &[String],
-        staging: &Staging,
-    ) -> Result<String, Error> {
+    fn unpack(&self, layer: &NewLayer<'_>, below: &[String], staging: &Staging) -> Result<String, Error> {
         let directory = self.catalogue.lock().reserve();
         let place = staging.path.join("layer").join(&directory);
-        let size = layer::apply(layer, diff_id, &place, &layer::Below { layers: &self.layers, names: below })?;
+        let size =
+            layer::apply(layer.source, layer.diff_id, &place, &layer::Below { layers: &self.layers, names: below })?;
         let home = self.layers.join(&directory);
         disk::remove_tree(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
         fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;
         let mut catalogue = self.catalogue.lock();
-        catalogue.add_layer(id, &directory, size);
+        catalogue.add_layer(layer.chain_id, &directory, size);
         Ok(directory)
     }
 
@@ -181,14 +200,17 @@ impl Images {
         Ok(removed)
     }
 
-    /// Removes every layer that neither an image nor one of `in_use` (directory names) needs.
-    pub(crate) fn sweep(&self, in_use: &HashSet<String>) -> Result<(), Error> {
+    /// Removes every layer that neither an image nor one of `in_use` (directory names, asked for when none can be added) needs.
+    pub(crate) fn sweep(&self, in_use: impl FnOnce() -> HashSet<String>) -> Result<(), Error> {
         let doing = || Error::io(format!("removing unused layers in {}", self.layers.display()));
-        let unused: Vec<_> = {
+        let _removing = self.removing.write();
+        let in_use = in_use();
+        let unused: Vec<String> = {
             let mut catalogue = self.catalogue.lock();
             let kept = catalogue.needed_layers();
             let names = disk::names(&self.layers).map_err(doing())?;
-            let unused = names.into_iter().filter(|name| !kept.contains(name) && !in_use.contains(name)).collect();
+            let unused: Vec<_> =
+                names.into_iter().filter(|name| !kept.contains(name) && !in_use.contains(name)).collect();
             catalogue.drop_layers(&unused);
             self.save(&catalogue)?;
             unused

@@ -26,7 +26,7 @@ pub(crate) fn normalize(name: &str) -> Result<String, Error> {
         _ => (path, None),
     };
     let tag_is_valid = tag.is_none_or(|tag| !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(is_tag_byte));
-    if !path.split('/').all(is_component) || !tag_is_valid || !host.bytes().all(is_host_byte) {
+    if !path.split('/').all(is_component) || !tag_is_valid || !is_host(host) {
         return Err(invalid());
     }
     let path = if host == DEFAULT_HOST && !path.contains('/') {
@@ -68,8 +68,9 @@ fn is_tag_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'[' | b']')
+fn is_host(host: &str) -> bool {
+    host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'[' | b']'))
 }
 
 #[cfg(test)]

@@ -239,7 +239,7 @@ mod tests {
             ARCHITECTURE => architecture,
             _ => {
                 let value = args[((offset - FIRST_ARGUMENT) / 8) as usize];
-                if (offset - FIRST_ARGUMENT) % 8 == 0 { value as u32 } else { (value >> 32) as u32 }
+                if (offset - FIRST_ARGUMENT).is_multiple_of(8) { value as u32 } else { (value >> 32) as u32 }
             }
         };
         let (mut at, mut accumulator) = (0, 0);

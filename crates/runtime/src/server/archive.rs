@@ -24,7 +24,7 @@ impl ImageArchive for Service {
         let node = Arc::clone(&self.node);
         let images = blocking(move || {
             let images = node.images.import(&import)?;
-            node.images.sweep(&node.layers_in_use())?;
+            node.sweep_layers()?;
             Ok::<_, Error>(images)
         })
         .await?;

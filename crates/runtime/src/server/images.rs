@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sampan_cri::v1::image_service_server::ImageService;
 use sampan_cri::v1::{
-    self, ImageFsInfoRequest, ImageFsInfoResponse, ImageSpec, ImageStatusRequest, ImageStatusResponse,
-    ListImagesRequest, ListImagesResponse, PullImageRequest, PullImageResponse, RemoveImageRequest,
-    RemoveImageResponse, StreamImagesRequest, StreamImagesResponse,
+    self, FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse, ImageSpec,
+    ImageStatusRequest, ImageStatusResponse, ListImagesRequest, ListImagesResponse, PullImageRequest,
+    PullImageResponse, RemoveImageRequest, RemoveImageResponse, StreamImagesRequest, StreamImagesResponse, UInt64Value,
 };
 use tonic::{Request, Response, Status};
 
@@ -70,7 +70,7 @@ impl ImageService for Service {
         let node = Arc::clone(&self.node);
         blocking(move || {
             if node.images.remove(&name)? {
-                node.images.sweep(&node.layers_in_use())?;
+                node.sweep_layers()?;
             }
             Ok(())
         })
@@ -82,7 +82,14 @@ impl ImageService for Service {
         let node = Arc::clone(&self.node);
         let (images, containers) = blocking(move || {
             let now = status::nanoseconds(sampan_clock::now());
-            Ok((stats::filesystem(node.images.layers(), now), stats::filesystem(&node.places.writable(), now)))
+            // Layers do not change: their sizes were counted once, when they were unpacked.
+            let images = FilesystemUsage {
+                timestamp: now,
+                fs_id: Some(FilesystemIdentifier { mountpoint: node.images.layers().display().to_string() }),
+                used_bytes: Some(UInt64Value { value: node.images.size_bytes() }),
+                inodes_used: None,
+            };
+            Ok((images, stats::filesystem(&node.places.writable(), now)))
         })
         .await?;
         Ok(Response::new(ImageFsInfoResponse {

@@ -1,6 +1,7 @@
 //! The runtime service of CRI.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Listed, Service, once, required};
 use crate::containers::blocking;
+use crate::node::Node;
 use crate::sessions::Wanted;
 use crate::streaming::Target;
 use crate::{containers, sandboxes, sessions, stats, status};
@@ -41,6 +43,16 @@ fn checkpoints<T>() -> Answer<T> {
 impl Service {
     fn url(&self, target: Target) -> Result<String, Status> {
         self.urls.issue(target).ok_or_else(|| Status::resource_exhausted("too many streaming requests are waiting"))
+    }
+
+    /// Runs `work` on a task of its own: a caller that gives up must not leave it half done.
+    async fn to_its_end<T, F>(&self, work: impl FnOnce(Arc<Node>) -> F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = crate::error::Result<T>> + Send + 'static,
+    {
+        let working = self.node.tasks.spawn(work(Arc::clone(&self.node)));
+        Ok(working.await.map_err(|_| Status::internal("the work was given up"))??)
     }
 
     fn pods(&self, filter: Option<PodSandboxFilter>) -> Vec<PodSandbox> {
@@ -132,20 +144,20 @@ impl RuntimeService for Service {
     async fn run_pod_sandbox(&self, request: Request<RunPodSandboxRequest>) -> Answer<RunPodSandboxResponse> {
         let RunPodSandboxRequest { config, runtime_handler } = request.into_inner();
         let config = required(config, "config")?;
-        // On a task of its own: a caller that gives up must not leave half a sandbox behind.
-        let node = Arc::clone(&self.node);
-        let running = self.node.tasks.spawn(async move { sandboxes::run(&node, config, runtime_handler).await });
-        let pod_sandbox_id = running.await.map_err(|_| Status::internal("the sandbox was given up"))??;
+        let pod_sandbox_id =
+            self.to_its_end(|node| async move { sandboxes::run(&node, config, runtime_handler).await }).await?;
         answer(RunPodSandboxResponse { pod_sandbox_id })
     }
 
     async fn stop_pod_sandbox(&self, request: Request<StopPodSandboxRequest>) -> Answer<StopPodSandboxResponse> {
-        sandboxes::stop(&self.node, &request.into_inner().pod_sandbox_id).await?;
+        let id = request.into_inner().pod_sandbox_id;
+        self.to_its_end(|node| async move { sandboxes::stop(&node, &id).await }).await?;
         answer(StopPodSandboxResponse {})
     }
 
     async fn remove_pod_sandbox(&self, request: Request<RemovePodSandboxRequest>) -> Answer<RemovePodSandboxResponse> {
-        sandboxes::remove(&self.node, &request.into_inner().pod_sandbox_id).await?;
+        let id = request.into_inner().pod_sandbox_id;
+        self.to_its_end(|node| async move { sandboxes::remove(&node, &id).await }).await?;
         answer(RemovePodSandboxResponse {})
     }
 
@@ -180,7 +192,8 @@ impl RuntimeService for Service {
     }
 
     async fn start_container(&self, request: Request<StartContainerRequest>) -> Answer<StartContainerResponse> {
-        containers::start(&self.node, &request.into_inner().container_id).await?;
+        let id = request.into_inner().container_id;
+        self.to_its_end(|node| async move { containers::start(&node, &id).await }).await?;
         answer(StartContainerResponse {})
     }
 
@@ -191,7 +204,8 @@ impl RuntimeService for Service {
     }
 
     async fn remove_container(&self, request: Request<RemoveContainerRequest>) -> Answer<RemoveContainerResponse> {
-        containers::remove(&self.node, &request.into_inner().container_id).await?;
+        let id = request.into_inner().container_id;
+        self.to_its_end(|node| async move { containers::remove(&node, &id).await }).await?;
         answer(RemoveContainerResponse {})
     }
 

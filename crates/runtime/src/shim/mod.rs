@@ -15,6 +15,7 @@
 mod credentials;
 mod holder;
 mod launch;
+mod lives;
 mod logs;
 mod namespaces;
 mod options;
@@ -42,7 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
         .as_fd()
         .try_clone_to_owned()
         .map_err(|error| format!("taking over the socket: {error}"))
-        .and_then(|listener| pod::run(listener));
+        .and_then(pod::run);
     match outcome {
         Ok(()) => 0,
         Err(error) => {

@@ -1,30 +1,22 @@
 //! The loop of a shim: one Pod, its processes, and whoever is connected.
 //!
-//! ```text
-//!   start request ──> Starting ──report R, then end of report──> Running ──SIGCHLD──> record, event, gone
-//!                        └── report E, or death ──> error reply, gone
-//! ```
+//! What becomes of each process is in `lives.rs`.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
 use rustix::process::{pidfd_send_signal, set_child_subreaper, setsid};
 
 use super::holder;
-use super::launch::{REPORT_ERROR, REPORT_READY, REPORT_TERMINAL};
 use super::outputs::Output;
 use super::process::{self, Contained, Origin, Phase, Process, Role, SessionWanted};
-use super::wire::{self, Answer, Call, Exit, Message, Request, Running, Setup, Stream};
+use super::wire::{self, Answer, Call, Exec, Message, Request, Running, Setup, Stream};
 use crate::cgroups::{Group, Hierarchies};
-use crate::disk::{self, Durability};
 
-/// A report is one kind and at most one error text.
-const MAX_REPORT_BYTES: usize = 8 * 1024;
 /// The runtime, and at most a successor that has not noticed yet that it is alone.
 const MAX_PEERS: usize = 8;
 /// A shim is the last to be killed when the node runs out of memory.
@@ -45,13 +37,13 @@ type Outcome = Result<Option<(Answer, Vec<OwnedFd>)>, String>;
 
 const DONE: Outcome = Ok(Some((Answer::Done, Vec::new())));
 
-struct Pod {
-    hierarchies: Hierarchies,
+pub(super) struct Pod {
+    pub(super) hierarchies: Hierarchies,
     listener: OwnedFd,
-    signals: SignalFd,
-    peers: BTreeMap<u64, OwnedFd>,
+    pub(super) signals: SignalFd,
+    pub(super) peers: BTreeMap<u64, OwnedFd>,
     next_peer: u64,
-    processes: BTreeMap<String, Process>,
+    pub(super) processes: BTreeMap<String, Process>,
     holder: Option<(i32, OwnedFd)>,
     cgroup: String,
     quitting: Option<Origin>,
@@ -168,7 +160,7 @@ impl Pod {
                 self.processes.insert(container, process);
                 Ok(None)
             }
-            Call::Exec { id, container, process } => self.exec(id, &container, &process, fds, origin),
+            Call::Exec(exec) => self.exec(exec, fds, origin),
             Call::Signal { id, signal } => self.signal(&id, signal),
             Call::Kill { container } => {
                 let cgroup = self.container(&container)?.cgroup.clone();
@@ -223,22 +215,16 @@ impl Pod {
         Ok(Some((Answer::Started(Running { pid, started_at: sampan_clock::now() }), Vec::new())))
     }
 
-    fn exec(
-        &mut self,
-        id: String,
-        container: &str,
-        wanted: &oci_spec::runtime::Process,
-        fds: Vec<OwnedFd>,
-        origin: Origin,
-    ) -> Outcome {
-        let first = self.processes.get(container).ok_or_else(|| not_running(container))?;
-        let Role::Container(contained) = &first.role else { return Err(not_running(container)) };
+    fn exec(&mut self, exec: Exec, fds: Vec<OwnedFd>, origin: Origin) -> Outcome {
+        let Exec { id, container, process: wanted } = exec;
+        let first = self.processes.get(&container).ok_or_else(|| not_running(&container))?;
+        let Role::Container(contained) = &first.role else { return Err(not_running(&container)) };
         let stdio = match (wanted.terminal().unwrap_or(false), <[OwnedFd; 3]>::try_from(fds)) {
             (true, _) => None,
             (false, Ok(stdio)) => Some(stdio),
             (false, Err(_)) => return Err("an exec without a terminal needs three descriptors".to_owned()),
         };
-        let wanted = SessionWanted { process: wanted, container, stdio, origin };
+        let wanted = SessionWanted { process: &wanted, stdio, origin };
         let process = process::start_session(&self.hierarchies, first, contained, wanted)?;
         self.processes.insert(id, process);
         Ok(None)
@@ -308,95 +294,7 @@ impl Pod {
         true
     }
 
-    /// Takes what a starting process says.
-    fn hear_report(&mut self, id: &str) {
-        let Some(process) = self.processes.get_mut(id) else { return };
-        let Phase::Starting { report, ready, origin } = &mut process.phase else { return };
-        let origin = *origin;
-        let mut bytes = [0; MAX_REPORT_BYTES];
-        let (length, fds) = wire::receive_bytes(report.as_fd(), &mut bytes).unwrap_or((0, Vec::new()));
-        match bytes[..length].first() {
-            Some(&REPORT_TERMINAL) => process.take_terminal(fds),
-            Some(&REPORT_READY) => {
-                *ready = true;
-                if let Role::Container(contained) = &process.role
-                    && let Some(resources) = contained.resources()
-                {
-                    // The setup is done: from here on the container pays for its own time.
-                    let _ = Group::new(&self.hierarchies, &contained.cgroup).limit_cpu_time(resources);
-                }
-            }
-            Some(&REPORT_ERROR) => {
-                let words = String::from_utf8_lossy(&bytes[1..length]).into_owned();
-                self.fail(id, origin, format!("unable to start container process: {words}"));
-            }
-            _ if *ready => self.started(id, origin),
-            _ => {
-                let killed = "unable to start container process: it was killed while being set up; \
-                              is the container's memory limit large enough?";
-                self.fail(id, origin, killed.to_owned());
-            }
-        }
-    }
-
-    fn started(&mut self, id: &str, origin: Origin) {
-        let Some(process) = self.processes.get_mut(id) else { return };
-        process.phase = Phase::Running;
-        process.started_at = sampan_clock::now();
-        let running = Running { pid: process.pid, started_at: process.started_at };
-        let session_terminal = match &process.role {
-            Role::Session(_) => process.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok()),
-            Role::Container(_) => None,
-        };
-        self.reply(origin, Ok(Answer::Started(running)), &session_terminal.into_iter().collect::<Vec<_>>());
-    }
-
-    /// A process that never came to run: nothing of it is recorded, the caller is told.
-    fn fail(&mut self, id: &str, origin: Origin, error: String) {
-        if let Some(process) = self.processes.remove(id) {
-            let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
-            let pid = nix::unistd::Pid::from_raw(process.pid);
-            let _ = waitpid(pid, None);
-            if let Role::Container(contained) = &process.role {
-                let _ = Group::new(&self.hierarchies, &contained.cgroup).remove();
-            }
-        }
-        self.reply(origin, Err(error), &[]);
-    }
-
-    fn reap(&mut self) {
-        while let Ok(Some(_)) = self.signals.read_signal() {}
-        loop {
-            let (pid, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, code),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
-            };
-            let known = self.processes.iter().find(|(_, process)| process.pid == pid.as_raw());
-            if let Some(id) = known.map(|(id, _)| id.clone()) {
-                self.ended(&id, code);
-            }
-        }
-    }
-
-    fn ended(&mut self, id: &str, code: i32) {
-        // What it reported last may still be unread: whether it ever ran decides who is told what.
-        while matches!(self.processes.get(id).map(|process| &process.phase), Some(Phase::Starting { .. })) {
-            self.hear_report(id);
-        }
-        let Some(mut process) = self.processes.remove(id) else { return };
-        let mut exit = Exit { code, finished_at: sampan_clock::now(), oom_killed: false, error: None };
-        if let Role::Container(contained) = &mut process.role {
-            exit.oom_killed = close(&self.hierarchies, contained);
-            let _ = disk::replace_json(&contained.exit_record, &exit, Durability::Process);
-        }
-        let message = Message::Exited { id: id.to_owned(), exit };
-        // A peer that does not listen is let go: it will connect again and find the record on disk.
-        self.peers.retain(|_, socket| wire::send(socket.as_fd(), &message, &[]).is_ok());
-    }
-
-    fn reply(&mut self, origin: Origin, result: Result<Answer, String>, fds: &[OwnedFd]) {
+    pub(super) fn reply(&mut self, origin: Origin, result: Result<Answer, String>, fds: &[OwnedFd]) {
         let Some(socket) = self.peers.get(&origin.peer) else { return };
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         if wire::send(socket.as_fd(), &Message::Reply { id: origin.request, result }, &fds).is_err() {
@@ -407,42 +305,13 @@ impl Pod {
     fn contained(&mut self, id: &str) -> Option<&mut Contained> {
         match &mut self.processes.get_mut(id)?.role {
             Role::Container(contained) => Some(contained),
-            Role::Session(_) => None,
+            Role::Session => None,
         }
     }
 
     fn container(&mut self, id: &str) -> Result<&mut Contained, String> {
         self.contained(id).ok_or_else(|| not_running(id))
     }
-}
-
-impl Process {
-    /// The master side of a container's own terminal: its output is read here, from a session's by the runtime.
-    fn take_terminal(&mut self, fds: Vec<OwnedFd>) {
-        let Some(terminal) = fds.into_iter().next() else { return };
-        if let Role::Container(contained) = &mut self.role
-            && rustix::io::ioctl_fionbio(&terminal, true).is_ok()
-            && let Ok(source) = terminal.try_clone()
-        {
-            contained.outputs.push(Output::new(Stream::Stdout, source));
-        }
-        self.terminal = Some(terminal);
-    }
-}
-
-/// Ends what is left of a container and says whether memory ran out in it.
-fn close(hierarchies: &Hierarchies, contained: &mut Contained) -> bool {
-    let group = Group::new(hierarchies, &contained.cgroup);
-    if !contained.own_processes {
-        let _ = group.kill();
-    }
-    let now = sampan_clock::now();
-    for output in &mut contained.outputs {
-        output.drain(contained.log.as_mut(), now);
-    }
-    let oom_killed = group.oom_kills() > 0;
-    let _ = group.remove();
-    oom_killed
 }
 
 fn process_sources<'a>(id: &str, process: &'a Process, sources: &mut Vec<(Source, BorrowedFd<'a>, PollFlags)>) {

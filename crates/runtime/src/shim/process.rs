@@ -48,8 +48,8 @@ pub(super) struct Origin {
 pub(super) enum Role {
     /// A container's first process.
     Container(Box<Contained>),
-    /// A session beside it; named is the container.
-    Session(String),
+    /// A session beside a container's first process.
+    Session,
 }
 
 /// What the shim keeps for a container.
@@ -116,7 +116,6 @@ pub(super) fn start_container(hierarchies: &Hierarchies, directory: &Path, origi
 /// What a session is to be.
 pub(super) struct SessionWanted<'a> {
     pub(super) process: &'a Wanted,
-    pub(super) container: &'a str,
     /// Standard streams; none for a terminal.
     pub(super) stdio: Option<[OwnedFd; 3]>,
     pub(super) origin: Origin,
@@ -132,7 +131,7 @@ pub(super) fn start_session(
     let filter = filter(&contained.spec)?;
     let group = Group::new(hierarchies, &contained.cgroup);
     let (report, child_report) = report_sockets()?;
-    let SessionWanted { process, container, stdio, origin } = wanted;
+    let SessionWanted { process, stdio, origin } = wanted;
     let launch = Launch { process, group, filter: filter.as_deref(), stdio, report: child_report };
     let (pid, pidfd) = match ProcessSpace::OfProcess(first.pidfd.as_fd()).clone_into(0)? {
         Cloned::Child => launch::session(&launch, first.pidfd.as_fd()),
@@ -145,7 +144,7 @@ pub(super) fn start_session(
         started_at: sampan_clock::now(),
         phase: Phase::Starting { report, ready: false, origin },
         terminal: None,
-        role: Role::Session(container.to_owned()),
+        role: Role::Session,
     })
 }
 

@@ -39,11 +39,7 @@ pub(crate) enum Call {
     },
     /// Starts one more process in a container. Beside it: stdin, stdout, stderr, unless it has a terminal; then the
     /// reply brings the terminal's master side.
-    Exec {
-        id: String,
-        container: String,
-        process: Box<Process>,
-    },
+    Exec(Exec),
     /// Sends a signal to a container's or a session's first process.
     Signal {
         id: String,
@@ -81,6 +77,15 @@ pub(crate) enum Call {
     Containers,
     /// Ends every process of the Pod, then the shim.
     Quit,
+}
+
+/// A process to be started beside a container's first one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Exec {
+    /// Chosen by the runtime.
+    pub(crate) id: String,
+    pub(crate) container: String,
+    pub(crate) process: Box<Process>,
 }
 
 /// An output stream of a container.
@@ -139,6 +144,8 @@ pub(crate) struct Running {
 pub(crate) struct Exit {
     /// Its status, or 128 + the signal that killed it.
     pub(crate) code: i32,
+    /// When its program began to run, if it ever did.
+    pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Timestamp,
     /// The kernel killed something in the container for want of memory.
     pub(crate) oom_killed: bool,

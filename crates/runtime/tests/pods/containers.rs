@@ -1,0 +1,272 @@
+//! The life of containers.
+
+use std::fs;
+
+use sampan_cri::v1::*;
+
+use super::fixture::Fixture;
+
+fn resources(change: impl FnOnce(&mut LinuxContainerResources)) -> impl FnOnce(&mut ContainerConfig) {
+    move |config| {
+        let mut resources = LinuxContainerResources::default();
+        change(&mut resources);
+        config.linux.get_or_insert_default().resources = Some(resources);
+    }
+}
+
+fn security(change: impl FnOnce(&mut LinuxContainerSecurityContext)) -> impl FnOnce(&mut ContainerConfig) {
+    move |config| change(config.linux.get_or_insert_default().security_context.get_or_insert_default())
+}
+
+pub(crate) async fn runs_and_logs(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let status = fixture.run(&sandbox, "talk", "echo out; echo err >&2; echo no end | head -c 6").await;
+    assert_eq!((status.exit_code, status.reason.as_str()), (0, "Completed"));
+    let mut lines = fixture.lines("talk.log");
+    lines.sort();
+    assert_eq!(lines, ["err", "no end", "out"]);
+    assert!(
+        fixture.log("talk.log").lines().any(|line| line.ends_with("Z stderr F err")),
+        "{}",
+        fixture.log("talk.log")
+    );
+    assert!(status.started_at >= status.created_at && status.finished_at >= status.started_at);
+    fixture
+}
+
+pub(crate) async fn reports_exit_codes(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    assert_eq!(fixture.run(&sandbox, "three", "exit 3").await.exit_code, 3);
+    // A first process ignores what it has no handler for, even from itself; a shell's child does not.
+    assert_eq!(fixture.run(&sandbox, "signal", "sh -c 'kill -9 $$'; exit $?").await.exit_code, 137);
+    fixture
+}
+
+pub(crate) async fn says_why_a_command_cannot_run(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    for (command, words) in [
+        ("foo", r#"exec: "foo": executable file not found in $PATH"#),
+        ("/foo", r#"exec: "/foo": stat /foo: no such file or directory"#),
+        ("/etc/passwd", r#"exec: "/etc/passwd": permission denied"#),
+    ] {
+        let change = |config: &mut ContainerConfig| config.command = vec![command.to_owned()];
+        let id = fixture.create_with(&sandbox, "no", "", change).await.unwrap();
+        let error = fixture.start(&id).await.unwrap_err();
+        assert!(error.message().contains(words), "{error}");
+        let status = fixture.status(&id).await;
+        assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"));
+        assert!(status.message.contains(words));
+    }
+    fixture
+}
+
+pub(crate) async fn is_killed_for_memory(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let limit = resources(|resources| resources.memory_limit_in_bytes = 16 << 20);
+    let status = fixture.run_with(&sandbox, "oom", "exec dd if=/dev/zero of=/dev/null bs=64M count=1", limit).await;
+    assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
+    fixture
+}
+
+pub(crate) async fn is_throttled(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let limit = resources(|resources| (resources.cpu_quota, resources.cpu_period) = (10_000, 100_000));
+    let id = fixture.create_with(&sandbox, "busy", "while :; do :; done", limit).await.unwrap();
+    fixture.start(&id).await.unwrap();
+    let stat = format!("/sys/fs/cgroup/cpu/{}/pod/{id}/cpu.stat", fixture.cgroup);
+    let throttled = || {
+        let text = fs::read_to_string(&stat).unwrap_or_default();
+        let number = text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).map(str::to_owned);
+        number.and_then(|number| number.parse::<u64>().ok()).unwrap_or_default()
+    };
+    while throttled() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    fixture.stop(&id, 0).await;
+    fixture
+}
+
+pub(crate) async fn stops_gracefully_or_not(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let polite =
+        fixture.create(&sandbox, "polite", "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done").await;
+    fixture.start(&polite).await.unwrap();
+    while fixture.lines("polite.log").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    fixture.stop(&polite, 10).await;
+    assert_eq!(fixture.status(&polite).await.exit_code, 7);
+    assert_eq!(fixture.lines("polite.log"), ["up", "bye"]);
+
+    let stubborn = fixture.create(&sandbox, "stubborn", "trap '' TERM; while :; do sleep 1; done").await;
+    fixture.start(&stubborn).await.unwrap();
+    fixture.stop(&stubborn, 1).await;
+    assert_eq!(fixture.status(&stubborn).await.exit_code, 137);
+    fixture.stop(&stubborn, 1).await;
+    fixture.stop("unknown", 1).await;
+    fixture
+}
+
+pub(crate) async fn has_its_namespaces(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let script = "hostname; echo $HOSTNAME; echo $$; cat /etc/resolv.conf; ls /sys/class/net; cat /proc/self/cgroup | head -1; ls /sys/fs/cgroup/memory/memory.limit_in_bytes; touch /dev/shm/mine";
+    let status = fixture.run(&sandbox, "look", script).await;
+    let lines = fixture.lines("look.log");
+    assert_eq!(status.exit_code, 0, "{lines:?}");
+    assert_eq!(lines[..4], ["pod-name", "pod-name", "1", "nameserver 10.43.0.10"]);
+    assert_eq!(lines[4], "lo");
+    assert!(lines[5].ends_with(":/"), "{lines:?}");
+    fixture.run(&sandbox, "other", "ls /dev/shm").await;
+    assert_eq!(fixture.lines("other.log"), ["mine"], "containers of a Pod share /dev/shm");
+    fixture
+}
+
+pub(crate) async fn is_confined(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let paths = security(|security| {
+        security.masked_paths = ["/proc/version", "/proc/acpi", "/sys/firmware"].map(str::to_owned).to_vec();
+        security.readonly_paths = vec!["/proc/sys".to_owned()];
+    });
+    let script = "mount -t tmpfs x /tmp 2>/dev/null && echo mounted; unshare -m true 2>/dev/null && echo unshared; \
+                  echo 1 2>/dev/null >/proc/sys/kernel/core_pattern && echo wrote; cat /proc/version; ls /sys/firmware; \
+                  mknod /tmp/disk b 254 0 && cat /tmp/disk 2>/dev/null && echo disk; touch /sys/x 2>/dev/null && echo sysfs; \
+                  grep -E 'Seccomp:|NoNewPrivs|CapBnd' /proc/self/status; exit 0";
+    fixture.run_with(&sandbox, "inside", script, paths).await;
+    let lines = fixture.lines("inside.log");
+    assert_eq!(lines, ["CapBnd:\t00000000a80425fb", "NoNewPrivs:\t0", "Seccomp:\t2"]);
+
+    let privileged = security(|security| security.privileged = true);
+    fixture
+        .run_with(
+            &sandbox,
+            "free",
+            "mount -t tmpfs x /tmp && echo mounted; grep Seccomp: /proc/self/status",
+            privileged,
+        )
+        .await;
+    assert_eq!(fixture.lines("free.log"), ["mounted", "Seccomp:\t0"]);
+
+    let readonly = security(|security| (security.readonly_rootfs, security.no_new_privs) = (true, true));
+    let status = fixture.run_with(&sandbox, "ro", "grep NoNewPrivs /proc/self/status; touch /data/x", readonly).await;
+    assert_eq!(status.exit_code, 1);
+    assert_eq!(fixture.lines("ro.log")[0], "NoNewPrivs:\t1");
+    fixture
+}
+
+pub(crate) async fn honours_users_and_mounts(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let volume = fixture.directory.join("volume");
+    fs::create_dir_all(&volume).unwrap();
+    fs::write(volume.join("file"), "content\n").unwrap();
+    let mount = |path: &str, readonly| Mount {
+        container_path: path.to_owned(),
+        host_path: volume.display().to_string(),
+        readonly,
+        ..Default::default()
+    };
+    let mounts = vec![mount("/deep/er/volume", false), mount("/ro", true)];
+    let change = |config: &mut ContainerConfig| {
+        config.mounts = mounts;
+        config.working_dir = "/deep/er".to_owned();
+        security(|security| {
+            security.run_as_user = Some(Int64Value { value: 33 });
+            security.supplemental_groups = vec![99];
+        })(config);
+    };
+    let script = "id -u; id -g; id -G; echo $HOME; cat volume/file; touch /ro/x 2>/dev/null || echo read-only";
+    fixture.run_with(&sandbox, "user", script, change).await;
+    assert_eq!(fixture.lines("user.log"), ["33", "33", "33 4 99", "/srv", "content", "read-only"]);
+    fixture
+}
+
+pub(crate) async fn shares_processes_when_asked(mut fixture: Fixture) -> Fixture {
+    let share = |mode: NamespaceMode| NamespaceOption { pid: mode.into(), ..Default::default() };
+    let sandbox = fixture
+        .sandbox_with(|config| {
+            let security = config.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+            security.namespace_options = Some(share(NamespaceMode::Pod));
+        })
+        .await;
+    let shared = || security(move |security| security.namespace_options = Some(share(NamespaceMode::Pod)));
+    let first = fixture.create_with(&sandbox, "first", "sleep 1000", shared()).await.unwrap();
+    fixture.start(&first).await.unwrap();
+    let script = "ps | grep -v grep | grep -c 'sleep 1000'; ls /proc/1/root/ 2>/dev/null; exit 0";
+    fixture.run_with(&sandbox, "second", script, shared()).await;
+    assert_eq!(fixture.lines("second.log"), ["1"], "the first is seen, and nothing of the node");
+    fixture.stop(&first, 0).await;
+    assert_eq!(fixture.status(&first).await.exit_code, 137);
+    fixture
+}
+
+pub(crate) async fn rotates_logs(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let id = fixture
+        .create(&sandbox, "turn", "echo one; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo two; sleep 1000")
+        .await;
+    fixture.start(&id).await.unwrap();
+    while fixture.lines("turn.log").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let logs = fixture.directory.join("logs");
+    fs::rename(logs.join("turn.log"), logs.join("turn.log.1")).unwrap();
+    fixture.cri.reopen_container_log(ReopenContainerLogRequest { container_id: id.clone() }).await.unwrap();
+    fixture.exec(&id, "touch /tmp/go", 0).await.unwrap();
+    while fixture.lines("turn.log").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        (fixture.lines("turn.log.1"), fixture.lines("turn.log")),
+        (vec!["one".to_owned()], vec!["two".to_owned()])
+    );
+    fixture
+}
+
+pub(crate) async fn updates_limits(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let limit = resources(|resources| resources.memory_limit_in_bytes = 32 << 20);
+    let id = fixture.create_with(&sandbox, "grow", "sleep 1000", limit).await.unwrap();
+    fixture.start(&id).await.unwrap();
+    let linux = Some(LinuxContainerResources { memory_limit_in_bytes: 64 << 20, ..Default::default() });
+    let request = UpdateContainerResourcesRequest { container_id: id.clone(), linux, ..Default::default() };
+    fixture.cri.update_container_resources(request).await.unwrap();
+    let (text, _) = fixture.exec(&id, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", 0).await.unwrap();
+    assert_eq!(text.trim(), (64 << 20).to_string());
+    let status = fixture.status(&id).await;
+    assert_eq!(status.resources.unwrap().linux.unwrap().memory_limit_in_bytes, 64 << 20);
+    let request = ContainerStatsRequest { container_id: id };
+    let stats = fixture.cri.container_stats(request).await.unwrap().into_inner().stats.unwrap();
+    assert!(
+        stats.memory.unwrap().usage_bytes.unwrap().value > 0
+            && stats.cpu.unwrap().usage_core_nano_seconds.unwrap().value > 0
+    );
+    fixture
+}
+
+pub(crate) async fn announces_what_happens(mut fixture: Fixture) -> Fixture {
+    let mut events = fixture.cri.get_container_events(GetEventsRequest {}).await.unwrap().into_inner();
+    let sandbox = fixture.sandbox().await;
+    let id = fixture.create(&sandbox, "short", "exit 5").await;
+    fixture.start(&id).await.unwrap();
+    fixture.ended(&id).await;
+    fixture.cri.remove_container(RemoveContainerRequest { container_id: id.clone() }).await.unwrap();
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&ContainerEventType::ContainerDeletedEvent) {
+        let event = events.message().await.unwrap().unwrap();
+        if event.container_id == id {
+            assert_eq!(event.pod_sandbox_status.as_ref().unwrap().id, sandbox);
+            kinds.push(event.container_event_type());
+        }
+    }
+    use ContainerEventType::*;
+    assert_eq!(kinds, [ContainerCreatedEvent, ContainerStartedEvent, ContainerStoppedEvent, ContainerDeletedEvent]);
+    fixture
+}
+
+pub(crate) async fn refuses_a_missing_image(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let image = |config: &mut ContainerConfig| config.image.as_mut().unwrap().image = "nothing:1".to_owned();
+    let error = fixture.create_with(&sandbox, "none", "", image).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::NotFound);
+    assert!(error.message().contains("sampan image import"), "{error}");
+    fixture
+}

@@ -1,0 +1,102 @@
+//! The runtime goes; Pods stay.
+
+use std::fs;
+use std::time::Duration;
+
+use sampan_cri::v1::*;
+
+use super::fixture::Fixture;
+
+pub(crate) async fn adopts_what_runs(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let script = "echo up; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo away; exit 9";
+    let stays = fixture.create(&sandbox, "stays", "sleep 1000").await;
+    let ends = fixture.create(&sandbox, "ends", script).await;
+    let fresh = fixture.create(&sandbox, "fresh", "echo later").await;
+    fixture.start(&stays).await.unwrap();
+    fixture.start(&ends).await.unwrap();
+    let before = fixture.status(&stays).await;
+    let state = fixture.directory.join("state/containers").join(&ends);
+    let upper = fixture.directory.join("root/containers").join(&ends).join("upper");
+    while !upper.join("tmp").exists() && fixture.lines("ends.log").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    fixture.exec(&ends, "(sleep 0.3; touch /tmp/go) >/dev/null 2>&1 &", 0).await.unwrap();
+    let mut fixture = fixture
+        .restart(|| {
+            while !state.join("exit.json").exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        })
+        .await;
+    assert_eq!(fixture.status(&stays).await, before, "the same container, unchanged");
+    let status = fixture.status(&ends).await;
+    assert_eq!((status.state(), status.exit_code), (ContainerState::ContainerExited, 9));
+    assert_eq!(fixture.lines("ends.log"), ["up", "away"], "the log went on");
+    assert_eq!(fixture.exec(&stays, "echo alive", 0).await.unwrap().0, "alive\n");
+    fixture.start(&fresh).await.unwrap();
+    assert_eq!(fixture.ended(&fresh).await.exit_code, 0);
+    fixture.stop(&stays, 0).await;
+    fixture
+}
+
+pub(crate) async fn notices_a_dead_shim(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let id = fixture.create(&sandbox, "orphan", "sleep 1000").await;
+    fixture.start(&id).await.unwrap();
+    let procs = format!("/sys/fs/cgroup/memory/{}/shims/cgroup.procs", fixture.cgroup);
+    let shim = fs::read_to_string(procs).unwrap();
+    assert_eq!(shim.lines().count(), 1);
+    let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    let status = fixture.ended(&id).await;
+    assert_ne!(status.exit_code, 0);
+    let request = PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
+    let pod = fixture.cri.pod_sandbox_status(request).await.unwrap().into_inner().status.unwrap();
+    assert_eq!(pod.state(), PodSandboxState::SandboxNotready);
+    fixture
+}
+
+pub(crate) async fn cleans_up_what_was_half_made(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let id = fixture.create(&sandbox, "lost", "sleep 1000").await;
+    fixture.start(&id).await.unwrap();
+    // As after a kill before the sandbox was ready, and one while another container was being removed.
+    let state = fixture.directory.join("state");
+    let record = state.join("sandboxes").join(&sandbox).join("record.json");
+    let mut fixture = fixture
+        .restart(|| {
+            let text = fs::read_to_string(&record).unwrap();
+            let (before, rest) = text.split_once(r#""ready":"#).unwrap();
+            let (_, after) = rest.split_once(r#","stopped""#).unwrap();
+            fs::write(&record, format!(r#"{before}"ready":null,"stopped"{after}"#)).unwrap();
+            fs::create_dir_all(state.join("containers/half")).unwrap();
+        })
+        .await;
+    let pods = fixture.cri.list_pod_sandbox(ListPodSandboxRequest::default()).await.unwrap().into_inner().items;
+    let containers =
+        fixture.cri.list_containers(ListContainersRequest::default()).await.unwrap().into_inner().containers;
+    assert!(pods.is_empty() && containers.is_empty());
+    let shims = format!("/sys/fs/cgroup/memory/{}/shims/cgroup.procs", fixture.cgroup);
+    assert_eq!(fs::read_to_string(shims).unwrap(), "", "the shim has ended");
+    fixture
+}
+
+/// Not a benchmark: a fence against starts that wait for something.
+pub(crate) async fn is_fast(mut fixture: Fixture) -> Fixture {
+    let mut took = Vec::new();
+    for _ in 0..10 {
+        let begin = tokio::time::Instant::now();
+        let sandbox = fixture.sandbox().await;
+        let made = begin.elapsed();
+        let id = fixture.create(&sandbox, "fast", "sleep 1000").await;
+        let created = begin.elapsed();
+        fixture.start(&id).await.unwrap();
+        took.push((begin.elapsed(), made, created));
+        fixture.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
+    }
+    took.sort();
+    println!("sandbox, create and start: {:?}", took);
+    assert!(took[5].0 < Duration::from_millis(500), "{took:?}");
+    fixture
+}
