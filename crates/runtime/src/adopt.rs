@@ -74,7 +74,7 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
         Err(_) => None,
     };
     let Some(running) = running else {
-        shim_gone(node, &sandbox.id);
+        shim_gone(node, &sandbox.id).await;
         return Ok(());
     };
     for container in node.containers_of(&sandbox.id) {
@@ -85,7 +85,7 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
                 records::write_started(&directory, running)?;
                 container.set_running(running);
             }
-            None if container.is_running() => containers::settle(node, &container),
+            None if container.is_running() => containers::settle(node, &container).await,
             None => {}
         }
     }
@@ -93,12 +93,12 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
 }
 
 /// A sandbox without its shim cannot go on: its containers are ended, and it is no longer ready.
-pub(crate) fn shim_gone(node: &Arc<Node>, id: &str) {
+pub(crate) async fn shim_gone(node: &Arc<Node>, id: &str) {
     let Ok(sandbox) = node.sandbox(id) else { return };
     // Stopping a sandbox also ends the connection: then this is no news.
     let was_there = sandbox.take_shim().is_some();
     for container in node.containers_of(id).iter().filter(|container| container.is_running()) {
-        containers::settle(node, container);
+        containers::settle(node, container).await;
     }
     if was_there {
         tracing::warn!(sandbox = id, "the Pod's shim is gone");
@@ -117,7 +117,7 @@ async fn discard_sandbox(node: &Arc<Node>, id: &str) -> Result<()> {
         }
     }
     node.options.network.detach(id).await?;
-    sandboxes::release(node, id)?;
+    sandboxes::release(node, id).await?;
     disk::remove_tree(&directory).map_err(Error::io_at("removing", &directory))
 }
 
@@ -134,7 +134,7 @@ fn discard_container(node: &Node, id: &str) -> Result<()> {
 async fn sweep(node: &Arc<Node>) -> Result<()> {
     for id in names(&node.places.namespaces())? {
         if node.sandbox(&id).is_err() {
-            sandboxes::release(node, &id)?;
+            sandboxes::release(node, &id).await?;
         }
     }
     for id in names(&node.places.writable())? {

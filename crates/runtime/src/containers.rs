@@ -185,7 +185,7 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str, grace: Duration) -> Result<
         return Ok(());
     }
     let Ok(shim) = node.sandbox(&container.record.sandbox).and_then(|sandbox| sandbox.shim()) else {
-        settle(node, &container);
+        settle(node, &container).await;
         return Ok(());
     };
     if !grace.is_zero() {
@@ -204,22 +204,27 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str, grace: Duration) -> Result<
 }
 
 /// A container whose shim is gone: what is left of it is killed, and its end recorded as well as it is known.
-pub(crate) fn settle(node: &Node, container: &Container) {
-    let group = Group::new(&node.hierarchies, &container.record.cgroup);
-    let _ = group.kill();
-    let directory = node.places.container(&container.id);
-    let known = records::read_exit(&directory).ok().flatten();
-    let started = records::read_started(&directory).ok().flatten();
-    let exit = known.unwrap_or_else(|| Exit {
-        code: UNKNOWN_CODE,
-        started_at: started.map(|running| running.started_at),
-        finished_at: sampan_clock::now(),
-        oom_killed: group.oom_kills() > 0,
-        error: None,
+pub(crate) async fn settle(node: &Arc<Node>, container: &Arc<Container>) {
+    let (work, own) = (Arc::clone(node), Arc::clone(container));
+    let settled = blocking(move || {
+        let group = Group::new(&work.hierarchies, &own.record.cgroup);
+        let _ = group.kill();
+        let directory = work.places.container(&own.id);
+        let started = records::read_started(&directory)?;
+        let exit = records::read_exit(&directory)?.unwrap_or_else(|| Exit {
+            code: UNKNOWN_CODE,
+            started_at: started.map(|running| running.started_at),
+            finished_at: sampan_clock::now(),
+            oom_killed: group.oom_kills() > 0,
+            error: None,
+        });
+        records::write_exit(&directory, &exit)?;
+        work.container_exited(&own.id, exit);
+        group.remove().map_err(Error::io("removing the container's groups"))
     });
-    let _ = records::write_exit(&directory, &exit);
-    let _ = group.remove();
-    node.container_exited(&container.id, exit);
+    if let Err(error) = settled.await {
+        tracing::warn!(container = container.id, %error, "a container whose shim is gone could not be cleaned up");
+    }
 }
 
 /// Removes a container, running or not. Idempotent.
@@ -266,6 +271,10 @@ pub(crate) async fn update(node: &Arc<Node>, id: &str, update: &LinuxContainerRe
             return Err(Error::State(format!("container {:?} has exited", container.id)));
         }
     }
+    // A successor reads the limits where it reads everything else that was asked for.
+    let mut config = container.config.clone();
+    config.linux.get_or_insert_default().resources = Some(merged.clone());
+    records::write_config(&directory, &config)?;
     *container.resources.lock() = merged;
     Ok(())
 }

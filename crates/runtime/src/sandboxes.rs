@@ -16,6 +16,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use sampan_cri::v1::{ContainerEventType, NamespaceMode, NamespaceOption, PodSandboxConfig};
 
 use crate::cgroups::Group;
+use crate::containers::blocking;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Node, Sandbox};
@@ -49,6 +50,11 @@ pub(crate) fn pod_files(node: &Node, sandbox: &Sandbox) -> PodFiles {
         hostname: directory.join("hostname"),
         shm: if node_ipc { "/dev/shm".into() } else { directory.join("shm") },
     }
+}
+
+/// The group of a sandbox's shim: outside of the Pod's, whose limits are not for it, and of the runtime's own.
+fn shim_group(node: &Node, id: &str) -> String {
+    format!("/{}/shims/{id}", node.options.cgroup_root)
 }
 
 /// Makes a sandbox that is ready for containers, or nothing.
@@ -122,7 +128,10 @@ pub(crate) fn connect(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Arc<Sh
         let Some(node) = follower.upgrade() else { return };
         match news {
             News::Exited { container, exit } => node.container_exited(&container, exit),
-            News::Gone => crate::adopt::shim_gone(&node, &id),
+            News::Gone => {
+                let (id, tasks) = (id.clone(), node.tasks.clone());
+                tasks.spawn(async move { crate::adopt::shim_gone(&node, &id).await });
+            }
         }
     };
     Ok(Shim::connect(&node.places.sandbox(&sandbox.id), &node.tasks, news)?)
@@ -141,7 +150,7 @@ fn setup(node: &Node, sandbox: &Sandbox, options: &NamespaceOption) -> Setup {
         shared_processes: options.pid() == NamespaceMode::Pod,
         hostname: sandbox.config.hostname.clone(),
         sysctls,
-        cgroup: format!("/{}/shims", node.options.cgroup_root),
+        cgroup: shim_group(node, &sandbox.id),
     }
 }
 
@@ -204,31 +213,37 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str) -> Result<()> {
 
 async fn take_down(node: &Arc<Node>, sandbox: &Sandbox) -> Result<()> {
     if let Some(shim) = sandbox.take_shim() {
-        // The shim answers when the last process is gone; one that hangs is ended with its Pod's groups below.
+        // The shim answers when the last process is gone; one that hangs is killed below.
         let _ = tokio::time::timeout(QUIT_TIMEOUT, shim.call(Call::Quit, &[])).await;
         shim.close();
     }
     for container in node.containers_of(&sandbox.id).iter().filter(|container| container.is_running()) {
-        crate::containers::settle(node, container);
+        crate::containers::settle(node, container).await;
     }
     node.options.network.detach(&sandbox.id).await?;
-    release(node, &sandbox.id)
+    release(node, &sandbox.id).await
 }
 
-/// Lets go of what the sandbox holds in the kernel.
-pub(crate) fn release(node: &Node, id: &str) -> Result<()> {
-    let namespace = node.places.namespace(id);
-    let shm = node.places.sandbox(id).join("shm");
-    for path in [&namespace, &shm] {
-        match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(Error::io_at("unmounting", path)(error.into())),
+/// Lets go of what the sandbox holds in the kernel: its shim, if that is still there, its namespace and its mounts.
+pub(crate) async fn release(node: &Arc<Node>, id: &str) -> Result<()> {
+    let (node, id) = (Arc::clone(node), id.to_owned());
+    blocking(move || {
+        let shim = Group::new(&node.hierarchies, &shim_group(&node, &id));
+        shim.kill().and_then(|()| shim.remove()).map_err(Error::io("ending the Pod's shim"))?;
+        let namespace = node.places.namespace(&id);
+        let shm = node.places.sandbox(&id).join("shm");
+        for path in [&namespace, &shm] {
+            match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+                Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(Error::io_at("unmounting", path)(error.into())),
+            }
         }
-    }
-    match fs::remove_file(&namespace) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io_at("removing", &namespace)(error)),
-        _ => Ok(()),
-    }
+        match fs::remove_file(&namespace) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io_at("removing", &namespace)(error)),
+            _ => Ok(()),
+        }
+    })
+    .await
 }
 
 /// Removes the sandbox and all its containers. Idempotent.

@@ -39,6 +39,7 @@ const TESTS: &[(&str, &str, Test)] = tests![
     containers::is_confined,
     containers::honours_users_and_mounts,
     containers::shares_processes_when_asked,
+    containers::has_a_terminal,
     containers::rotates_logs,
     containers::updates_limits,
     containers::announces_what_happens,
@@ -55,6 +56,8 @@ const TESTS: &[(&str, &str, Test)] = tests![
     restart::adopts_what_runs,
     restart::cleans_up_what_was_half_made,
     restart::notices_a_dead_shim,
+    restart::kills_a_shim_that_hangs,
+    restart::serves_many_at_once,
     restart::is_fast,
 ];
 

@@ -198,6 +198,16 @@ pub(crate) async fn shares_processes_when_asked(mut fixture: Fixture) -> Fixture
     fixture
 }
 
+pub(crate) async fn has_a_terminal(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let terminal = |config: &mut ContainerConfig| config.tty = true;
+    let script = "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo $TERM; ls -l /dev/console | head -c 1";
+    let status = fixture.run_with(&sandbox, "tty", script, terminal).await;
+    assert_eq!(status.exit_code, 0);
+    assert_eq!(fixture.lines("tty.log"), ["xterm", "c"]);
+    fixture
+}
+
 pub(crate) async fn rotates_logs(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let id = fixture
@@ -231,6 +241,7 @@ pub(crate) async fn updates_limits(mut fixture: Fixture) -> Fixture {
     fixture.cri.update_container_resources(request).await.unwrap();
     let (text, _) = fixture.exec(&id, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", 0).await.unwrap();
     assert_eq!(text.trim(), (64 << 20).to_string());
+    let mut fixture = fixture.restart(|| {}).await;
     let status = fixture.status(&id).await;
     assert_eq!(status.resources.unwrap().linux.unwrap().memory_limit_in_bytes, 64 << 20);
     let request = ContainerStatsRequest { container_id: id };

@@ -81,6 +81,18 @@ impl Fixture {
         }
     }
 
+    /// One more client of the same runtime.
+    pub(crate) fn view(&self) -> Self {
+        Self {
+            directory: self.directory.clone(),
+            cgroup: self.cgroup.clone(),
+            handle: None,
+            cri: self.cri.clone(),
+            images: self.images.clone(),
+            archive: self.archive.clone(),
+        }
+    }
+
     /// Stops the runtime and starts another one on the same directories.
     pub(crate) async fn restart(mut self, meanwhile: impl FnOnce()) -> Self {
         self.handle.take().unwrap().shutdown().await;

@@ -44,7 +44,7 @@ pub(crate) async fn notices_a_dead_shim(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let id = fixture.create(&sandbox, "orphan", "sleep 1000").await;
     fixture.start(&id).await.unwrap();
-    let procs = format!("/sys/fs/cgroup/memory/{}/shims/cgroup.procs", fixture.cgroup);
+    let procs = format!("/sys/fs/cgroup/memory/{}/shims/{sandbox}/cgroup.procs", fixture.cgroup);
     let shim = fs::read_to_string(procs).unwrap();
     assert_eq!(shim.lines().count(), 1);
     let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
@@ -77,8 +77,8 @@ pub(crate) async fn cleans_up_what_was_half_made(mut fixture: Fixture) -> Fixtur
     let containers =
         fixture.cri.list_containers(ListContainersRequest::default()).await.unwrap().into_inner().containers;
     assert!(pods.is_empty() && containers.is_empty());
-    let shims = format!("/sys/fs/cgroup/memory/{}/shims/cgroup.procs", fixture.cgroup);
-    assert_eq!(fs::read_to_string(shims).unwrap(), "", "the shim has ended");
+    let shims = format!("/sys/fs/cgroup/memory/{}/shims/{sandbox}", fixture.cgroup);
+    assert!(!fs::exists(shims).unwrap(), "the shim has ended");
     fixture
 }
 
@@ -98,5 +98,34 @@ pub(crate) async fn is_fast(mut fixture: Fixture) -> Fixture {
     took.sort();
     println!("sandbox, create and start: {:?}", took);
     assert!(took[5].0 < Duration::from_millis(500), "{took:?}");
+    fixture
+}
+
+pub(crate) async fn kills_a_shim_that_hangs(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let group = format!("/sys/fs/cgroup/memory/{}/shims/{sandbox}", fixture.cgroup);
+    let shim = fs::read_to_string(format!("{group}/cgroup.procs")).unwrap();
+    let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
+    fixture.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
+    assert!(!fs::exists(group).unwrap());
+    fixture
+}
+
+pub(crate) async fn serves_many_at_once(fixture: Fixture) -> Fixture {
+    let mut working = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let mut own = fixture.view();
+        working.spawn(async move {
+            let sandbox = own.sandbox().await;
+            let name = format!("many{number}");
+            let status = own.run(&sandbox, &name, "echo $HOSTNAME").await;
+            assert_eq!((status.exit_code, own.lines(&format!("{name}.log"))), (0, vec!["pod-name".to_owned()]));
+            own.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
+        });
+    }
+    while let Some(done) = working.join_next().await {
+        done.unwrap();
+    }
     fixture
 }
