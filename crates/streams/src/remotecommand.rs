@@ -154,6 +154,9 @@ where
     match dialect {
         Dialect::WebSocket { codec, status } => {
             let mut multiplex = websocket::Multiplex::new(websocket::server(io).await, codec);
+            if codec != (Codec::Binary { close_signal: true }) {
+                Streams::announce(&multiplex, options);
+            }
             let streams = Streams::of_channels(&mut multiplex, options);
             let work = work(async { Ok(streams) }, status, handler);
             until_either(multiplex.drive(), work).await

@@ -23,20 +23,23 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    /// Tells the client that the session has begun, by an empty message on the first channel we write. Browsers' clients
+    /// wait for it. kubectl, which speaks v5, does not, and complains of it when it comes before its streams are set up.
+    pub(super) fn announce<S>(multiplex: &Multiplex<S>, options: Options)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let written = [(options.stdout, STDOUT), (options.stderr, STDERR), (true, ERROR)];
+        if let Some((_, first)) = written.into_iter().find(|(open, _)| *open) {
+            multiplex.announce(first, b"");
+        }
+    }
+
     /// The channels of a WebSocket: there from the start.
     pub(super) fn of_channels<S>(multiplex: &mut Multiplex<S>, options: Options) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        // An empty message on the first channel we write tells the client that the session has begun.
-        let first = if options.stdout {
-            STDOUT
-        } else if options.stderr {
-            STDERR
-        } else {
-            ERROR
-        };
-        multiplex.announce(first, b"");
         Self {
             stdin: options.stdin.then(|| Box::new(multiplex.read(STDIN)) as Input),
             stdout: options.stdout.then(|| Box::new(multiplex.write(STDOUT)) as Output),
