@@ -5,47 +5,50 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Processes, mounts, links, nftables tables, cgroups and namespaces whose names have `word` in them.
-pub fn holdings(word: &str) -> BTreeSet<String> {
+use crate::Cluster;
+
+/// Processes, mounts, links, nftables tables, cgroups and directories that belong to `cluster`.
+pub fn holdings(cluster: &Cluster) -> BTreeSet<String> {
+    let instance = cluster.instance();
     let mut found = BTreeSet::new();
-    found.extend(processes(word));
-    found.extend(lines("mount", &fs::read_to_string("/proc/self/mounts").unwrap_or_default(), word));
-    found.extend(lines("link", &printed("ip", &["-o", "link"]), word));
-    found.extend(lines("table", &printed("nft", &["list", "tables"]), word));
-    found.extend(lines("netns", &printed("ip", &["netns"]), word));
-    directories(Path::new("/sys/fs/cgroup"), word, &mut found);
+    found.extend(processes(instance));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    found.extend(mounts.lines().filter(|line| line.contains(instance)).map(|line| format!("mount {line}")));
+    // The network namespace is the cluster's own: whatever stands in it is the cluster's.
+    for (kind, program, args) in
+        [("link", "ip", ["-br", "link"]), ("route", "ip", ["-br", "route"]), ("table", "nft", ["list", "tables"])]
+    {
+        let text = printed(cluster.command(program).args(args));
+        found.extend(
+            text.lines().map(|line| format!("{kind} {}", line.split(['@', '\t']).next().unwrap_or(line).trim())),
+        );
+    }
+    directories(Path::new("/sys/fs/cgroup"), instance, &mut found);
     found
 }
 
-fn printed(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+fn printed(command: &mut Command) -> String {
+    command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
-fn lines<'a>(kind: &'a str, text: &'a str, word: &'a str) -> impl Iterator<Item = String> + 'a {
-    text.lines().filter(move |line| line.contains(word)).map(move |line| format!("{kind} {line}"))
-}
-
-/// Processes whose program is sampan's, told by their command line.
-fn processes(word: &str) -> Vec<String> {
+/// Processes that were started with the instance's name: its server and its shims, and with them its containers.
+fn processes(instance: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let command = |entry: fs::DirEntry| {
         let line = fs::read_to_string(entry.path().join("cmdline")).ok()?.replace('\0', " ");
-        let own = entry.file_name().to_string_lossy().parse() == Ok(std::process::id());
-        (line.contains(word) && !own).then_some(line)
+        let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        (line.contains(instance) || groups.contains(instance)).then_some(format!("process {}", line.trim()))
     };
-    // Programs that merely look (an editor, a build) do not count: only those that run the program itself.
-    let is_program = |line: &String| line.split(' ').next().is_some_and(|program| program.ends_with("/sampan"));
-    entries.filter_map(command).filter(is_program).map(|line| format!("process {line}")).collect()
+    entries.filter_map(command).collect()
 }
 
-fn directories(dir: &Path, word: &str, found: &mut BTreeSet<String>) {
+fn directories(dir: &Path, instance: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            if entry.file_name().to_string_lossy().contains(word) {
+            if entry.file_name().to_string_lossy().contains(instance) {
                 found.insert(format!("cgroup {}", entry.path().display()));
             }
-            directories(&entry.path(), word, found);
+            directories(&entry.path(), instance, found);
         }
     }
 }

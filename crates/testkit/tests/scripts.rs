@@ -16,13 +16,22 @@ use sampan_testkit::{Cluster, program};
 /// Scripts that run at once: they mostly wait.
 const AT_ONCE: usize = 3;
 
+/// What the scripts run on.
+struct Bench {
+    cluster: Cluster,
+    /// The oldest kubectl that has to work.
+    old_kubectl: String,
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let outcome = scripts(&words).and_then(|scripts| run_all(&scripts));
     match outcome {
         Ok((passed, failed)) => {
             let verdict = if failed == 0 { "ok" } else { "FAILED" };
-            println!("\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n");
+            println!(
+                "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n"
+            );
             if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
@@ -50,13 +59,15 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
     if scripts.is_empty() {
         return Ok((0, 0));
     }
+    let old_kubectl = program::run(&mut Command::new(program::tree().join("scripts/old-kubectl.sh")))?;
     let cluster = Cluster::start(&[])?;
     cluster.import_busybox()?;
+    let bench = Bench { cluster, old_kubectl: old_kubectl.trim().to_owned() };
     let (alone, together): (Vec<_>, Vec<_>) = scripts.iter().partition(|path| is_alone(path));
-    let failed = run_some(&cluster, &together, AT_ONCE) + run_some(&cluster, &alone, 1);
+    let failed = run_some(&bench, &together, AT_ONCE) + run_some(&bench, &alone, 1);
     if failed > 0 {
-        let log = fs::read_to_string(cluster.data_dir().join("server.log")).unwrap_or_default();
-        let last: Vec<&str> = log.lines().rev().take(40).collect();
+        let log = fs::read_to_string(bench.cluster.data_dir().join("server.log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(25).collect();
         println!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
     Ok((scripts.len() - failed, failed))
@@ -67,13 +78,13 @@ fn is_alone(path: &Path) -> bool {
 }
 
 /// Runs scripts, so many at once. Returns how many failed.
-fn run_some(cluster: &Cluster, scripts: &[&PathBuf], at_once: usize) -> usize {
+fn run_some(bench: &Bench, scripts: &[&PathBuf], at_once: usize) -> usize {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..at_once.min(scripts.len()) {
             scope.spawn(|| {
                 while let Some(path) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = run(cluster, path) {
+                    if let Err(error) = run(bench, path) {
                         println!("test {} ... FAILED\n{error:#}\n", name(path));
                         failed.fetch_add(1, Ordering::Relaxed);
                     } else {
@@ -87,7 +98,8 @@ fn run_some(cluster: &Cluster, scripts: &[&PathBuf], at_once: usize) -> usize {
 }
 
 /// Runs one script in a namespace of its name, which is deleted afterwards.
-fn run(cluster: &Cluster, path: &Path) -> Result<()> {
+fn run(bench: &Bench, path: &Path) -> Result<()> {
+    let cluster = &bench.cluster;
     let script = Script::parse(&fs::read_to_string(path)?)?;
     let namespace = name(path).replace('_', "-");
     let dir = std::env::temp_dir().join(format!("{}-{namespace}", cluster.instance()));
@@ -97,10 +109,14 @@ fn run(cluster: &Cluster, path: &Path) -> Result<()> {
     cluster.kubectl(&format!("create namespace {namespace}"))?;
     // The namespace's own account must be there before its first Pod.
     cluster.kubectl(&format!("-n {namespace} wait --for=create serviceaccount/default --timeout=30s"))?;
-    cluster.kubectl(&format!("--kubeconfig {} config set-context --current --namespace {namespace}", kubeconfig.display()))?;
+    cluster.kubectl(&format!(
+        "--kubeconfig {} config set-context --current --namespace {namespace}",
+        kubeconfig.display()
+    ))?;
     let shell = |line: &str| -> Command {
         let mut command = cluster.command("sh");
         command.arg("-c").arg(line).env("KUBECONFIG", &kubeconfig).env("NAMESPACE", &namespace);
+        command.env("OLD_KUBECTL", &bench.old_kubectl);
         command.env("INSTANCE", cluster.instance()).env("TREE", program::tree());
         if let Ok(sampan) = program::sampan() {
             command.env("SAMPAN", sampan);
