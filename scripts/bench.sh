@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# `make bench`: one table of what speed and size are, each figure beside a peer in the same run where there is one. It
+# reports and does not judge. BENCH_BUILD=1 adds the time of a clean release build.
+#
+# Everything runs in a network namespace of its own and is gone when this ends, by Ctrl-C too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/step.sh
+source benches/table.sh
+source benches/cluster.sh
+source benches/usage.sh
+source benches/peers.sh
+
+sampan=$PWD/target/release/sampan
+api_bench=$PWD/target/release/examples/api-bench
+store_bench=$PWD/target/release/examples/store-bench
+etcd_bench=$PWD/target/release/examples/etcd-bench
+image=docker.io/library/busybox:latest
+
+starts=5
+pods=50
+settle_s=30
+idle_s=60
+
+build_clients() {
+  # With the program among the packages, its dependencies keep the features they were built with.
+  cargo build --release --locked -p sampan -p sampan-store -p sampan-client \
+    --example store-bench --example etcd-bench --example api-bench
+}
+
+measure_start() {
+  local times=()
+  for ((n = 0; n < starts; n++)); do
+    cluster_fresh
+    times+=("$(milliseconds cluster_up)")
+    cluster_answers || fail "the cluster said it is ready, but its node is not Ready or names do not resolve"
+  done
+  row "sampan up to Node Ready and DNS answering, ms" "$(printf '%s\n' "${times[@]}" | percentile 50)" "" "" "< 2000"
+}
+
+# On the cluster of the last start, in which nobody has done anything yet.
+measure_idle() {
+  local before after
+  sleep "$settle_s"
+  row "idle memory of all processes, MB" "$(memory_mb "$instance")" "" "" "< 80"
+  before=$(cpu_ms "$instance")
+  sleep "$idle_s"
+  after=$(cpu_ms "$instance")
+  row "idle CPU over $idle_s s, % of a core" "$(calc "($after - $before) / ($idle_s * 10)" 2)" "" "" "< 0.5"
+}
+
+measure_pods() {
+  cluster_fresh
+  cluster_up
+  images/busybox.sh | inside "$sampan" image --instance "$instance" import - --rootfs --name "$image" --cmd sh >/dev/null
+  local ours name peer percent aim
+  ours=$(inside "$api_bench" pods "$image")
+  cluster_fresh
+  for name in crun runc; do
+    peer=$(oci_runtime "$name" "$pods")
+    for percent in p50 p99; do
+      aim=""
+      [ "$percent" = p99 ] || aim="< 100"
+      row "Pod create to Running, $percent of $pods, ms" "$(figure "running_${percent}_ms" "$ours")" \
+        "$name create+start" "$(figure "$percent" "$peer")" "$aim"
+    done
+  done
+}
+
+measure_store() {
+  local ours peer clients key
+  prepare
+  ours=$("$store_bench" "$scratch")
+  peer=$(etcd "$etcd_bench")
+  for clients in 1 64; do
+    key=clients_${clients}_writes_per_s
+    row "durable writes of 1 KB per s, clients: $clients" "$(figure "$key" "$ours")" \
+      "etcd puts" "$(figure "$key" "$peer")" "> etcd"
+  done
+}
+
+measure_objects() {
+  local figures
+  cluster_fresh
+  cluster_up
+  figures=$(inside "$api_bench" objects)
+  row "ConfigMap creates per s, 64 connections" "$(figure creates_per_s "$figures")" "" "" ""
+  row "list of 10,000 ConfigMaps ($(calc "$(figure list_bytes "$figures") / 1000000" 0) MB), ms" \
+    "$(figure list_ms "$figures")" "" "" ""
+}
+
+measure_size() {
+  row "size of the binary, MB" "$(calc "$(stat -c %s "$sampan") / 1000000" 1)" "" "" ""
+}
+
+measure_build() {
+  local dir=target/bench-build ms
+  rm -rf "$dir"
+  ms=$(milliseconds cargo build --quiet --release --locked -p sampan --target-dir "$dir")
+  rm -rf "$dir"
+  row "clean release build on $(nproc) cores, min" "$(calc "$ms / 60000" 1)" "" "" "< 15"
+}
+
+[ "$(id -u)" -eq 0 ] || fail "the benchmarks make namespaces, mounts and links: run them as root"
+install_peers
+sweep
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+step "programs that measure" build_clients
+heading
+measure_size
+measure_start
+measure_idle
+measure_pods
+measure_store
+measure_objects
+if [ "${BENCH_BUILD:-}" = 1 ]; then measure_build; fi
