@@ -5,7 +5,7 @@
 //! kubelet works. Kinds are descriptions in `sampan_api::kinds`; nothing here is written per kind but what only the
 //! server can do (addresses of Services, tokens, bindings, evictions, reviews).
 //!
-//! Start at [`ApiServer::start`]; follow a request through `server/chain.rs`, `verbs/`, [`registry`] and [`cache`].
+//! Start at [`ApiServer::start`]; follow a request through `server/chain.rs`, `verbs/`, `registry/` and `cache/`.
 
 mod admission;
 mod bootstrap;

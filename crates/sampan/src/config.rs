@@ -15,17 +15,17 @@ pub(crate) struct Flags {
     /// Name of this cluster on this machine: prefix of its links, cgroups, nftables tables and directories
     #[arg(long, global = true)]
     pub(crate) instance: Option<String>,
-    /// Configuration file, whose keys are the names of these flags [default: /etc/<instance>/config.yaml]
+    /// Configuration file, whose keys are the names of these flags [default: /etc/INSTANCE/config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Where the cluster's data lives [default: /var/lib/<instance>]
+    /// Where the cluster's data lives [default: /var/lib/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where run-time state and sockets live [default: /run/<instance>]
+    /// Where run-time state and sockets live [default: /run/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Where the administrator's kubeconfig is written [default: /etc/<instance>/kubeconfig.yaml]
+    /// Where the administrator's kubeconfig is written [default: /etc/INSTANCE/kubeconfig.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Address the API server listens on [default: 0.0.0.0]
