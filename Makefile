@@ -20,7 +20,7 @@ check: deps ## Format, lints as errors, layering, docs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test -q --locked -p sampan-testkit --test layers --test map
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 bench: deps build ## Measure, each figure beside a peer where there is one
 	@scripts/bench.sh

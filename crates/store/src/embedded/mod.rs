@@ -7,7 +7,7 @@
 //! Values stay on disk (and in the kernel's cache); the index holds keys and places. It does not replicate, and it
 //! does not forget by the clock: history is trimmed and files are compacted because of writes.
 //!
-//! Start at [`Embedded`]; the order of things on disk is in [`recover`] and [`record`].
+//! Start at [`Embedded`]; the order of things on disk is in `recover.rs` and `record.rs`.
 
 mod batch;
 mod compaction;
