@@ -2,7 +2,7 @@
 //!
 //! They are made from the schema tables and the kinds' descriptions each time someone asks, and not kept: callers may
 //! cache the bytes. [`routes`] lists what can be done on which path, [`schemas`] the types; both are then written in
-//! the words of either version. Start at [`v2`], [`v2_protobuf`] and [`v3`].
+//! the words of either version. Start at [`v2()`], [`v2_protobuf`] and [`v3()`].
 
 mod parameters;
 mod protobuf;
