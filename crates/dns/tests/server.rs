@@ -183,7 +183,7 @@ async fn bad_messages_are_refused_and_the_server_goes_on() {
     let dns = start(Vec::new()).await;
     let server = dns.addresses()[0];
     let good = query("web.shop.svc.cluster.local.", None).to_vec().unwrap();
-    let mut with = |change: &dyn Fn(&mut Vec<u8>)| {
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
         change(&mut bytes);
         bytes
@@ -205,7 +205,8 @@ async fn bad_messages_are_refused_and_the_server_goes_on() {
     let mut edns = query("web.shop.svc.cluster.local.", Some(1232));
     edns.edns.as_mut().unwrap().set_version(1);
     let answer = udp(server, &edns).await;
-    assert_eq!(answer.metadata.response_code, ResponseCode::BADVERS);
+    // BADVERS shares its number with BADSIG, which is what the library reads.
+    assert_eq!(u16::from(answer.metadata.response_code), u16::from(ResponseCode::BADVERS));
     // Answers, and what is too short for a header, get none.
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&[1, 2, 3], server).await.unwrap();

@@ -12,7 +12,7 @@ use sampan_network::{Attachment, BridgeNetwork, Error, Options, PodNetwork};
 
 mod space;
 
-use space::{Space, alone};
+use space::{Space, alone, state_dir};
 
 /// A link that came up just now may lose its first packets; TCP tries again after a second.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const WAIT: Duration = Duration::from_millis(400);
 
 fn options() -> Options {
-    let state_dir = std::env::temp_dir().join(format!("sampan-t{}", std::process::id()));
     Options {
         instance: "sampan-tn".into(),
         pod_cidr: "10.42.0.0/24".parse().unwrap(),
@@ -28,7 +27,7 @@ fn options() -> Options {
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         local_addresses: vec!["10.43.0.10".parse().unwrap()],
         mtu: None,
-        state_dir,
+        state_dir: state_dir(),
     }
 }
 

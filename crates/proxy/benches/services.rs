@@ -49,7 +49,7 @@ fn main() {
 fn add(model: &mut Model, rules: &mut Rules, number: u32) -> f64 {
     let start = Instant::now();
     let update = model.update(&key(number), service(number));
-    nft(&rules.apply(&update.changes));
+    rules.apply(&update.changes).iter().for_each(|transaction| nft(transaction));
     start.elapsed().as_secs_f64() * 1_000.0
 }
 

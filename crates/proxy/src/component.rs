@@ -182,10 +182,12 @@ impl Worker {
         if changes.is_empty() {
             return;
         }
-        let text = self.rules.apply(changes);
-        if let Err(error) = nft::apply(&text, "change Services").await {
-            tracing::warn!(%error, "the table is not as expected; loading it again");
-            self.load_until_done().await;
+        for transaction in self.rules.apply(changes) {
+            if let Err(error) = nft::apply(&transaction, "change Services").await {
+                tracing::warn!(%error, "the table is not as expected; loading it again");
+                self.load_until_done().await;
+                break;
+            }
         }
         if changes.iter().any(|change| change.old.as_ref().is_some_and(|old| old.sticky_seconds.is_some())) {
             self.forget_clients().await;

@@ -9,7 +9,7 @@ use crate::frontend::{At, Backends, Empty, Frontend, Protocol, Side};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MapName {
     Verdicts(Place),
-    Endpoints(Place),
+    Endpoints(Place, Protocol),
     Sticky(Kind),
 }
 
@@ -41,11 +41,14 @@ impl Kind {
         }
     }
 
-    /// The key of both maps, as rules write it.
-    fn key(self) -> &'static str {
+    /// The key of the endpoints, without the index, as rules write it.
+    ///
+    /// The type of an index has no name, so the map takes its types from expressions (`typeof`), and nft then insists
+    /// on these in rules. Of ports it knows no expression that goes with every protocol: each has its own map.
+    fn endpoint_key(self, protocol: Protocol) -> String {
         match self {
-            Self::Service => "ip daddr . meta l4proto . th dport",
-            Self::NodePort => "meta l4proto . th dport",
+            Self::Service => format!("ip daddr . {} dport", protocol.name()),
+            Self::NodePort => format!("{} dport", protocol.name()),
         }
     }
 
@@ -58,23 +61,23 @@ impl Kind {
 }
 
 impl MapName {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Verdicts((Side::Everyone, Kind::Service)),
-        Self::Verdicts((Side::Everyone, Kind::NodePort)),
-        Self::Verdicts((Side::Outside, Kind::Service)),
-        Self::Verdicts((Side::Outside, Kind::NodePort)),
-        Self::Endpoints((Side::Everyone, Kind::Service)),
-        Self::Endpoints((Side::Everyone, Kind::NodePort)),
-        Self::Endpoints((Side::Outside, Kind::Service)),
-        Self::Endpoints((Side::Outside, Kind::NodePort)),
-        Self::Sticky(Kind::Service),
-        Self::Sticky(Kind::NodePort),
-    ];
+    /// Every map with elements that follow from the model.
+    pub(crate) fn all() -> Vec<Self> {
+        let kinds = [Kind::Service, Kind::NodePort];
+        let places = [Side::Everyone, Side::Outside].into_iter().flat_map(|side| kinds.map(|kind| (side, kind)));
+        let of_place = |place: Place| {
+            let endpoints = Protocol::ALL.map(|protocol| Self::Endpoints(place, protocol));
+            [Self::Verdicts(place)].into_iter().chain(endpoints)
+        };
+        places.flat_map(of_place).chain(kinds.map(Self::Sticky)).collect()
+    }
 
     pub(crate) fn name(self) -> String {
         match self {
             Self::Verdicts((side, kind)) => format!("{}{}s", prefix(side), kind.name()),
-            Self::Endpoints((side, kind)) => format!("{}{}-endpoints", prefix(side), kind.name()),
+            Self::Endpoints((side, kind), protocol) => {
+                format!("{}{}-endpoints-{}", prefix(side), kind.name(), protocol.name())
+            }
             Self::Sticky(kind) => format!("sticky-{}s", kind.name()),
         }
     }
@@ -82,7 +85,10 @@ impl MapName {
     pub(crate) fn define(self) -> String {
         let types = match self {
             Self::Verdicts((_, kind)) | Self::Sticky(kind) => format!("type {} : verdict", kind.key_type()),
-            Self::Endpoints((_, kind)) => format!("typeof {} . numgen random mod 2 : ip daddr . th dport", kind.key()),
+            Self::Endpoints((_, kind), protocol) => {
+                let (key, name) = (kind.endpoint_key(protocol), protocol.name());
+                format!("typeof {key} . numgen random mod 2 : ip daddr . {name} dport")
+            }
         };
         format!("\tmap {} {{\n\t\t{types}\n\t}}\n", self.name())
     }
@@ -99,7 +105,7 @@ fn prefix(side: Side) -> &'static str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Chain {
     /// Draws one of `count` endpoints.
-    Draw { place: Place, count: usize, sticky: bool },
+    Draw { place: Place, protocol: Protocol, count: usize, sticky: bool },
     /// Remembers the client's choice for that long.
     Remember { seconds: u32 },
 }
@@ -107,9 +113,9 @@ pub(crate) enum Chain {
 impl Chain {
     fn name(self) -> String {
         match self {
-            Self::Draw { place, count, sticky } => {
+            Self::Draw { place, protocol, count, sticky } => {
                 let sticky = if sticky { "-sticky" } else { "" };
-                format!("{}-{count}{sticky}", MapName::Verdicts(place).name())
+                format!("{}-{}-{count}{sticky}", MapName::Verdicts(place).name(), protocol.name())
             }
             Self::Remember { seconds } => format!("remember-{seconds}"),
         }
@@ -118,15 +124,17 @@ impl Chain {
     pub(crate) fn define(self, table: &str, mark: u32) -> String {
         let mut text = format!("table inet {table} {{\n\tchain {} {{\n", self.name());
         match self {
-            Self::Draw { place, count, sticky } => {
-                let key = place.1.key();
-                let map = MapName::Endpoints(place).name();
+            Self::Draw { place, protocol, count, sticky } => {
+                let key = place.1.endpoint_key(protocol);
+                let map = MapName::Endpoints(place, protocol).name();
                 write_line(&mut text, format_args!("\t\tmeta mark set meta mark | {mark:#x}"));
                 if sticky {
                     let client = "ip saddr . ip daddr . meta l4proto . th dport";
                     write_line(&mut text, format_args!("\t\tdnat ip to {client} map @affinity"));
                 }
                 write_line(&mut text, format_args!("\t\tdnat ip to {key} . numgen random mod {count} map @{map}"));
+                // Fewer endpoints than a moment ago: the client tries again, and draws from those.
+                text.push_str("\t\tdrop\n");
             }
             Self::Remember { seconds } => {
                 for protocol in Protocol::ALL.map(Protocol::name) {
@@ -163,8 +171,8 @@ impl Elements {
         let at = |backends: Option<&Backends>, index: usize| backends?.endpoints.get(index).copied().map(endpoint);
         let count = |backends: Option<&Backends>| backends.map_or(0, |backends| backends.endpoints.len());
         for index in 0..count(old).max(count(new)) {
-            let key = format!("{} . {index}", key(frontend));
-            self.replace(MapName::Endpoints(place(frontend)), &key, at(old, index), at(new, index));
+            let key = format!("{} . {index}", endpoint_key(frontend));
+            self.replace(MapName::Endpoints(place(frontend), frontend.protocol), &key, at(old, index), at(new, index));
         }
     }
 
@@ -192,13 +200,15 @@ impl Elements {
         }
     }
 
-    pub(crate) fn write(&self, text: &mut String, table: &str) {
+    pub(crate) fn text(&self, table: &str) -> String {
+        let mut text = String::new();
         for (verb, maps) in [("delete", &self.delete), ("add", &self.add)] {
             for (map, elements) in maps {
                 let elements = elements.join(", ");
-                write_line(text, format_args!("{verb} element inet {table} {} {{ {elements} }}", map.name()));
+                write_line(&mut text, format_args!("{verb} element inet {table} {} {{ {elements} }}", map.name()));
             }
         }
+        text
     }
 }
 
@@ -226,7 +236,7 @@ fn verdict(frontend: &Frontend, backends: &Backends) -> Verdict {
         (0, Empty::Drop) => Verdict::Drop,
         (count, _) => {
             let sticky = backends.sticky_seconds.is_some();
-            Verdict::Draw(Chain::Draw { place: place(frontend), count, sticky })
+            Verdict::Draw(Chain::Draw { place: place(frontend), protocol: frontend.protocol, count, sticky })
         }
     }
 }
@@ -236,6 +246,13 @@ fn key(frontend: &Frontend) -> String {
     match frontend.at {
         At::Address(address) => format!("{address} . {port}"),
         At::Node => port,
+    }
+}
+
+fn endpoint_key(frontend: &Frontend) -> String {
+    match frontend.at {
+        At::Address(address) => format!("{address} . {}", frontend.port),
+        At::Node => frontend.port.to_string(),
     }
 }
 

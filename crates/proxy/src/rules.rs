@@ -1,14 +1,17 @@
 //! The nftables text: the table once, then elements for changes. Pure; [`crate::nft`] carries it out.
 //!
 //! ```text
-//!   prerouting, output ─▶ dispatch: address . protocol . port ──vmap services──▶ chain services-3 (three endpoints)
+//!   prerouting, output ─▶ dispatch: address . protocol . port ──vmap services──▶ chain services-tcp-3
 //!                                                                                  │ index = random mod 3
-//!                         endpoint ◀──map service-endpoints── address . protocol . port . index
+//!                           endpoint ◀──map service-endpoints-tcp── address . port . index
 //! ```
 //!
 //! The same pair of maps stands a second time for node ports (no address in the key), and both a second time for
 //! packets from outside where a traffic policy treats them apart. Packets for a Service address that no Service has, or
 //! that has no endpoint, are refused right there.
+//!
+//! What is still for a Service address after that came while the rules changed under it, or belongs to no connection. It
+//! is dropped before connection tracking takes it for a connection of its own: sent again, it finds its way.
 //!
 //! Session affinity: a new connection's choice is read back after the translation and remembered in the map `affinity`
 //! with the Service's timeout; sticky chains look there first.
@@ -67,16 +70,23 @@ impl Rules {
             write_line(&mut text, format_args!("flush table inet {table}"));
         }
         text.push_str(&self.skeleton());
-        for map in MapName::ALL {
+        text.push_str(&self.aftermath());
+        for map in MapName::all() {
             write_line(&mut text, format_args!("flush map inet {table} {}", map.name()));
         }
         let all = model.frontends().map(|(frontend, backends)| (frontend, None, Some(backends)));
-        text + &self.elements(all)
+        let (chains, elements) = self.elements(all);
+        text + &chains + &elements
     }
 
-    /// What `changes` do to the table that [`load`](Self::load) made.
-    pub fn apply(&mut self, changes: &[Change]) -> String {
-        self.elements(changes.iter().map(|change| (&change.frontend, change.old.as_ref(), change.new.as_ref())))
+    /// What `changes` do to the table that [`load`](Self::load) made, as transactions to carry out in this order.
+    ///
+    /// New chains come first, by themselves: a packet on its way while a transaction takes effect runs through rules as
+    /// they were before, but finds elements as they are after; to it, a chain of the same transaction is still empty.
+    pub fn apply(&mut self, changes: &[Change]) -> Vec<String> {
+        let all = changes.iter().map(|change| (&change.frontend, change.old.as_ref(), change.new.as_ref()));
+        let (chains, elements) = self.elements(all);
+        [chains, elements].into_iter().filter(|text| !text.is_empty()).collect()
     }
 
     /// Forgets clients of which `keys` tell (as the map's own keys).
@@ -95,34 +105,33 @@ impl Rules {
     fn elements<'a>(
         &mut self,
         changes: impl Iterator<Item = (&'a Frontend, Option<&'a Backends>, Option<&'a Backends>)>,
-    ) -> String {
+    ) -> (String, String) {
         let mut elements = Elements::default();
         for (frontend, old, new) in changes {
             elements.verdict(frontend, old, new);
             elements.endpoints(frontend, old, new);
             elements.sticky(frontend, old, new);
         }
-        let mut text = String::new();
+        let mut chains = String::new();
         for chain in std::mem::take(&mut elements.chains) {
             if self.chains.insert(chain) {
-                text.push_str(&chain.define(&self.table, self.mark));
+                chains.push_str(&chain.define(&self.table, self.mark));
             }
         }
-        elements.write(&mut text, &self.table);
-        text
+        (chains, elements.text(&self.table))
     }
 
+    /// The maps, and the chains that translate.
     fn skeleton(&self) -> String {
         let Node { pod_cidr, service_cidr, .. } = &self.node;
-        let (table, mark) = (&self.table, self.mark);
+        let table = &self.table;
         let hairpin: Vec<String> = pod_cidr.hosts().map(|address| format!("{address} . {address}")).collect();
-        let maps: String = MapName::ALL.iter().map(|map| map.define()).collect();
-        let remember: String = Protocol::ALL.iter().map(|protocol| remember(*protocol)).collect();
+        let maps: String = MapName::all().into_iter().map(MapName::define).collect();
         let guard = if self.loopback_guard { "iifname != \"lo\" ip daddr 127.0.0.0/8 drop" } else { "" };
         format!(
             r#"table inet {table} {{
 {maps}	map affinity {{
-		typeof ip saddr . ip daddr . meta l4proto . th dport : ip daddr . th dport
+		type ipv4_addr . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
 		flags dynamic,timeout
 		size {AFFINITY_SIZE}
 	}}
@@ -157,6 +166,27 @@ impl Rules {
 		meta l4proto tcp reject with tcp reset
 		reject with icmp port-unreachable
 	}}
+}}
+"#,
+            hairpin = hairpin.join(", ")
+        )
+    }
+
+    /// The chains that see packets after their translation, or in want of one.
+    fn aftermath(&self) -> String {
+        let Node { pod_cidr, service_cidr, .. } = &self.node;
+        let (table, mark) = (&self.table, self.mark);
+        let remember: String = Protocol::ALL.iter().map(|protocol| remember(*protocol)).collect();
+        format!(
+            r#"table inet {table} {{
+	chain unserved-forwarded {{
+		type filter hook forward priority filter; policy accept;
+		ip daddr {service_cidr} drop
+	}}
+	chain unserved-output {{
+		type filter hook output priority filter; policy accept;
+		ip daddr {service_cidr} fib daddr type != local drop
+	}}
 	chain return-path {{
 		type nat hook postrouting priority srcnat; policy accept;
 		meta mark & {mark:#x} == 0 accept
@@ -177,8 +207,7 @@ impl Rules {
 	chain remember {{
 {remember}	}}
 }}
-"#,
-            hairpin = hairpin.join(", ")
+"#
         )
     }
 }

@@ -127,7 +127,7 @@ impl Script {
         while let Some(service) = todo.pop_first() {
             let update = self.model.update(&service, self.wanted(&service));
             todo.extend(update.again);
-            self.kernel.take(&self.rules.apply(&update.changes));
+            self.rules.apply(&update.changes).iter().for_each(|transaction| self.kernel.take(transaction));
         }
         let mut fresh = Kernel::default();
         fresh.take(&Rules::new("sampan", node(), true).load(&self.model, Load::Anew));

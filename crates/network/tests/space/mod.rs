@@ -12,12 +12,20 @@ pub(crate) fn alone(name: &str, test: impl AsyncFnOnce()) {
     const MARK: &str = "SAMPAN_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        return runtime.block_on(test());
+        runtime.block_on(test());
+        // Where tests keep a network's state, if they do.
+        let _ = std::fs::remove_dir_all(state_dir());
+        return;
     }
     let executable = std::env::current_exe().unwrap();
     let mut process = Command::new("unshare");
     process.arg("--net").arg(executable).args(["--exact", name, "--nocapture"]).env(MARK, "1");
     assert!(process.status().unwrap().success(), "{name} failed in its own namespace");
+}
+
+/// A directory of this process alone.
+pub(crate) fn state_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("sampan-t{}", std::process::id()))
 }
 
 type Job = Box<dyn FnOnce() + Send>;
