@@ -243,7 +243,8 @@ fn services_reach_their_endpoints() {
             assert_eq!(ask(&a.space, "10.43.0.41:80"), Ok(format!("{} c", a.address)));
             Proxy::remove(INSTANCE).await.unwrap();
             drop((a, b, c, node));
-            ip("link delete uplink");
+            // It may have gone with its other end already.
+            let _ = Command::new("ip").args(["link", "delete", "uplink"]).output();
             ip(&format!("link delete {INSTANCE}0"));
         }
     });
@@ -306,6 +307,8 @@ fn a_client_keeps_its_endpoint() {
         while ask(&a.space, "10.43.0.41:80").as_ref() != Ok(&moved) {
             tokio::task::yield_now().await;
         }
+        // A connection made in the very moment of forgetting may be forgotten with it; later ones are not.
+        assert_eq!(ask_often(), [moved.clone()].into());
         node.apply(&slice("web", 8080, &[kept.address, gone.address])).await;
         assert_eq!(ask_often(), [moved].into(), "the choice after the first endpoint went away is kept as well");
     });
