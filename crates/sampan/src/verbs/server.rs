@@ -37,7 +37,9 @@ impl Server {
 }
 
 fn serve(config: &Config, teller: Teller) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log_level).with_context(|| format!("log-level: {:?}", config.log_level))?;
+    // The netlink library warns of every answer that nobody waits for any more; that is no news.
+    let filter = EnvFilter::try_new(format!("netlink_proto=error,{}", config.log_level))
+        .with_context(|| format!("log-level: {:?}", config.log_level))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     if let Some(root) = preflight::root() {
         bail!("{root}");
