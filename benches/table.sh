@@ -26,6 +26,12 @@ figure() {
   jq -r ".$1" <<<"$2" 2>/dev/null || printf '%s' "$2"
 }
 
+# median KEY LINES: that of the value under the key in several lines of JSON.
+median() {
+  local values
+  if values=$(jq ".$1" <<<"$2" 2>/dev/null); then percentile 50 <<<"$values"; else head -n 1 <<<"$2"; fi
+}
+
 # The given percentile of the numbers on standard input, by nearest rank.
 percentile() {
   sort -n | awk -v percent="$1" '{ all[NR] = $1 } END { rank = int((NR * percent + 99) / 100); print all[rank] }'
