@@ -29,6 +29,8 @@ const BATCH_SERVICES: usize = 2_000;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// No retry waits longer than this.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// How often the kernel is asked to forget clients before it is given up.
+const FORGET_ROUNDS: usize = 20;
 /// The widest Pod range of a node: each of its addresses is an element of the set of hairpins.
 const WIDEST_PREFIX: u8 = 20;
 
@@ -226,16 +228,30 @@ impl Worker {
         }
     }
 
-    /// Makes the kernel forget clients whose endpoint is gone.
+    /// Makes the kernel forget clients whose endpoint is gone. A packet that is under way in that moment writes its
+    /// client's memory down again, and a memory that ends by itself makes the deletion of all fail: so the kernel is
+    /// asked again until there is nothing left to forget.
     async fn forget_clients(&self) {
-        let result = async {
-            let remembered = affinity::parse(&nft::list_map(self.rules.table(), "affinity").await?);
-            let text = self.rules.forget(&affinity::stale(&remembered, &self.model));
-            if text.is_empty() { Ok(()) } else { nft::apply(&text, "forget clients").await }
-        };
-        if let Err(error) = result.await {
-            tracing::warn!(%error, "session affinity may lead to endpoints that are gone");
+        let mut last = None;
+        for _ in 0..FORGET_ROUNDS {
+            match self.forget_once().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => last = Some(error),
+            }
         }
+        let error = last.map(|error| error.to_string()).unwrap_or_default();
+        tracing::warn!(error, "session affinity may lead to endpoints that are gone");
+    }
+
+    /// Forgets what is stale now. True if there was nothing.
+    async fn forget_once(&self) -> Result<bool, Error> {
+        let remembered = affinity::parse(&nft::list_map(self.rules.table(), "affinity").await?);
+        let text = self.rules.forget(&affinity::stale(&remembered, &self.model));
+        if text.is_empty() {
+            return Ok(true);
+        }
+        nft::apply(&text, "forget clients").await.map(|()| false)
     }
 }
 

@@ -304,7 +304,9 @@ fn a_client_keeps_its_endpoint() {
         let (gone, kept, name) = if was_b { (&b, &c, "c") } else { (&c, &b, "b") };
         let moved = format!("{} {name}", a.address);
         node.apply(&slice("web", 8080, &[kept.address])).await;
+        let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
         while ask(&a.space, "10.43.0.41:80").as_ref() != Ok(&moved) {
+            assert!(tokio::time::Instant::now() < patience, "the client still goes to the endpoint that is gone");
             tokio::task::yield_now().await;
         }
         // A connection made in the very moment of forgetting may be forgotten with it; later ones are not.
