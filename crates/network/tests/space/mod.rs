@@ -10,9 +10,11 @@ use nix::sched::{CloneFlags, unshare};
 /// Runs `test` in a process of its own in a network namespace of its own. `name` is the test's full name.
 pub(crate) fn alone(name: &str, test: impl AsyncFnOnce()) {
     const MARK: &str = "SAMPAN_TEST_ALONE";
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
     if std::env::var_os(MARK).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(test());
+        let outcome = runtime.block_on(async { tokio::time::timeout(PATIENCE, test()).await });
+        outcome.unwrap_or_else(|_| panic!("{name} is not done after {} s", PATIENCE.as_secs()));
         // Where tests keep a network's state, if they do.
         let _ = std::fs::remove_dir_all(state_dir());
         return;
