@@ -10,6 +10,8 @@ for program in "${!package_of[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
 done
 command -v kubectl >/dev/null || missing+=(kubernetes-client)
+# Images are made of busybox alone: one that needs libraries beside it will not do.
+if command -v busybox >/dev/null && ldd "$(command -v busybox)" >/dev/null 2>&1; then missing+=(busybox-static); fi
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
