@@ -38,4 +38,5 @@ mod tests;
 
 pub use error::Error;
 pub use kubelet::{Handle, Kubelet};
-pub use options::{DEFAULT_MAX_PODS, Options};
+pub use node::disk_is_scarce;
+pub use options::{DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, Options};

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::Taint;
 
 /// Pods that a node takes unless told otherwise: upstream's number.
 pub const DEFAULT_MAX_PODS: u32 = 110;
+/// How many processes and threads a Pod may have if nothing is said.
+pub const DEFAULT_POD_PIDS: u64 = 4096;
 
 /// The settings of one node.
 #[derive(Clone)]
@@ -42,7 +44,8 @@ pub struct Options {
     pub taints: Vec<Taint>,
     /// How many Pods the node takes.
     pub max_pods: u32,
-    /// How many processes one Pod may have; no bound if nothing is said.
+    /// How many processes and threads one Pod may have; `None` is no bound. The default lets a large server run, and
+    /// keeps a fork bomb from taking the node's process table.
     pub pod_pids_limit: Option<u64>,
     /// What the node keeps for itself: subtracted from its capacity, by resource (`cpu`, `memory`).
     pub reserved: BTreeMap<String, String>,
@@ -71,7 +74,7 @@ impl Options {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             max_pods: DEFAULT_MAX_PODS,
-            pod_pids_limit: None,
+            pod_pids_limit: Some(DEFAULT_POD_PIDS),
             reserved: BTreeMap::new(),
             pod_cidr: None,
             version: "v1.37.0".to_owned(),

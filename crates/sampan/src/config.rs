@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sampan_kubelet::DEFAULT_POD_PIDS;
 use serde::Deserialize;
 
 /// The options of a server as they are given, on the command line or in the file. All have defaults.
@@ -46,6 +47,9 @@ pub(crate) struct Flags {
     /// Labels of this node, as key=value
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) node_label: Option<Vec<String>>,
+    /// How many processes and threads a Pod may have; 0 for no bound [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(crate) pod_max_pids: Option<u64>,
     /// Addresses of Pods [default: 10.42.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub(crate) cluster_cidr: Option<String>,
@@ -85,6 +89,7 @@ pub(crate) struct Config {
     pub(crate) node_name: String,
     pub(crate) node_ip: IpAddr,
     pub(crate) node_labels: Vec<(String, String)>,
+    pub(crate) pod_max_pids: Option<u64>,
     pub(crate) cluster_cidr: ipnet::Ipv4Net,
     pub(crate) service_cidr: ipnet::Ipv4Net,
     pub(crate) cluster_dns: Ipv4Addr,
@@ -130,6 +135,7 @@ impl Config {
                 None => default_address()?,
             },
             node_labels: labels(&pick(&flags.node_label, file.node_label, Vec::new))?,
+            pod_max_pids: Some(pick(&flags.pod_max_pids, file.pod_max_pids, || DEFAULT_POD_PIDS)).filter(|n| *n > 0),
             cluster_cidr: network(
                 "cluster-cidr",
                 &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()),

@@ -3,6 +3,7 @@
 use http::{HeaderMap, header};
 use sampan_api::status::Status;
 use sampan_auth::{Identity, Peer, certificate};
+use sampan_streams::websocket;
 
 use super::Server;
 use crate::request::RequestInfo;
@@ -22,6 +23,7 @@ pub(super) async fn identify(
         return Ok(authenticated(identity.clone()));
     }
     if let Some(Peer::Remote { certificate: Some(der), .. }) = peer {
+        refuse_foreign_page(headers)?;
         return certificate::identity(der).map(authenticated).map_err(|_| Status::unauthorized());
     }
     if let Some(value) = headers.get(header::AUTHORIZATION) {
@@ -41,6 +43,15 @@ pub(super) async fn identify(
         groups: vec!["system:unauthenticated".to_owned()],
         ..Identity::default()
     })
+}
+
+/// A browser shows its user's certificate to whatever page opens a WebSocket; only pages of this server may.
+fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Status> {
+    if !websocket::is_upgrade(headers) || !websocket::is_cross_origin(headers) {
+        return Ok(());
+    }
+    let message = "a page of another origin may not open a WebSocket with a client certificate; use a token".to_owned();
+    Err(Status { code: 403, reason: "Forbidden".to_owned(), message, details: None })
 }
 
 fn authenticated(mut identity: Identity) -> Identity {
@@ -68,4 +79,31 @@ pub(crate) async fn from_token(server: &Server, token: &str, audiences: &[String
         return None;
     }
     Some(verified.identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::refuse_foreign_page;
+
+    fn code(origin: Option<&'static str>, upgrade: bool) -> Option<u16> {
+        let mut headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("node:6443"))]);
+        if upgrade {
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        if let Some(origin) = origin {
+            headers.insert(http::header::ORIGIN, HeaderValue::from_static(origin));
+        }
+        refuse_foreign_page(&headers).err().map(|status| status.code)
+    }
+
+    #[test]
+    fn a_foreign_page_opens_no_websocket_with_its_visitors_certificate() {
+        assert_eq!(code(Some("https://evil.example"), true), Some(403));
+        assert_eq!(code(Some("https://node:6443"), true), None);
+        assert_eq!(code(None, true), None, "no browser");
+        assert_eq!(code(Some("https://evil.example"), false), None, "the browser itself guards what is no WebSocket");
+    }
 }

@@ -17,6 +17,7 @@ pub(crate) use admission::{Active, refusal};
 pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use report::{Reporter, register};
+pub use status::disk_is_scarce;
 
 use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;

@@ -34,15 +34,9 @@ impl Readings {
     pub(super) fn take(root_dir: &Path, runtime: Result<StatusResponse, String>) -> Self {
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let available = system::meminfo_kib(&meminfo, "MemAvailable").map(|kib| kib * 1024);
-        let disk = rustix::fs::statvfs(root_dir).ok();
-        let scarce =
-            |free: u64, all: u64, percent: u64| all > 0 && free.saturating_mul(100) < all.saturating_mul(percent);
         Self {
             memory_pressure: available.is_some_and(|available| available < LEAST_MEMORY_BYTES),
-            disk_pressure: disk.is_some_and(|disk| {
-                scarce(disk.f_bavail, disk.f_blocks, LEAST_DISK_PERCENT)
-                    || scarce(disk.f_favail, disk.f_files, LEAST_INODES_PERCENT)
-            }),
+            disk_pressure: disk_is_scarce(root_dir),
             pid_pressure: free_pids().is_some_and(|free| free < LEAST_PIDS),
             runtime_trouble: trouble(runtime),
         }
@@ -52,6 +46,16 @@ impl Readings {
     pub(super) fn ready(&self) -> bool {
         self.runtime_trouble.is_none()
     }
+}
+
+/// Whether so little is left of the disk below `dir` that the node takes no more Pods: 10 % of its space or 5 % of its
+/// inodes.
+pub fn disk_is_scarce(dir: &Path) -> bool {
+    let scarce = |free: u64, all: u64, percent: u64| all > 0 && free.saturating_mul(100) < all.saturating_mul(percent);
+    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+        scarce(disk.f_bavail, disk.f_blocks, LEAST_DISK_PERCENT)
+            || scarce(disk.f_favail, disk.f_files, LEAST_INODES_PERCENT)
+    })
 }
 
 /// Process ids that are left.

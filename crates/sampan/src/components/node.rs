@@ -118,6 +118,7 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
         listen: SocketAddr::new(config.bind_address, config.kubelet_port),
         tls: Some(Arc::new(kubelet_tls(config, pki)?)),
         labels: labels(config),
+        pod_pids_limit: config.pod_max_pids,
         pod_cidr: Some(pod_cidr(config).to_string()),
         version: sampan_apiserver::Version::current().git_version,
         ..sampan_kubelet::Options::new(&config.node_name, config.node_ip, client.clone(), config.runtime_endpoint())

@@ -29,5 +29,11 @@ pub(super) fn tell(config: &Config) -> Result<()> {
     println!("  API server   {}", config.server_url());
     println!("  kubeconfig   {}  (and context {:?} in ~/.kube/config)", config.kubeconfig.display(), config.instance);
     println!("  log          {}", daemon::log_path(config).display());
+    if sampan_kubelet::disk_is_scarce(&config.data_dir) {
+        println!(
+            "  disk         nearly full: no new Pods start here until there is room below {}",
+            config.data_dir.display()
+        );
+    }
     Ok(())
 }
