@@ -9,6 +9,7 @@
 //!
 //! Start at [`Embedded`]; the order of things on disk is in `recover.rs` and `record.rs`.
 
+mod active;
 mod batch;
 mod compaction;
 mod disk;

@@ -5,25 +5,17 @@
 //! <revision>.log       the writes from that revision on                     no gaps; the last one is written to
 //! *.tmp                one of these before it was durable                   removed
 //! ```
-//! A crash tears only the end of the last log, and only what was never acknowledged: that is cut off. Anything else
-//! that does not read back is damage, and refused.
+//! A log may end in zeros, which were written ahead of its records. A crash tears only the end of the last log, and only
+//! what was never acknowledged: that is cut off. Anything else that does not read back is damage, and refused.
 
 use std::sync::Arc;
 
+use super::active::Active;
 use super::disk::Disk;
 use super::index::{Index, Version};
-use super::record::{Flaw, Form, HEADER_BYTES, Header, Kind, Record, later_batch};
+use super::record::{Flaw, Form, Header, Kind, Record, later_batch};
 use super::segment::{Found, Location, Name, Reader, Segment, UNFINISHED_LOG, UNFINISHED_SNAPSHOT};
 use crate::{Error, Revision};
-
-/// The log that is written to.
-pub(super) struct Active {
-    pub(super) segment: Arc<Segment>,
-    /// The first revision it may hold.
-    pub(super) first: Revision,
-    /// Where the next batch goes.
-    pub(super) end: u64,
-}
 
 /// Bytes on disk.
 #[derive(Default)]
@@ -71,19 +63,6 @@ fn remove(disk: &dyn Disk, doomed: impl Fn(&str) -> bool) -> Result<(), Error> {
 
 fn list(disk: &dyn Disk) -> Result<Vec<String>, Error> {
     disk.list().map_err(Error::io("list the data directory"))
-}
-
-/// Starts the log whose first revision is `first`. Its name is durable only after the disk's next sync; an error says
-/// that there is no such name.
-pub(super) fn create_log(disk: &dyn Disk, first: Revision) -> Result<Active, Error> {
-    let name = Name::Log(first);
-    let what = || Error::io(format!("create {}", disk.path(&name.to_string()).display()));
-    let header = Header { form: Form::Log, revision: first, compacted: 0 };
-    let file = disk.create(UNFINISHED_LOG).map_err(what())?;
-    file.write(0, &header.encode()).map_err(what())?;
-    file.sync().map_err(what())?;
-    disk.rename(UNFINISHED_LOG, &name.to_string()).map_err(what())?;
-    Ok(Active { segment: Segment::new(disk, name, file), first, end: HEADER_BYTES })
 }
 
 /// Makes the names of new logs durable.
@@ -135,8 +114,8 @@ impl Recovery<'_> {
         for name in logs {
             let segment = self.open_next(name)?;
             header(&segment)?;
-            let (end, flaw) = self.replay(&segment)?;
-            if let Some(flaw) = flaw {
+            let (end, remains) = self.replay(&segment)?;
+            if let Some(Remains { flaw, .. }) = remains {
                 return Err(segment.corrupt(end, flaw));
             }
             if let Name::Log(first) = name {
@@ -147,7 +126,7 @@ impl Recovery<'_> {
     }
 
     fn first_log(&self) -> Result<Active, Error> {
-        let active = create_log(self.disk, self.index.revision() + 1)?;
+        let active = Active::create(self.disk, self.index.revision() + 1)?;
         sync_names(self.disk)?;
         Ok(active)
     }
@@ -166,24 +145,25 @@ impl Recovery<'_> {
         let segment = self.open_next(name)?;
         let first = self.index.revision() + 1;
         header(&segment)?;
-        let (end, flaw) = self.replay(&segment)?;
-        if let Some(flaw) = flaw {
-            cut_tail(&segment, end, flaw)?;
+        let (end, remains) = self.replay(&segment)?;
+        if let Some(remains) = remains {
+            cut_tail(&segment, end, &remains)?;
         }
         // What a killed process wrote is readable before it is durable; it must not be shown before it is.
         segment.file().sync().map_err(segment.io("sync"))?;
         sync_names(self.disk)?;
-        Ok(Active { segment, first, end })
+        let zeroed = segment.file().len().map_err(segment.io("measure"))?;
+        Ok(Active { segment, first, end, zeroed })
     }
 
-    /// Takes in records until the end or a flaw, and says where that is.
-    fn replay(&mut self, segment: &Arc<Segment>) -> Result<(u64, Option<Flaw>), Error> {
+    /// Takes in all records, and says where they end and what stands there but zeros.
+    fn replay(&mut self, segment: &Arc<Segment>) -> Result<(u64, Option<Remains>), Error> {
         let mut reader = Reader::new(segment.clone())?;
         loop {
             let offset = reader.offset();
             let (record, len) = match reader.next()? {
                 Found::Record(record, len) => (record, len),
-                Found::Flaw(flaw) => return Ok((offset, Some(flaw))),
+                Found::Flaw(flaw) => return Ok((offset, Remains::of(segment, offset, flaw)?)),
                 Found::End => return Ok((offset, None)),
             };
             match record.kind {
@@ -217,14 +197,28 @@ fn header(segment: &Segment) -> Result<Header, Error> {
     }
 }
 
-/// Cuts off what a crash left after `end`, unless it was once acknowledged.
-fn cut_tail(segment: &Segment, end: u64, flaw: Flaw) -> Result<(), Error> {
-    let len = segment.file().len().map_err(segment.io("measure"))?;
-    let mut tail = vec![0; (len - end) as usize];
-    segment.file().read(end, &mut tail).map_err(segment.io("read"))?;
-    if later_batch(&tail, end) {
-        return Err(segment.corrupt(end, flaw));
+/// What stands behind the last record of a log, when it is not just zeros.
+struct Remains {
+    flaw: Flaw,
+    bytes: Vec<u8>,
+}
+
+impl Remains {
+    fn of(segment: &Segment, end: u64, flaw: Flaw) -> Result<Option<Self>, Error> {
+        let len = segment.file().len().map_err(segment.io("measure"))?;
+        let mut bytes = vec![0; (len - end) as usize];
+        segment.file().read(end, &mut bytes).map_err(segment.io("read"))?;
+        let zeros = bytes.iter().all(|byte| *byte == 0);
+        Ok((!zeros).then_some(Self { flaw, bytes }))
     }
-    tracing::info!(bytes = len - end, "cut off a write that a crash interrupted");
+}
+
+/// Cuts off what a crash left after `end`, unless it was once acknowledged. All of it: a later crash must not find
+/// the rest of this one behind new records.
+fn cut_tail(segment: &Segment, end: u64, remains: &Remains) -> Result<(), Error> {
+    if later_batch(&remains.bytes, end) {
+        return Err(segment.corrupt(end, remains.flaw));
+    }
+    tracing::info!(bytes = remains.bytes.len(), "cut off a write that a crash interrupted");
     segment.file().truncate(end).map_err(segment.io("truncate"))
 }

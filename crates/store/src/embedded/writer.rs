@@ -8,11 +8,12 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
+use super::active::{Active, Failure};
 use super::batch::{Batch, Verdict};
 use super::compaction::Compaction;
 use super::disk::Disk;
 use super::index::Retention;
-use super::recover::{Active, Sizes, create_log, sync_names};
+use super::recover::{Sizes, sync_names};
 use crate::{Error, Revision, Write};
 
 /// Bound on requests that wait for the writer; more wait in line without being queued.
@@ -30,6 +31,8 @@ const OVERGROWTH: u64 = 4;
 pub(super) struct Limits {
     /// A log of this length is sealed.
     pub(super) log_bytes: u64,
+    /// Zeros that are written ahead of the log's end at once. Few make writes wait often, many make one wait long.
+    pub(super) ahead_bytes: usize,
     /// History that is kept.
     pub(super) retention: Retention,
     /// Compaction waits for this many dead bytes more than there are live ones.
@@ -39,7 +42,7 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let retention = Retention { revisions: 10_000, bytes: 128 << 20 };
-        Self { log_bytes: 64 << 20, retention, slack_bytes: 16 << 20 }
+        Self { log_bytes: 64 << 20, ahead_bytes: 1 << 20, retention, slack_bytes: 16 << 20 }
     }
 }
 
@@ -85,14 +88,6 @@ impl Pending {
     fn refuse(self, error: &Error) {
         Self { answer: Err(error.again()), ..self }.send();
     }
-}
-
-/// Why a batch did not become durable.
-enum Failure {
-    /// The log is as it was before; the next batch may succeed.
-    Refused(Error),
-    /// What is on disk is not known any more.
-    Fatal(Error),
 }
 
 /// The writer's state, all of it its own.
@@ -195,22 +190,10 @@ impl Writer {
     }
 
     fn append(&mut self, batch: &Batch) -> Result<(), Failure> {
-        let bytes = batch.bytes();
-        if bytes.is_empty() {
-            return Ok(());
+        match batch.bytes() {
+            [] => Ok(()),
+            bytes => self.active.append(bytes, self.limits.ahead_bytes),
         }
-        let (segment, end) = (&self.active.segment, self.active.end);
-        let file = segment.file();
-        if let Err(error) = file.write(end, bytes) {
-            // Back to the old end, durably: a crash now must not bring back what is about to be refused.
-            let undone = file.truncate(end).and_then(|()| file.sync());
-            undone.map_err(|error| Failure::Fatal(segment.io("undo a failed write to")(error)))?;
-            return Err(Failure::Refused(segment.io("write to")(error)));
-        }
-        // After a failed sync the kernel forgets which pages were dirty: a second one would lie.
-        file.sync().map_err(|error| Failure::Fatal(segment.io("sync")(error)))?;
-        self.active.end += bytes.len() as u64;
-        Ok(())
     }
 
     fn publish(&self, batch: Batch) {
@@ -268,7 +251,7 @@ impl Writer {
     fn seal(&mut self) -> Result<(), Failure> {
         let next = self.shared.index.read().revision() + 1;
         if next > self.active.first {
-            let new = create_log(&*self.disk, next).map_err(Failure::Refused)?;
+            let new = Active::create(&*self.disk, next).map_err(Failure::Refused)?;
             let sealed = std::mem::replace(&mut self.active, new);
             self.sizes.sealed.push((sealed.first, sealed.end));
             self.seal_postponed = 0;

@@ -16,12 +16,13 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     let disk = FaultyDisk::default();
     let store = open(&disk, roomy()).unwrap();
     let first = done(&store, create("a", "1")).await;
-    let length = disk.total_bytes();
+    let log = disk.names().remove(0);
+    let length = disk.used(&log);
     disk.set_fault(FULL);
     for _ in 0..3 {
         let refused = store.write(update("a", "2", first)).await;
         assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
-        assert_eq!(disk.total_bytes(), length, "the log is at its old end");
+        assert_eq!(disk.used(&log), length, "the log is at its old end");
     }
     assert_eq!(store.get(b"a", None).await.unwrap().unwrap().value, "1");
     disk.set_fault(Fault::default());
@@ -30,6 +31,22 @@ async fn a_full_disk_refuses_writes_until_there_is_space() {
     store.close().await;
     let store = open(&disk.crashed(disk.operations(), 0, Loss::Unsynced), roomy()).unwrap();
     assert_eq!(store.get(b"a", None).await.unwrap().unwrap().value, "3");
+}
+
+#[tokio::test]
+async fn a_write_for_which_there_is_space_but_none_ahead_of_it_takes_place() {
+    let disk = FaultyDisk::default();
+    let store = open(&disk, roomy()).unwrap();
+    disk.set_fault(Fault { space: Some(150), ..Fault::default() });
+    let mut revision = done(&store, create("a", "0")).await;
+    for n in 1..10 {
+        revision = done(&store, update("a", &n.to_string(), revision)).await;
+    }
+    store.close().await;
+    for loss in [Loss::Nothing, Loss::Unsynced, Loss::OddSectors] {
+        let store = open(&disk.crashed(disk.operations(), 0, loss), roomy()).unwrap();
+        assert_eq!(store.get(b"a", None).await.unwrap().unwrap().value, "9");
+    }
 }
 
 #[tokio::test]
@@ -142,7 +159,7 @@ async fn damage_is_refused_with_file_and_offset_wherever_it_is() {
                     assert!(at <= offset as u64, "{name}: byte {offset} is damaged, {at} was named");
                 }
                 // What may be a crash's torn tail: nothing that is known to have been acknowledged follows.
-                Ok(_) => assert!(last && offset + 150 > disk.len(name), "{name}: byte {offset} went unnoticed"),
+                Ok(_) => assert!(last && offset + 150 > disk.used(name), "{name}: byte {offset} went unnoticed"),
                 Err(other) => panic!("{name}, byte {offset}: {other}"),
             }
         }
@@ -169,7 +186,7 @@ async fn damage_that_comes_later_is_noticed_by_the_read() {
     store.close().await;
     let store = open(&disk, roomy()).unwrap();
     let name = disk.names().remove(0);
-    disk.flip(&name, disk.len(&name) - 1);
+    disk.flip(&name, disk.used(&name) - 1);
     assert!(matches!(store.get(b"a", None).await, Err(Error::Corrupt { .. })));
 }
 

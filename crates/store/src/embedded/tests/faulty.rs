@@ -141,6 +141,13 @@ impl FaultyDisk {
         inner.state.files[&inner.state.names[name]].len()
     }
 
+    /// The length of a file without the zeros at its end.
+    pub(crate) fn used(&self, name: &str) -> usize {
+        let inner = self.0.lock();
+        let bytes = &inner.state.files[&inner.state.names[name]];
+        bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    }
+
     /// The names of all files.
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.lock().state.names.keys().cloned().collect()

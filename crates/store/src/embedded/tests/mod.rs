@@ -18,10 +18,13 @@ use crate::{Outcome, Revision, Store, Write};
 
 use self::faulty::FaultyDisk;
 
+/// Room for a few writes, so that tests see the end of the zeros too.
+const AHEAD: usize = 300;
+
 /// Limits so small that a few writes seal logs and compact, but nothing is forgotten unasked.
 fn tiny() -> Limits {
     let retention = Retention { revisions: 1_000_000, bytes: 1 << 40 };
-    Limits { log_bytes: 2_000, retention, slack_bytes: 500 }
+    Limits { log_bytes: 2_000, ahead_bytes: AHEAD, retention, slack_bytes: 500 }
 }
 
 /// Limits under which one log holds everything.
