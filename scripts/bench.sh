@@ -19,7 +19,8 @@ image=docker.io/library/busybox:latest
 
 starts=5
 pods=50
-rounds=3
+# Many short ones: what others do to a shared disk then hits both alike.
+rounds=9
 settle_s=30
 idle_s=60
 
