@@ -32,7 +32,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sampan_api::status::Status;
-use sampan_auth::rbac::Rbac;
 use sampan_auth::token::Tokens;
 use sampan_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +47,7 @@ use crate::openapi::OpenApi;
 use crate::registry::Registry;
 pub use crate::resources::Ranges;
 use crate::resources::Resources;
+use crate::rights::Rights;
 use crate::server::Server;
 pub use crate::server::Service;
 pub use crate::server::accept::Listen;
@@ -100,16 +100,14 @@ impl ApiServer {
         let cache = Cache::load(Arc::clone(&options.store), sampan_api::kinds::ALL).await?;
         background.spawn(Arc::clone(&cache).follow(cache_stop.clone()));
         background.spawn(compaction::run(Arc::clone(&options.store), stop.clone()));
-        let rbac = Arc::new(Rbac::new());
-        rights::load(&cache, &rbac);
-        background.spawn(rights::follow_all(Arc::clone(&cache), Arc::clone(&rbac), stop.clone()));
+        let rights = Rights::load(&cache);
+        background.spawn(Arc::clone(&rights).follow(stop.clone()));
         let resources = Resources::new(options.ranges.clone(), stored_services(&cache).into_iter());
-        let registry = Arc::new(Registry::new(cache, Arc::clone(&options.store), rbac, resources));
+        let registry = Arc::new(Registry::new(cache, Arc::clone(&options.store), rights, resources));
         let own = OwnService { ranges: options.ranges, advertised: options.advertised };
         bootstrap::run(&registry, &own).await.map_err(Error::Bootstrap)?;
-        // The policy that was just written must be in force before the first request.
+        // The policy that was just written must be there before the first request.
         registry.cache.fresh().await.map_err(Error::Bootstrap)?;
-        rights::load(&registry.cache, &registry.rbac);
         background.spawn(expiry::run(Arc::clone(&registry), stop.clone()));
         background.spawn(bootstrap::keep_own_service(Arc::clone(&registry), own, stop.clone()));
         let server = Arc::new(Server {

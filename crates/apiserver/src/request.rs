@@ -164,8 +164,12 @@ impl RequestInfo {
     }
 
     /// The same as the authorizer sees it.
-    pub(crate) fn attributes(&self) -> Attributes {
+    pub(crate) fn attributes(&self, query: &Query) -> Attributes {
+        let narrows = matches!(self.verb, "list" | "watch" | "deletecollection");
+        let terms = query.text("fieldSelector").split(',').filter(|term| narrows && !term.contains("!="));
+        let fields = terms.filter_map(|term| term.split_once('='));
         Attributes {
+            fields: fields.map(|(f, v)| (f.trim().to_owned(), v.trim_start_matches('=').trim().to_owned())).collect(),
             verb: self.verb.to_owned(),
             group: self.group.clone(),
             version: self.version.clone(),
@@ -226,7 +230,7 @@ fn decode(segment: &str) -> Result<String, Status> {
 }
 
 /// Percent-decodes; `None` for a broken escape or bad UTF-8.
-fn decode_lossy(segment: &str) -> Option<String> {
+pub(crate) fn decode_lossy(segment: &str) -> Option<String> {
     let mut bytes = segment.bytes();
     let mut out = Vec::with_capacity(segment.len());
     while let Some(byte) = bytes.next() {

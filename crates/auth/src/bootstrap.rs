@@ -100,8 +100,8 @@ fn verb(word: &str) -> Vec<&str> {
 
 fn binding(name: &str, subjects: &[&str]) -> Result<ClusterRoleBinding, String> {
     let role_ref = RoleRef { api_group: Some(GROUP.to_owned()), kind: "ClusterRole".to_owned(), name: name.to_owned() };
-    let subjects = subjects.iter().map(|word| subject(word)).collect::<Result<_, _>>()?;
-    Ok(ClusterRoleBinding { metadata: meta(name), role_ref, subjects: Some(subjects) })
+    let subjects: Vec<Subject> = subjects.iter().map(|word| subject(word)).collect::<Result<_, _>>()?;
+    Ok(ClusterRoleBinding { metadata: meta(name), role_ref, subjects: Some(subjects).filter(|all| !all.is_empty()) })
 }
 
 fn subject(word: &str) -> Result<Subject, String> {
@@ -166,8 +166,7 @@ mod tests {
         check("system:kube-scheduler", "update coordination.k8s.io:leases other", false);
         check("system:kube-proxy", "watch discovery.k8s.io:endpointslices", true);
         check("system:kube-proxy", "get :secrets s", false);
-        check("system:node:n@system:nodes", "patch :pods/status p", true);
-        check("system:node:n@system:nodes", "create apps:deployments d", false);
+        check("system:node:n@system:nodes", "get :secrets s", false);
         check("system:serviceaccount:kube-system:namespace-controller", "deletecollection apps:deployments", true);
         check("system:kube-controller-manager", "watch apps:deployments", true);
         check("system:kube-controller-manager", "delete apps:deployments d", false);

@@ -1,4 +1,5 @@
-//! Who you are and what you may do: the cluster's certificate authority, service-account tokens, RBAC.
+//! Who you are and what you may do: the cluster's certificate authority, service-account tokens, RBAC,
+//! the node authorizer.
 //!
 //! All decisions are pure functions; nothing here speaks HTTP or reads the API. Start at [`Identity`] (who),
 //! [`Attributes`] (what) and [`Authorizer`] (may they).
@@ -6,6 +7,7 @@
 pub mod authority;
 pub mod bootstrap;
 pub mod certificate;
+pub mod node;
 pub mod rbac;
 pub mod token;
 
@@ -24,6 +26,13 @@ pub enum Error {
     #[error("token: {0}")]
     Token(String),
 }
+
+/// Everyone who has shown who they are.
+pub const AUTHENTICATED: &str = "system:authenticated";
+/// Everyone who has not.
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The user who has not.
+pub const ANONYMOUS: &str = "system:anonymous";
 
 /// An authenticated user, as upstream's `user.Info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +81,15 @@ pub struct Attributes {
     pub name: String,
     /// The request path.
     pub path: String,
+    /// Fields that a collection is narrowed to, by equality: `("spec.nodeName", "n1")`.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Attributes {
+    /// Whether the request narrows itself to objects whose `field` is `value`.
+    pub fn selects(&self, field: &str, value: &str) -> bool {
+        self.fields.iter().any(|(f, v)| f == field && v == value)
+    }
 }
 
 /// An authorizer's answer.

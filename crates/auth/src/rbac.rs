@@ -213,6 +213,11 @@ fn has(list: Option<&Vec<String>>, wanted: &str) -> bool {
     list.is_some_and(|list| list.iter().any(|item| item == "*" || item == wanted))
 }
 
+/// Whether one of `rules` allows `what`.
+pub(crate) fn any_allows(rules: &[PolicyRule], what: &Attributes) -> bool {
+    rules.iter().any(|rule| allows(rule, what))
+}
+
 fn allows(rule: &PolicyRule, what: &Attributes) -> bool {
     if !has(Some(&rule.verbs), &what.verb) {
         return false;

@@ -56,7 +56,7 @@ fn binding(registry: &Registry, attempt: &Attempt, new: &Value, old: Option<&Val
     if may(registry, attempt, "bind", plural, &role.name) {
         return Ok(());
     }
-    match registry.rbac.rules_of(&role, &attempt.namespace) {
+    match registry.rights.rbac.rules_of(&role, &attempt.namespace) {
         Some(rules) => covered(registry, attempt, &rules),
         None => Err(Status::not_found(sampan_api::status::Resource { group: GROUP, name: plural }, &role.name)),
     }
@@ -72,11 +72,11 @@ fn may(registry: &Registry, attempt: &Attempt, verb: &str, resource: &str, name:
         name: name.to_owned(),
         ..Attributes::default()
     };
-    matches!(registry.rbac.authorize(&attempt.identity, &attributes), Decision::Allow(_))
+    matches!(registry.rights.authorize(&attempt.identity, &attributes), Decision::Allow(_))
 }
 
 fn covered(registry: &Registry, attempt: &Attempt, rules: &[PolicyRule]) -> Result<(), Status> {
-    let owned = registry.rbac.rules_for(&attempt.identity, &attempt.namespace);
+    let owned = registry.rights.rbac.rules_for(&attempt.identity, &attempt.namespace);
     let missing = uncovered(&owned, rules);
     if missing.is_empty() {
         return Ok(());

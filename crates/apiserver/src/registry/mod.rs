@@ -29,7 +29,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sampan_api::kind::Kind;
 use sampan_api::status::Status;
-use sampan_auth::rbac::Rbac;
 use sampan_store::{Entry, Outcome, Revision, Store, Write};
 use serde_json::Value;
 
@@ -41,6 +40,7 @@ pub(crate) use self::scale::{named as named_scale, scale_of};
 use self::turns::Turns;
 use crate::cache::{Cache, PREFIX, encode, unavailable};
 use crate::resources::{Claim, Resources};
+use crate::rights::Rights;
 
 /// How often a plan is made anew because someone else wrote in between.
 const MAX_TRIES: usize = 16;
@@ -49,8 +49,8 @@ const MAX_TRIES: usize = 16;
 pub(crate) struct Registry {
     /// Where everything is read.
     pub(crate) cache: Arc<Cache>,
-    /// Roles and bindings, for the rules about granting rights.
-    pub(crate) rbac: Arc<Rbac>,
+    /// Who may what.
+    pub(crate) rights: Arc<Rights>,
     store: Arc<dyn Store>,
     resources: Resources,
     turns: Turns,
@@ -74,8 +74,8 @@ struct Current {
 
 impl Registry {
     /// A registry over `store`, of which `cache` is the cache.
-    pub(crate) fn new(cache: Arc<Cache>, store: Arc<dyn Store>, rbac: Arc<Rbac>, resources: Resources) -> Self {
-        Self { cache, rbac, store, resources, turns: Turns::default() }
+    pub(crate) fn new(cache: Arc<Cache>, store: Arc<dyn Store>, rights: Arc<Rights>, resources: Resources) -> Self {
+        Self { cache, rights, store, resources, turns: Turns::default() }
     }
 
     /// Reads the object, asks `plan` what to do, does it; again when someone else wrote in between.

@@ -58,11 +58,11 @@ pub(crate) async fn answer(server: &Server, kind: &'static Kind, call: Call, bod
     }
     let identity = &call.identity;
     let review = Review::read(kind, &call, body).await?;
-    let rbac = &server.registry.rbac;
+    let rights = &server.registry.rights;
     match kind.kind {
-        "SelfSubjectAccessReview" => access::own(rbac, identity, review),
-        "SubjectAccessReview" | "LocalSubjectAccessReview" => access::of_others(rbac, review),
-        "SelfSubjectRulesReview" => access::rules(rbac, identity, review),
+        "SelfSubjectAccessReview" => access::own(rights, identity, review).await,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => access::of_others(rights, review).await,
+        "SelfSubjectRulesReview" => access::rules(rights, identity, review),
         "SelfSubjectReview" => Ok(access::who_am_i(identity, review)),
         "TokenReview" => token::review(server, review).await,
         "Binding" => bind(server, review).await,

@@ -2,13 +2,12 @@
 
 use http::{HeaderMap, header};
 use sampan_api::status::Status;
-use sampan_auth::{Identity, Peer, certificate};
+use sampan_auth::{ANONYMOUS, AUTHENTICATED, Identity, Peer, UNAUTHENTICATED, certificate};
 use sampan_streams::websocket;
 
 use super::Server;
 use crate::request::RequestInfo;
 
-const AUTHENTICATED: &str = "system:authenticated";
 /// The paths that nobody in particular may read; authorization still has its say.
 const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 
@@ -38,11 +37,7 @@ pub(super) async fn identify(
     if !open {
         return Err(Status::unauthorized());
     }
-    Ok(Identity {
-        name: "system:anonymous".to_owned(),
-        groups: vec!["system:unauthenticated".to_owned()],
-        ..Identity::default()
-    })
+    Ok(Identity { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Identity::default() })
 }
 
 /// A browser shows its user's certificate to whatever page opens a WebSocket; only pages of this server may.

@@ -1,15 +1,15 @@
 //! Whether an identity may do what a request wants, in upstream's words if not.
 
 use sampan_api::status::{Resource, Status};
-use sampan_auth::{Attributes, Authorizer as _, Decision, Identity};
+use sampan_auth::{Attributes, Decision, Identity};
 
 use super::Server;
-use crate::request::RequestInfo;
+use crate::request::{Query, RequestInfo};
 
 /// 403 unless the request is allowed.
-pub(super) fn check(server: &Server, who: &Identity, info: &RequestInfo) -> Result<(), Status> {
-    let attributes = info.attributes();
-    match server.registry.rbac.authorize(who, &attributes) {
+pub(super) async fn check(server: &Server, who: &Identity, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+    let attributes = info.attributes(query);
+    match server.registry.rights.decide(who, &attributes).await {
         Decision::Allow(_) => Ok(()),
         Decision::NoOpinion(reason) => Err(refusal(who, &attributes, info.is_resource, &reason)),
     }

@@ -54,9 +54,9 @@ fn read_line(request: &Request<Body>) -> Result<(RequestInfo, Query), Status> {
 async fn answer(server: Arc<Server>, info: RequestInfo, query: Query, mut request: Request<Body>) -> Answer {
     let peer = request.extensions_mut().remove::<Peer>();
     let identity = authenticate::identify(&server, peer.as_ref(), request.headers(), &info).await?;
-    let identity = impersonate::acting(&server, identity, request.headers())?;
+    let identity = impersonate::acting(&server, &identity, request.headers_mut()).await?;
     request.headers_mut().remove(header::AUTHORIZATION);
-    authorize::check(&server, &identity, &info)?;
+    authorize::check(&server, &identity, &info, &query).await?;
     let (head, body) = request.into_parts();
     let call = Call { info, query, identity, head };
     if is_long_running(&call.info) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! METHOD path [media type of the body] [as user] [bearer token] [accept media types]
+//!     [impersonate user=bob;group=g]
 //! > body, as many lines as it takes
 //! = status [until .path = value]   (asks again until it is so)
 //! .path = json      .path ~ part of a text     .path exists     .path absent     .path -> variable
@@ -60,6 +61,12 @@ fn request(step: &Step, variables: &HashMap<String, String>) -> Request<Body> {
             "bearer" => {
                 peer = Some(nobody.clone());
                 builder = builder.header("authorization", format!("Bearer {}", words.next().unwrap()));
+            }
+            "impersonate" => {
+                for header in words.next().unwrap().split(';') {
+                    let (name, value) = header.split_once('=').unwrap();
+                    builder = builder.header(format!("impersonate-{name}"), value);
+                }
             }
             "accept" => builder = builder.header("accept", words.next().unwrap()),
             word => media = Box::leak(word.to_owned().into_boxed_str()),
@@ -131,4 +138,4 @@ macro_rules! scripts {
     )*};
 }
 
-scripts!(apply configmaps discovery lists namespaces pods rights services);
+scripts!(apply configmaps discovery lists identity_access identity_nodes namespaces pods rights services);

@@ -65,9 +65,13 @@ impl Cluster {
     }
 }
 
-/// The peer that stands for a user; `admin` is in `system:masters`.
+/// The peer that stands for a user; `admin` is in `system:masters`, `system:node:...` a node.
 pub(crate) fn in_process(user: &str) -> Peer {
-    let groups = if user == "admin" { vec!["system:masters".to_owned()] } else { Vec::new() };
+    let groups = match user {
+        "admin" => vec!["system:masters".to_owned()],
+        node if node.starts_with("system:node:") => vec!["system:nodes".to_owned()],
+        _ => Vec::new(),
+    };
     Peer::InProcess(Identity { name: user.to_owned(), groups, ..Identity::default() })
 }
 
