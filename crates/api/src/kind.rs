@@ -9,9 +9,14 @@
 //! status:  decode -> default -> prepare_status     -> validate_status                             -> store
 //! ```
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::custom::Custom;
 use crate::field;
 
 /// Whether objects of a kind live in a namespace.
@@ -99,14 +104,71 @@ pub struct Kind {
     pub storage: &'static str,
     /// The columns of its table, the cells come from [`Rules::row`].
     pub columns: &'static [Column],
-    /// Its rules.
-    pub rules: &'static dyn Rules,
+    /// Its rules, if it is built in: outside, [`KindRef::rules`] answers for both sorts of kinds.
+    pub(crate) rules: &'static dyn Rules,
 }
 
 impl Kind {
     /// `v1`, `apps/v1`
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+/// A kind that is served: built in, or custom. Cheap to clone.
+///
+/// It reads as a [`Kind`]; that of a custom kind has its names, and what else it is comes from the methods here.
+#[derive(Clone)]
+pub enum KindRef {
+    /// Part of the program.
+    BuiltIn(&'static Kind),
+    /// Described by a CustomResourceDefinition.
+    Custom(Arc<Custom>),
+}
+
+impl KindRef {
+    /// The kind's rules.
+    pub fn rules(&self) -> &dyn Rules {
+        match self {
+            Self::BuiltIn(kind) => kind.rules,
+            Self::Custom(custom) => custom.as_ref(),
+        }
+    }
+
+    /// The custom kind, if it is one.
+    pub fn custom(&self) -> Option<&Arc<Custom>> {
+        match self {
+            Self::BuiltIn(_) => None,
+            Self::Custom(custom) => Some(custom),
+        }
+    }
+
+    /// The kind's names, which live as long as the program.
+    pub fn names(&self) -> &'static Kind {
+        match self {
+            Self::BuiltIn(kind) => kind,
+            Self::Custom(custom) => custom.names(),
+        }
+    }
+}
+
+impl Deref for KindRef {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        self.names()
+    }
+}
+
+impl From<&'static Kind> for KindRef {
+    fn from(kind: &'static Kind) -> Self {
+        Self::BuiltIn(kind)
+    }
+}
+
+impl fmt::Debug for KindRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}/{}", self.plural, self.group, self.version)
     }
 }
 

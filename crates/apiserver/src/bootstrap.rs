@@ -40,7 +40,7 @@ pub(crate) async fn run(registry: &Registry, own: &OwnService) -> Result<(), Sta
 
 /// Makes the server's own Service again whenever someone deletes it, until `stop`.
 pub(crate) async fn keep_own_service(registry: Arc<Registry>, own: OwnService, stop: CancellationToken) {
-    let Ok(room) = built_in("", "Service").and_then(|kind| registry.cache.room(kind).cloned()) else { return };
+    let Ok(room) = built_in("", "Service").and_then(|kind| registry.cache.room(kind)) else { return };
     let mut changes = room.subscribe();
     while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
         while room.get("default/kubernetes").is_none() && !stop.is_cancelled() {

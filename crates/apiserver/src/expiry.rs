@@ -17,7 +17,7 @@ const COLLECT: Duration = Duration::from_secs(60);
 
 /// Removes old Events until `stop`. Sleeps until the oldest is due; without any Events, until there are some.
 pub(crate) async fn run(registry: Arc<Registry>, stop: CancellationToken) {
-    let Ok(room) = built_in("", "Event").and_then(|kind| registry.cache.room(kind).cloned()) else { return };
+    let Ok(room) = built_in("", "Event").and_then(|kind| registry.cache.room(kind)) else { return };
     while !stop.is_cancelled() {
         let now = sampan_clock::now();
         let (due, next) = plan(&seen(&room), now);

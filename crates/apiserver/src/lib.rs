@@ -10,6 +10,7 @@
 mod admission;
 mod bootstrap;
 mod cache;
+mod catalog;
 mod compaction;
 mod connect;
 mod discovery;
@@ -39,8 +40,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::bootstrap::OwnService;
 use crate::cache::Cache;
+use crate::catalog::Catalog;
 use crate::connect::Kubelets;
-use crate::discovery::Documents;
+use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -103,7 +105,13 @@ impl ApiServer {
         let rights = Rights::load(&cache);
         background.spawn(Arc::clone(&rights).follow(stop.clone()));
         let resources = Resources::new(options.ranges.clone(), stored_services(&cache).into_iter());
-        let registry = Arc::new(Registry::new(cache, Arc::clone(&options.store), rights, resources));
+        let registry = Arc::new(Registry::new(
+            cache,
+            Arc::clone(&options.store),
+            rights,
+            resources,
+            Catalog::new(sampan_api::kinds::ALL),
+        ));
         let own = OwnService { ranges: options.ranges, advertised: options.advertised };
         bootstrap::run(&registry, &own).await.map_err(Error::Bootstrap)?;
         // The policy that was just written must be there before the first request.
@@ -113,7 +121,7 @@ impl ApiServer {
         let server = Arc::new(Server {
             registry,
             tokens: options.tokens,
-            documents: Documents::new(sampan_api::kinds::ALL, &options.advertised.to_string()),
+            discovery: Discovery::new(options.advertised),
             openapi: OpenApi::new(&options.version.git_version),
             version: options.version,
             health: Health::default(),

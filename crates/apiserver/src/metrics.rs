@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sampan_api::kind::KindRef;
 
 use crate::request::RequestInfo;
 
@@ -41,8 +42,8 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Counts an answer.
-    pub(crate) fn answered(&self, info: &RequestInfo, code: u16, took: Duration) {
-        let labels = labels(info, code);
+    pub(crate) fn answered(&self, info: &RequestInfo, kind: Option<&KindRef>, code: u16, took: Duration) {
+        let labels = labels(info, kind, code);
         let mut all = self.series.lock();
         if all.len() >= MAX_SERIES && !all.contains_key(&labels) {
             return;
@@ -95,10 +96,8 @@ impl Labels {
 }
 
 /// Names that lead nowhere are not repeated: anyone can make them up.
-fn labels(info: &RequestInfo, code: u16) -> Labels {
-    let known = info.is_resource
-        && code != 404
-        && crate::registry::find_kind(&info.group, &info.version, &info.resource).is_some();
+fn labels(info: &RequestInfo, kind: Option<&KindRef>, code: u16) -> Labels {
+    let known = info.is_resource && code != 404 && kind.is_some();
     let text = |text: &str| if known { text.to_owned() } else { String::new() };
     let scope = match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
         (false, ..) => "",
@@ -106,21 +105,15 @@ fn labels(info: &RequestInfo, code: u16) -> Labels {
         (true, true, false) => "namespace",
         (true, true, true) => "cluster",
     };
-    let subresource = find_subresource(info);
+    let subresource = kind.and_then(|kind| kind.subresources.iter().find(|sub| sub.name == info.subresource));
     Labels {
         verb: upper(info.verb),
         group: text(&info.group),
         version: text(&info.version),
         resource: text(&info.resource),
-        subresource: text(subresource),
+        subresource: text(subresource.map_or("", |sub| sub.name)),
         scope,
     }
-}
-
-fn find_subresource(info: &RequestInfo) -> &'static str {
-    let kind = crate::registry::find_kind(&info.group, &info.version, &info.resource);
-    let found = kind.and_then(|kind| kind.subresources.iter().find(|sub| sub.name == info.subresource));
-    found.map_or("", |sub| sub.name)
 }
 
 fn upper(verb: &'static str) -> &'static str {

@@ -2,17 +2,18 @@
 //! really needs one, on a thread for such work, and only their hashes are kept, by which clients cache them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use sampan_api::kinds;
+use sampan_api::kind::KindRef;
 use sampan_api::openapi;
 use sampan_api::status::Status;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
-use tokio::sync::OnceCell;
 
+use crate::catalog::{Derived, Served};
 use crate::forms::accepted;
 use crate::server::{Answer, Call};
 
@@ -22,64 +23,65 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+pro
 pub(crate) struct OpenApi {
     release: String,
     /// Hash of each version 3 document by its path: `apis/apps/v1`.
-    hashes: OnceCell<BTreeMap<String, String>>,
+    hashes: Arc<Derived<BTreeMap<String, String>>>,
 }
 
 impl OpenApi {
     /// Documents that state `release` as the version of Kubernetes.
     pub(crate) fn new(release: &str) -> Self {
-        Self { release: release.to_owned(), hashes: OnceCell::new() }
+        Self { release: release.to_owned(), hashes: Arc::default() }
     }
 
     /// Answers a path under `/openapi`.
-    pub(crate) async fn answer(&self, path: &str, call: &Call) -> Answer {
+    pub(crate) async fn answer(&self, served: &Arc<Served>, path: &str, call: &Call) -> Answer {
         match path.strip_prefix("/openapi/").unwrap_or_default() {
-            "v2" => self.v2(call).await,
-            "v3" => self.index().await,
-            path => self.v3(path.strip_prefix("v3/").ok_or_else(Status::no_such_path)?, call).await,
+            "v2" => self.v2(served, call).await,
+            "v3" => self.index(served).await,
+            path => self.v3(served, path.strip_prefix("v3/").ok_or_else(Status::no_such_path)?, call).await,
         }
     }
 
-    async fn v2(&self, call: &Call) -> Answer {
-        let release = self.release.clone();
+    async fn v2(&self, served: &Arc<Served>, call: &Call) -> Answer {
+        let (served, release) = (Arc::clone(served), self.release.clone());
         if accepted(call.headers()).first().is_some_and(|first| first.name == V2_PROTOBUF) {
-            let body = make(move || openapi::v2_protobuf(kinds::ALL, &release)).await?;
+            let body = make(move || openapi::v2_protobuf(&served.kinds, &release)).await?;
             // Media types cannot hold an "@", so clients are told a dot.
             return Ok(reply("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", body.into()));
         }
-        let body = make(move || openapi::v2(kinds::ALL, &release).to_string()).await?;
+        let body = make(move || openapi::v2(&served.kinds, &release).to_string()).await?;
         Ok(reply("application/json", body.into()))
     }
 
-    async fn index(&self) -> Answer {
+    async fn index(&self, served: &Arc<Served>) -> Answer {
         let entry = |(path, hash): (&String, &String)| {
             (path.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }))
         };
-        let paths: serde_json::Map<_, _> = self.hashes().await?.iter().map(entry).collect();
+        let paths: serde_json::Map<_, _> = self.hashes(served).await?.iter().map(entry).collect();
         Ok(reply("application/json", json!({ "paths": paths }).to_string().into()))
     }
 
-    async fn hashes(&self) -> Result<&BTreeMap<String, String>, Status> {
-        let release = self.release.clone();
-        self.hashes.get_or_try_init(|| make(move || hashes(&release))).await
+    async fn hashes(&self, served: &Arc<Served>) -> Result<Arc<BTreeMap<String, String>>, Status> {
+        let (kept, served, release) = (Arc::clone(&self.hashes), Arc::clone(served), self.release.clone());
+        make(move || kept.of(&served, |served| hashes(&served.kinds, &release))).await
     }
 
-    async fn v3(&self, path: &str, call: &Call) -> Answer {
-        let hash = self.hashes().await?.get(path).ok_or_else(Status::no_such_path)?;
+    async fn v3(&self, served: &Arc<Served>, path: &str, call: &Call) -> Answer {
+        let hashes = self.hashes(served).await?;
+        let hash = hashes.get(path).ok_or_else(Status::no_such_path)?;
         let tag = format!("\"{hash}\"");
         if call.headers().get(header::IF_NONE_MATCH).is_some_and(|seen| seen.as_bytes() == tag.as_bytes()) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok(response);
         }
-        let (path, release) = (path.to_owned(), self.release.clone());
-        let body = make(move || document(&path, &release)).await?;
+        let (served, path, release) = (Arc::clone(served), path.to_owned(), self.release.clone());
+        let body = make(move || document(&path, &served.kinds, &release)).await?;
         let mut response = reply("application/json", body.into());
         let headers = response.headers_mut();
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             headers.insert(header::ETAG, tag);
         }
-        if call.query.text("hash") == hash {
+        if call.query.text("hash") == *hash {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
         }
         Ok(response)
@@ -92,8 +94,8 @@ async fn make<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> R
     made.map_err(|_| Status::internal("the document could not be made"))
 }
 
-fn hashes(release: &str) -> BTreeMap<String, String> {
-    let paths = kinds::ALL.iter().map(|kind| match kind.group {
+fn hashes(kinds: &[KindRef], release: &str) -> BTreeMap<String, String> {
+    let paths = kinds.iter().map(|kind| match kind.group {
         "" => format!("api/{}", kind.version),
         group => format!("apis/{group}/{}", kind.version),
     });
@@ -102,17 +104,17 @@ fn hashes(release: &str) -> BTreeMap<String, String> {
         hashes.entry(path).or_default();
     }
     for (path, hash) in &mut hashes {
-        *hash = hex::encode_upper(Sha512::digest(document(path, release)));
+        *hash = hex::encode_upper(Sha512::digest(document(path, kinds, release)));
     }
     hashes
 }
 
 /// The document of a path that is known to exist.
-fn document(path: &str, release: &str) -> String {
+fn document(path: &str, kinds: &[KindRef], release: &str) -> String {
     let mut parts = path.split('/').skip(1);
     let first = parts.next().unwrap_or_default();
     let (group, version) = parts.next().map_or(("", first), |version| (first, version));
-    openapi::v3(group, version, kinds::ALL, release).to_string()
+    openapi::v3(group, version, kinds, release).to_string()
 }
 
 fn reply(media_type: &'static str, body: Bytes) -> Response<Body> {

@@ -57,7 +57,7 @@ impl Rights {
     pub(crate) fn load(cache: &Cache) -> Arc<Self> {
         let source = |(group, kind): (&str, &'static str)| {
             let room = built_in(group, kind).and_then(|kind| cache.room(kind)).ok()?;
-            Some(Source { kind, room: Arc::clone(room), taken: watch::Sender::new(0) })
+            Some(Source { kind, room, taken: watch::Sender::new(0) })
         };
         let sources = KINDS.into_iter().filter_map(source).collect();
         let rights = Self { rbac: Rbac::new(), nodes: Nodes::new(node_rules()), sources };

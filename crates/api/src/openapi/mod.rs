@@ -13,22 +13,23 @@ mod v3;
 
 use serde_json::{Map, Value};
 
-use crate::kind::Kind;
+use crate::kind::KindRef;
 
 /// The whole API as an OpenAPI version 2 document; `release` is the version of Kubernetes it states.
-pub fn v2(kinds: &[&Kind], release: &str) -> Value {
+pub fn v2(kinds: &[KindRef], release: &str) -> Value {
     v2::document(kinds, release)
 }
 
 /// The same in the protobuf form of gnostic (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`), the only
 /// form that kubectl before 1.27 asks for.
-pub fn v2_protobuf(kinds: &[&Kind], release: &str) -> Vec<u8> {
+pub fn v2_protobuf(kinds: &[KindRef], release: &str) -> Vec<u8> {
     protobuf::encode(&v2(kinds, release))
 }
 
 /// The API of one group and version as an OpenAPI version 3 document. Kinds of others are left out.
-pub fn v3(group: &str, version: &str, kinds: &[&Kind], release: &str) -> Value {
-    let own: Vec<&Kind> = kinds.iter().copied().filter(|kind| kind.group == group && kind.version == version).collect();
+pub fn v3(group: &str, version: &str, kinds: &[KindRef], release: &str) -> Value {
+    let own: Vec<KindRef> =
+        kinds.iter().filter(|kind| kind.group == group && kind.version == version).cloned().collect();
     v3::document(&own, release)
 }
 

@@ -6,11 +6,11 @@ use super::parameters::{PRETTY, Parameter};
 use super::routes::{self, Answer, Body, Operation, PATCHES, PRODUCES, Route};
 use super::schemas::{Schemas, list_name};
 use super::{Dialect, gvk, object};
-use crate::kind::{Kind, Verbs};
+use crate::kind::{KindRef, Verbs};
 use crate::schema::{self, Definition};
 
 /// The document of all kinds.
-pub(super) fn document(kinds: &[&Kind], release: &str) -> Value {
+pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V2);
     let stored = kinds.iter().filter(|kind| kind.verbs == Verbs::All);
     let listed: Vec<&'static Definition> = stored.filter_map(|kind| schema::definition(kind.schema)).collect();

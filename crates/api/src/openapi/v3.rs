@@ -7,13 +7,13 @@ use super::routes::{self, Answer, Body, Operation, PATCHES, PRODUCES, Route};
 use super::schemas::{Schemas, list_name};
 use super::v2::{PATCH, phrase};
 use super::{Dialect, gvk, object};
-use crate::kind::{Kind, Verbs};
+use crate::kind::{KindRef, Verbs};
 use crate::schema::{self, Definition};
 
 /// The document of the kinds of one group and version.
-pub(super) fn document(kinds: &[&Kind], release: &str) -> Value {
+pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V3);
-    let of_kind = |kind: &&Kind| schema::definition(kind.schema);
+    let of_kind = |kind: &KindRef| schema::definition(kind.schema);
     let listed: Vec<&'static Definition> =
         kinds.iter().filter(|kind| kind.verbs == Verbs::All).filter_map(of_kind).collect();
     let routes: Vec<Route> = kinds.iter().flat_map(|kind| routes::of_kind(kind)).collect();

@@ -1,6 +1,6 @@
 //! Which objects of a kind a list or watch is about.
 
-use sampan_api::kind::{Kind, Scope};
+use sampan_api::kind::{KindRef, Scope};
 use sampan_api::selector;
 use sampan_api::status::Status;
 
@@ -28,8 +28,8 @@ pub(crate) struct Filter {
     view: Option<View>,
 }
 
-#[derive(Clone, Copy)]
-struct View(&'static Kind);
+#[derive(Clone)]
+struct View(KindRef);
 
 impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,7 +39,7 @@ impl std::fmt::Debug for View {
 
 impl Filter {
     /// The selection that the query's `labelSelector` and `fieldSelector` make in `namespace`.
-    pub(crate) fn from_query(kind: &'static Kind, namespace: &str, query: &Query) -> Result<Self, Status> {
+    pub(crate) fn from_query(kind: &KindRef, namespace: &str, query: &Query) -> Result<Self, Status> {
         let labels = match query.text("labelSelector") {
             "" => None,
             text => Some(
@@ -60,8 +60,8 @@ impl Filter {
     }
 
     /// The same, with fields in terms of `kind`, of which the stored form is another's.
-    pub(crate) fn viewed_as(mut self, kind: &'static Kind) -> Self {
-        self.view = Some(View(kind));
+    pub(crate) fn viewed_as(mut self, kind: &KindRef) -> Self {
+        self.view = Some(View(kind.clone()));
         self
     }
 
@@ -71,14 +71,14 @@ impl Filter {
         self
     }
 
-    fn add_field(&mut self, kind: &Kind, term: FieldTerm) -> Result<(), Status> {
+    fn add_field(&mut self, kind: &KindRef, term: FieldTerm) -> Result<(), Status> {
         match term.field.as_str() {
             "metadata.name" if term.equal && self.name.is_empty() => self.name = term.value,
             "metadata.namespace" if term.equal && self.namespace.is_empty() && kind.scope == Scope::Namespaced => {
                 self.namespace = term.value;
             }
             "metadata.name" | "metadata.namespace" => self.fields.push(term),
-            field if kind.rules.selectable_names().contains(&field) => self.fields.push(term),
+            field if kind.rules().selectable_names().contains(&field) => self.fields.push(term),
             field => return Err(Status::bad_request(format!("field label not supported: {field}"))),
         }
         Ok(())
@@ -101,9 +101,9 @@ impl Filter {
         if self.fields.is_empty() {
             return true;
         }
-        let viewed = self.view.map(|View(kind)| {
+        let viewed = self.view.as_ref().map(|View(kind)| {
             let stored = object.value();
-            kind.rules.selectable_fields(&kind.rules.served_form(&stored).unwrap_or(stored))
+            kind.rules().selectable_fields(&kind.rules().served_form(&stored).unwrap_or(stored))
         });
         let fields = viewed.as_ref().unwrap_or(&object.fields);
         self.fields.iter().all(|term| {

@@ -211,7 +211,7 @@ impl Cache {
             let page = self.page(&span, revision, limit, options).await?;
             for entry in &page.entries {
                 let key = &entry.key[PREFIX.len() + room.kind.storage.len() + 1..];
-                let Ok(object) = Object::from_entry(room.kind, entry, EventType::Added) else { continue };
+                let Ok(object) = Object::from_entry(&room.kind, entry, EventType::Added) else { continue };
                 if filter.matches(&object) {
                     objects.push((key.to_vec(), Arc::new(object)));
                 }

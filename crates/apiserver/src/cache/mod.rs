@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use sampan_api::kind::Kind;
+use parking_lot::RwLock;
+use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::Status;
-use sampan_store::{Event, Revision, Span, Store};
+use sampan_store::{Entry, Event, Revision, Span, Store};
 use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ pub(crate) use self::filter::Filter;
 pub(crate) use self::list::revision_of;
 pub(crate) use self::list::{List, ListOptions, Match, Refused};
 pub(crate) use self::object::{EventType, Object, encode, frame_of, labels};
+use self::room::News;
 pub(crate) use self::room::Room;
 pub(crate) use self::watch::{Start, Told, Watch, WatchOptions};
 
@@ -41,18 +43,29 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The cache.
 pub(crate) struct Cache {
     store: Arc<dyn Store>,
-    rooms: HashMap<&'static str, Arc<Room>>,
+    rooms: RwLock<Rooms>,
     reached: signal::Sender<Revision>,
 }
+
+/// The rooms by storage name.
+#[derive(Default)]
+struct Rooms {
+    open: HashMap<&'static str, Arc<Room>>,
+    /// Rooms that are being loaded: changes reach them, nobody reads them yet.
+    opening: HashMap<&'static str, Arc<Room>>,
+}
+
+/// How often a room is loaded anew because too much changed meanwhile.
+const MAX_LOADS: usize = 8;
 
 impl Cache {
     /// Loads everything from `store`. Of the kinds that share a storage the first one's form is stored.
     pub(crate) async fn load(store: Arc<dyn Store>, kinds: &[&'static Kind]) -> Result<Arc<Self>, sampan_store::Error> {
-        let mut rooms = HashMap::new();
+        let mut rooms = Rooms::default();
         for kind in kinds {
-            rooms.entry(kind.storage).or_insert_with(|| Arc::new(Room::new(kind)));
+            rooms.open.entry(kind.storage).or_insert_with(|| Arc::new(Room::new((*kind).into())));
         }
-        let cache = Self { store, rooms, reached: signal::Sender::new(0) };
+        let cache = Self { store, rooms: RwLock::new(rooms), reached: signal::Sender::new(0) };
         cache.reload().await?;
         Ok(Arc::new(cache))
     }
@@ -90,17 +103,19 @@ impl Cache {
         match event {
             Event::Progress { revision } => revision,
             Event::Delete { revision, previous } => {
-                if let Some((room, key)) = self.place(&previous.key) {
-                    room.delete(key, revision);
+                if let Some((rooms, key)) = self.place(&previous.key) {
+                    rooms.iter().flatten().for_each(|room| room.take(key, News::Delete(revision)));
                 }
                 revision
             }
             Event::Put { entry, previous } => {
                 let event = if previous.is_some() { EventType::Modified } else { EventType::Added };
-                if let Some((room, key)) = self.place(&entry.key) {
-                    match Object::from_entry(room.kind, &entry, event) {
-                        Ok(object) => room.put(key, object),
-                        Err(why) => tracing::error!(key, %why, "a stored object cannot be read"),
+                if let Some((rooms, key)) = self.place(&entry.key) {
+                    for room in rooms.iter().flatten() {
+                        match Object::from_entry(&room.kind, &entry, event) {
+                            Ok(object) => room.take(key, News::Put(object)),
+                            Err(why) => tracing::error!(key, %why, "a stored object cannot be read"),
+                        }
                     }
                 }
                 entry.modified
@@ -108,37 +123,67 @@ impl Cache {
         }
     }
 
-    /// The room of a store key, and the key in it.
-    fn place<'k>(&self, key: &'k [u8]) -> Option<(&Room, &'k str)> {
-        let (storage, key) = std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?.split_once('/')?;
-        Some((self.rooms.get(storage)?, key))
+    /// The rooms of a store key, the open one and the one being opened, and the key in them.
+    fn place<'k>(&self, key: &'k [u8]) -> Option<([Option<Arc<Room>>; 2], &'k str)> {
+        let (storage, key) = split(key)?;
+        let rooms = self.rooms.read();
+        Some(([rooms.open.get(storage).cloned(), rooms.opening.get(storage).cloned()], key))
+    }
+
+    /// Opens the room of a kind that is served from now on, or serves it differently: then watches of the room that was
+    /// there end.
+    pub(crate) async fn open(&self, kind: &KindRef) -> Result<(), sampan_store::Error> {
+        for _ in 0..MAX_LOADS {
+            let room = Arc::new(Room::opening(kind.clone()));
+            self.rooms.write().opening.insert(kind.storage, Arc::clone(&room));
+            let page =
+                self.store.range(&Span::prefix(format!("{PREFIX}{}/", kind.storage).as_bytes()), None, None).await;
+            let mut rooms = self.rooms.write();
+            rooms.opening.remove(kind.storage);
+            let page = page?;
+            let entries = page.entries.iter().filter_map(|entry| Some((split(&entry.key)?.1, entry)));
+            if room.load(read(&room.kind, entries), page.revision) {
+                if let Some(former) = rooms.open.insert(kind.storage, room) {
+                    former.close();
+                }
+                return Ok(());
+            }
+        }
+        Err(sampan_store::Error::Closed)
+    }
+
+    /// Closes the room of a kind that is no longer served.
+    pub(crate) fn close(&self, storage: &str) {
+        if let Some(room) = self.rooms.write().open.remove(storage) {
+            room.close();
+        }
     }
 
     async fn reload(&self) -> Result<(), sampan_store::Error> {
         let page = self.store.range(&Span::prefix(PREFIX.as_bytes()), None, None).await?;
-        let mut loaded: HashMap<&str, BTreeMap<Box<str>, Arc<Object>>> = HashMap::new();
+        let mut entries: HashMap<&str, Vec<(&str, &Entry)>> = HashMap::new();
         for entry in &page.entries {
-            let Some((room, key)) = self.place(&entry.key) else { continue };
-            match Object::from_entry(room.kind, entry, EventType::Added) {
-                Ok(object) => drop(loaded.entry(room.kind.storage).or_default().insert(key.into(), Arc::new(object))),
-                Err(why) => tracing::error!(key, %why, "a stored object cannot be read"),
+            if let Some((storage, key)) = split(&entry.key) {
+                entries.entry(storage).or_default().push((key, entry));
             }
         }
-        for (storage, room) in &self.rooms {
-            room.reset(loaded.remove(storage).unwrap_or_default(), page.revision);
+        let rooms = self.rooms.read();
+        for (storage, room) in &rooms.open {
+            room.reset(read(&room.kind, entries.remove(storage).unwrap_or_default()), page.revision);
         }
+        rooms.opening.values().for_each(|room| room.spoil());
         self.reached.send_replace(page.revision);
         Ok(())
     }
 
     /// The objects of `kind`.
-    pub(crate) fn room(&self, kind: &Kind) -> Result<&Arc<Room>, Status> {
-        self.rooms.get(kind.storage).ok_or_else(Status::no_such_path)
+    pub(crate) fn room(&self, kind: &Kind) -> Result<Arc<Room>, Status> {
+        self.stored(kind.storage).ok_or_else(Status::no_such_path)
     }
 
     /// The objects stored under the name `storage`, if there is such a kind.
-    pub(crate) fn stored(&self, storage: &str) -> Option<&Arc<Room>> {
-        self.rooms.get(storage)
+    pub(crate) fn stored(&self, storage: &str) -> Option<Arc<Room>> {
+        self.rooms.read().open.get(storage).cloned()
     }
 
     /// The revision up to which everything is here.
@@ -162,6 +207,26 @@ impl Cache {
         let waited = tokio::time::timeout(CATCH_UP, reached.wait_for(|now| *now >= revision)).await;
         waited.map(drop).map_err(|_| too_large(revision, self.reached()))
     }
+}
+
+/// The storage name of a store key, and the key in its room.
+fn split(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?.split_once('/')
+}
+
+/// The objects of a room; what cannot be read is left out.
+fn read<'e>(
+    kind: &KindRef,
+    entries: impl IntoIterator<Item = (&'e str, &'e Entry)>,
+) -> BTreeMap<Box<str>, Arc<Object>> {
+    let object = |(key, entry)| match Object::from_entry(kind, entry, EventType::Added) {
+        Ok(object) => Some((Box::from(key), Arc::new(object))),
+        Err(why) => {
+            tracing::error!(key, %why, "a stored object cannot be read");
+            None
+        }
+    };
+    entries.into_iter().filter_map(object).collect()
 }
 
 /// The answer when the store fails: the details are for the log.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use bytes::Bytes;
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_store::{Entry, Revision};
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ const FRAME_END: &[u8] = b"}\n";
 
 impl Object {
     /// Takes an entry from the store. `kind` is the one whose form is stored. An error says what is wrong with the bytes.
-    pub(crate) fn from_entry(kind: &Kind, entry: &Entry, event: EventType) -> Result<Self, String> {
+    pub(crate) fn from_entry(kind: &KindRef, entry: &Entry, event: EventType) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
         let (frame, start) = frame(event, &entry.value, None, entry.modified)?;
         let meta = &value["metadata"];
@@ -69,7 +69,7 @@ impl Object {
             name: meta["name"].as_str().unwrap_or_default().into(),
             revision: entry.modified,
             labels: labels(&value),
-            fields: kind.rules.selectable_fields(&value),
+            fields: kind.rules().selectable_fields(&value),
             frame,
             start,
         })

@@ -5,9 +5,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_store::Revision;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::filter::Filter;
 use super::history::{Change, History, TooOld};
@@ -16,16 +17,52 @@ use super::object::{EventType, Object};
 /// The objects of one storage prefix.
 pub(crate) struct Room {
     /// The kind whose form is stored.
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: KindRef,
     state: RwLock<State>,
     moved: watch::Sender<Revision>,
+    closed: CancellationToken,
 }
+
+/// More changes than these are not held back while a room is being loaded: then it is loaded anew.
+const MAX_EARLY: usize = 65_536;
 
 #[derive(Default)]
 struct State {
+    phase: Phase,
     objects: BTreeMap<Box<str>, Arc<Object>>,
     history: History,
     revision: Revision,
+    /// What the room was loaded at: changes up to there are in it.
+    loaded: Revision,
+}
+
+/// `Opening -> Open`, or `Opening -> Spoiled` and a new room.
+#[derive(Default)]
+enum Phase {
+    /// Everything is here.
+    #[default]
+    Open,
+    /// Being loaded; these changes came before that was done.
+    Opening(Vec<(Box<str>, News)>),
+    /// Being loaded in vain: changes were lost.
+    Spoiled,
+}
+
+/// What became of an object.
+pub(super) enum News {
+    /// It was written.
+    Put(Object),
+    /// It was removed.
+    Delete(Revision),
+}
+
+impl News {
+    fn revision(&self) -> Revision {
+        match self {
+            Self::Put(object) => object.revision,
+            Self::Delete(revision) => *revision,
+        }
+    }
 }
 
 /// A page of objects in key order.
@@ -39,38 +76,53 @@ pub(crate) struct Selected {
 }
 
 impl Room {
-    pub(super) fn new(kind: &'static Kind) -> Self {
-        Self { kind, state: RwLock::default(), moved: watch::Sender::new(0) }
+    pub(super) fn new(kind: KindRef) -> Self {
+        Self { kind, state: RwLock::default(), moved: watch::Sender::new(0), closed: CancellationToken::new() }
+    }
+
+    /// A room that holds changes back until it is loaded.
+    pub(super) fn opening(kind: KindRef) -> Self {
+        let room = Self::new(kind);
+        room.state.write().phase = Phase::Opening(Vec::new());
+        room
+    }
+
+    /// Takes over what was stored at `revision`, then what came since; false if some of that was lost.
+    pub(super) fn load(&self, objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) -> bool {
+        let mut state = self.state.write();
+        let Phase::Opening(early) = std::mem::take(&mut state.phase) else { return false };
+        *state = State::loaded(objects, revision);
+        early.into_iter().for_each(|(key, news)| state.take(&key, news));
+        self.moved.send_replace(state.revision);
+        true
     }
 
     /// Replaces everything; watchers from before `revision` will have to list again.
     pub(super) fn reset(&self, objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) {
-        *self.state.write() = State { objects, history: History::new(revision), revision };
+        *self.state.write() = State::loaded(objects, revision);
         self.moved.send_replace(revision);
     }
 
-    /// Takes a write.
-    pub(super) fn put(&self, key: &str, object: Object) {
-        let after = Arc::new(object);
-        let mut state = self.state.write();
-        let before = state.objects.insert(key.into(), Arc::clone(&after));
-        let revision = after.revision;
-        let frame = after.frame();
-        self.record(&mut state, Change { revision, before, after: Some(after), frame });
+    /// Changes were missed: a room that is being loaded has to be loaded anew.
+    pub(super) fn spoil(&self) {
+        self.state.write().phase = Phase::Spoiled;
     }
 
-    /// Takes a deletion.
-    pub(super) fn delete(&self, key: &str, revision: Revision) {
+    /// Takes a change.
+    pub(super) fn take(&self, key: &str, news: News) {
         let mut state = self.state.write();
-        let Some(before) = state.objects.remove(key) else { return };
-        let frame = before.frame_as(EventType::Deleted, revision);
-        self.record(&mut state, Change { revision, before: Some(before), after: None, frame });
-    }
-
-    fn record(&self, state: &mut State, change: Change) {
-        state.revision = change.revision;
-        state.history.push(Arc::new(change));
+        state.take(key, news);
         self.moved.send_replace(state.revision);
+    }
+
+    /// The kind is gone or has become another one: watches end.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Cancelled when the room is closed.
+    pub(super) fn closed(&self) -> &CancellationToken {
+        &self.closed
     }
 
     /// The object at `key` (`namespace/name`, or `name` for cluster scope).
@@ -103,6 +155,40 @@ impl Room {
     /// Tells of every change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.moved.subscribe()
+    }
+}
+
+impl State {
+    fn loaded(objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) -> Self {
+        Self { phase: Phase::Open, objects, history: History::new(revision), revision, loaded: revision }
+    }
+
+    fn take(&mut self, key: &str, news: News) {
+        match &mut self.phase {
+            Phase::Open if news.revision() <= self.loaded => {}
+            Phase::Open => self.record(key, news),
+            Phase::Opening(early) if early.len() < MAX_EARLY => early.push((key.into(), news)),
+            Phase::Opening(_) => self.phase = Phase::Spoiled,
+            Phase::Spoiled => {}
+        }
+    }
+
+    fn record(&mut self, key: &str, news: News) {
+        let change = match news {
+            News::Put(object) => {
+                let (revision, frame) = (object.revision, object.frame());
+                let after = Arc::new(object);
+                let before = self.objects.insert(key.into(), Arc::clone(&after));
+                Change { revision, before, after: Some(after), frame }
+            }
+            News::Delete(revision) => {
+                let Some(before) = self.objects.remove(key) else { return };
+                let frame = before.frame_as(EventType::Deleted, revision);
+                Change { revision, before: Some(before), after: None, frame }
+            }
+        };
+        self.revision = change.revision;
+        self.history.push(Arc::new(change));
     }
 }
 

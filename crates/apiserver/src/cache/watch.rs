@@ -3,7 +3,7 @@
 //! ```text
 //! Start::Now -----> ADDED... [BOOKMARK initial-events-end] --+
 //!                                                            v
-//! Start::After(R) ------------------------------------> changes, bookmarks --> end: time is up, overtaken, shutdown
+//! Start::After(R) ------------------------------------> changes, bookmarks --> end: time is up, overtaken, kind gone, shutdown
 //! ```
 
 use std::collections::VecDeque;
@@ -118,7 +118,7 @@ impl Watch {
             if let Some(told) = self.pending.pop_front() {
                 return Some(told);
             }
-            if self.failed || self.stop.is_cancelled() {
+            if self.failed || self.stop.is_cancelled() || self.room.closed().is_cancelled() {
                 return None;
             }
             self.moved.mark_unchanged();
@@ -170,6 +170,7 @@ impl Watch {
             _ = self.moved.changed() => {}
             () = sleep_until(wake) => {}
             () = self.stop.cancelled() => {}
+            () = self.room.closed().cancelled() => {}
         }
     }
 }

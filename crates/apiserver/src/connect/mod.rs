@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, Uri, header};
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_api::status::Status;
 use sampan_streams::Sessions;
 use serde_json::Value;
@@ -41,7 +41,7 @@ impl Kubelets {
 }
 
 /// Answers a request to a subresource that is a connection.
-pub(crate) async fn answer(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let goal = match (kind.plural, call.info.subresource.as_str()) {
         ("pods", "proxy") => proxy::pod(server, kind, &call).await?,
         ("services", "proxy") => proxy::service(server, kind, &call).await?,
@@ -68,7 +68,7 @@ struct Goal {
 const REFUSAL_BYTES: usize = 2048;
 
 /// log, exec, attach, portforward. `None` where there is nothing to connect to yet, and nothing to say.
-async fn to_kubelet(server: &Server, kind: &'static Kind, call: &Call) -> Result<Option<Goal>, Status> {
+async fn to_kubelet(server: &Server, kind: &KindRef, call: &Call) -> Result<Option<Goal>, Status> {
     let subresource = call.info.subresource.as_str();
     if !matches!((subresource, call.info.verb), ("log", "get") | ("exec" | "attach" | "portforward", "get" | "create"))
     {

@@ -1,6 +1,6 @@
 //! `pods/proxy`, `services/proxy`, `nodes/proxy`: plain HTTP passed on.
 
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_api::status::Status;
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ fn path_behind(call: &Call) -> String {
 }
 
 /// To a node: its kubelet.
-pub(super) async fn node(server: &Server, kind: &'static Kind, call: &Call) -> Result<Goal, Status> {
+pub(super) async fn node(server: &Server, kind: &KindRef, call: &Call) -> Result<Goal, Status> {
     let (_, name, port) = target::split_name(&call.info.name)?;
     let node = server.registry.get(&attempt(kind, call)?.named(name), Match::Newest).await?.value();
     let backend = kubelet(server, &node)?;
@@ -32,7 +32,7 @@ pub(super) async fn node(server: &Server, kind: &'static Kind, call: &Call) -> R
 }
 
 /// To a Pod's own address.
-pub(super) async fn pod(server: &Server, kind: &'static Kind, call: &Call) -> Result<Goal, Status> {
+pub(super) async fn pod(server: &Server, kind: &KindRef, call: &Call) -> Result<Goal, Status> {
     let (scheme, name, port) = target::split_name(&call.info.name)?;
     let pod = server.registry.get(&attempt(kind, call)?.named(name), Match::Newest).await?.value();
     let ip = pod["status"]["podIP"].as_str().filter(|ip| !ip.is_empty());
@@ -59,7 +59,7 @@ fn plain(scheme: &str, host: &str, port: u16) -> Result<Backend, Status> {
 }
 
 /// To one of the ready endpoints of a Service.
-pub(super) async fn service(server: &Server, kind: &'static Kind, call: &Call) -> Result<Goal, Status> {
+pub(super) async fn service(server: &Server, kind: &KindRef, call: &Call) -> Result<Goal, Status> {
     let (scheme, name, port) = target::split_name(&call.info.name)?;
     let attempt = attempt(kind, call)?.named(name);
     let service = server.registry.get(&attempt, Match::Newest).await?.value();

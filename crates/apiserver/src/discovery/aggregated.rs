@@ -1,7 +1,7 @@
 //! Aggregated discovery: everything in one document per root (`apidiscovery.k8s.io` v2 and v2beta1), with an ETag.
 
 use http::HeaderMap;
-use sampan_api::kind::{Kind, Scope};
+use sampan_api::kind::{Kind, KindRef, Scope};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +15,7 @@ pub(crate) struct Aggregated {
 }
 
 impl Aggregated {
-    pub(super) fn new(kinds: &[&'static Kind]) -> Self {
+    pub(super) fn new(kinds: &[KindRef]) -> Self {
         let (core, groups) = group_versions(kinds).into_iter().partition(|(group, _)| group.is_empty());
         Self { core: document(kinds, core), groups: document(kinds, groups) }
     }
@@ -51,7 +51,7 @@ fn version(media_type: &MediaType<'_>) -> Option<&'static str> {
     }
 }
 
-fn document(kinds: &[&Kind], groups: Vec<(&str, Vec<&str>)>) -> Value {
+fn document(kinds: &[KindRef], groups: Vec<(&str, Vec<&str>)>) -> Value {
     let items: Vec<Value> = groups
         .into_iter()
         .map(|(group, versions)| {

@@ -1,18 +1,39 @@
 //! Discovery: which groups, versions and resources there are; plain, one document each, or aggregated.
 //!
-//! Everything follows from the list of kinds and is made once.
+//! Everything follows from the kinds that are served: it is made when someone asks, and kept until those are others.
 
 mod aggregated;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use sampan_api::kind::{Kind, Scope, Verbs};
+use sampan_api::kind::{Kind, KindRef, Scope, Verbs};
 use serde_json::{Value, json};
 
 pub(crate) use self::aggregated::{Aggregated, wanted as aggregated_wanted};
+use crate::catalog::{Catalog, Derived};
 
 /// The verbs of a stored kind, as discovery lists them.
 const STORED: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// The discovery documents of a server.
+pub(crate) struct Discovery {
+    address: String,
+    documents: Derived<Documents>,
+}
+
+impl Discovery {
+    /// Documents that name `address`, for clients that ask for it in `/api`.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address: address.to_string(), documents: Derived::default() }
+    }
+
+    /// The documents of what is served now.
+    pub(crate) fn documents(&self, catalog: &Catalog) -> Arc<Documents> {
+        self.documents.of(&catalog.served(), |served| Documents::new(&served.kinds, &self.address))
+    }
+}
 
 /// The discovery documents, by path.
 pub(crate) struct Documents {
@@ -22,7 +43,7 @@ pub(crate) struct Documents {
 
 impl Documents {
     /// Makes all documents. `address` is the server's, for clients that ask for it in `/api`.
-    pub(crate) fn new(kinds: &[&'static Kind], address: &str) -> Self {
+    fn new(kinds: &[KindRef], address: &str) -> Self {
         let mut plain = BTreeMap::new();
         plain.insert("/api".to_owned(), api_versions(address));
         let mut groups = Vec::new();
@@ -64,7 +85,7 @@ impl Documents {
 }
 
 /// The groups in the order in which clients should prefer them, each with its versions.
-fn group_versions<'k>(kinds: &[&'k Kind]) -> Vec<(&'k str, Vec<&'k str>)> {
+fn group_versions(kinds: &[KindRef]) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     let subresources = kinds.iter().map(|kind| (kind.group, kind.version));
     for (group, version) in subresources {
@@ -90,7 +111,7 @@ fn api_group(group: &str, versions: &[&str]) -> Value {
     json!({ "name": group, "versions": versions, "preferredVersion": versions.first() })
 }
 
-fn resource_list(kinds: &[&Kind], group: &str, version: &str) -> Value {
+fn resource_list(kinds: &[KindRef], group: &str, version: &str) -> Value {
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let mut resources = Vec::new();
     for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {

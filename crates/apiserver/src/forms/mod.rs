@@ -10,7 +10,7 @@ mod table;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use serde_json::Value;
 
 pub(crate) use self::negotiate::{Encoding, Shape, Wanted};
@@ -31,7 +31,7 @@ pub(crate) fn list_meta(list: &List) -> Value {
 }
 
 /// A list in the wanted form.
-pub(crate) fn list(kind: &Kind, list: &List, wanted: &Wanted) -> Bytes {
+pub(crate) fn list(kind: &KindRef, list: &List, wanted: &Wanted) -> Bytes {
     let objects = || list.objects.iter().map(|object| serve(kind, object.value()));
     match &wanted.shape {
         Shape::Plain => wanted.bytes(plain_list(kind, list)),
@@ -41,7 +41,7 @@ pub(crate) fn list(kind: &Kind, list: &List, wanted: &Wanted) -> Bytes {
 }
 
 /// Joins the objects' own bytes.
-fn plain_list(kind: &Kind, list: &List) -> Bytes {
+fn plain_list(kind: &KindRef, list: &List) -> Bytes {
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
         kind.kind,
@@ -50,7 +50,7 @@ fn plain_list(kind: &Kind, list: &List) -> Bytes {
     );
     let items: Vec<Bytes> = match view_of(kind) {
         None => list.objects.iter().map(|object| object.json()).collect(),
-        Some(kind) => list.objects.iter().map(|object| serve(kind, object.value()).to_string().into()).collect(),
+        Some(_) => list.objects.iter().map(|object| serve(kind, object.value()).to_string().into()).collect(),
     };
     let size_bytes = head.len() + items.iter().map(|item| item.len() + 1).sum::<usize>() + 2;
     let mut out = Vec::with_capacity(size_bytes);
@@ -66,7 +66,7 @@ fn plain_list(kind: &Kind, list: &List) -> Bytes {
 }
 
 /// One object in the wanted form.
-pub(crate) fn object(kind: &Kind, object: &Value, wanted: &Wanted) -> Bytes {
+pub(crate) fn object(kind: &KindRef, object: &Value, wanted: &Wanted) -> Bytes {
     match &wanted.shape {
         Shape::Plain => wanted.value(object),
         shape => wanted.value(&shaped(kind, object, shape, true)),
@@ -74,7 +74,7 @@ pub(crate) fn object(kind: &Kind, object: &Value, wanted: &Wanted) -> Bytes {
 }
 
 /// One object as a table or as metadata; `columns` says whether the table carries its headings.
-pub(crate) fn shaped(kind: &Kind, object: &Value, shape: &Shape, columns: bool) -> Value {
+pub(crate) fn shaped(kind: &KindRef, object: &Value, shape: &Shape, columns: bool) -> Value {
     match shape {
         Shape::Plain => object.clone(),
         Shape::Partial => partial::object(object),

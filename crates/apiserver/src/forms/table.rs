@@ -1,6 +1,6 @@
 //! Tables: what `kubectl get` prints, made from the kind's columns and rows.
 
-use sampan_api::kind::{Column, Kind};
+use sampan_api::kind::{Column, KindRef};
 use serde_json::{Value, json};
 
 use super::negotiate::Include;
@@ -13,12 +13,12 @@ const PLAIN: &[Column] = &[
 ];
 
 /// A table of objects.
-pub(super) fn table(kind: &Kind, objects: impl Iterator<Item = Value>, meta: Value, include: Include) -> Value {
+pub(super) fn table(kind: &KindRef, objects: impl Iterator<Item = Value>, meta: Value, include: Include) -> Value {
     let columns = if kind.columns.is_empty() { PLAIN } else { kind.columns };
     let now = sampan_clock::now();
     let rows: Vec<Value> = objects
         .map(|object| {
-            let cells = if kind.columns.is_empty() { plain_row(&object) } else { kind.rules.row(&object, now) };
+            let cells = if kind.columns.is_empty() { plain_row(&object) } else { kind.rules().row(&object, now) };
             json!({ "cells": cells, "object": included(object, include) })
         })
         .collect();

@@ -1,7 +1,7 @@
 //! One request to write, with everything the steps on its way ask about it.
 
 use jiff::Timestamp;
-use sampan_api::kind::{Kind, Scope, Verbs};
+use sampan_api::kind::{KindRef, Scope, Verbs};
 use sampan_api::status::{Resource, Status};
 use sampan_auth::Identity;
 use serde_json::Value;
@@ -13,7 +13,7 @@ pub(crate) use sampan_api::decode::FieldValidation;
 #[derive(Clone)]
 pub(crate) struct Attempt {
     /// The kind of the object.
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: KindRef,
     /// Namespace; empty for cluster scope.
     pub(crate) namespace: String,
     /// Name; empty until one is generated.
@@ -34,9 +34,9 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// A write by the API server itself.
-    pub(crate) fn internal(kind: &'static Kind, namespace: &str, name: &str) -> Self {
+    pub(crate) fn internal(kind: impl Into<KindRef>, namespace: &str, name: &str) -> Self {
         Self {
-            kind,
+            kind: kind.into(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             subresource: "",

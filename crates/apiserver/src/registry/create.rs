@@ -43,21 +43,21 @@ impl Registry {
                 None => self.plan_create(attempt, object),
             })
             .await?;
-        let warnings = attempt.kind.rules.warnings(&done.object);
+        let warnings = attempt.kind.rules().warnings(&done.object);
         Ok(Done { warnings, ..done })
     }
 
     /// The steps of a create.
     pub(super) fn plan_create(&self, attempt: &Attempt, object: &Value) -> Result<Plan, Status> {
-        let kind = attempt.kind;
+        let kind = &attempt.kind;
         let mut object = object.clone();
         self.check_namespace(attempt)?;
         metadata::create(attempt, &mut object);
-        kind.rules.default(&mut object);
+        kind.rules().default(&mut object);
         // What admission and allocation add later belongs to nobody.
         managed::created(attempt, &mut object)?;
         admission::admit(self, attempt, &mut object, None)?;
-        kind.rules.prepare_create(&mut object);
+        kind.rules().prepare_create(&mut object);
         let claim = self.resources.claim(attempt, &mut object, None)?;
         self.validate(attempt, &object, None)?;
         Ok(Plan::Put(object, claim))
@@ -72,10 +72,10 @@ impl Registry {
 
     /// 422 with all faults of the object, and of the change from `old`.
     pub(super) fn validate(&self, attempt: &Attempt, new: &Value, old: Option<&Value>) -> Result<(), Status> {
-        let rules = attempt.kind.rules;
+        let rules = attempt.kind.rules();
         let faults = match (old, attempt.subresource) {
             (None, _) => {
-                [validation::metadata(attempt.kind, new), rules.validate(new), rules.validate_create(new)].concat()
+                [validation::metadata(&attempt.kind, new), rules.validate(new), rules.validate_create(new)].concat()
             }
             (Some(old), "status") => [validation::metadata_update(new, old), rules.validate_status(new, old)].concat(),
             (Some(old), "ephemeralcontainers") => validation::ephemeral_containers_update(new, old),

@@ -63,8 +63,8 @@ impl Registry {
         list: &ListOptions,
         options: &DeleteOptions,
     ) -> Result<crate::cache::List, Refused> {
-        let room = self.cache.room(attempt.kind)?;
-        let found = self.cache.list(room, filter, list).await?;
+        let room = self.cache.room(&attempt.kind)?;
+        let found = self.cache.list(&room, filter, list).await?;
         for object in &found.objects {
             let one = Attempt { namespace: object.namespace.to_string(), ..attempt.named(&object.name) };
             match self.delete(&one, options).await {
@@ -109,7 +109,7 @@ fn plan(attempt: &Attempt, options: &DeleteOptions, old: &Value) -> Result<Plan,
     let mut new = old.clone();
     set_finalizers(&mut new, options);
     let requested = options.grace_period_seconds;
-    let grace = attempt.kind.rules.grace_period_seconds(old, requested).unwrap_or(0).max(0);
+    let grace = attempt.kind.rules().grace_period_seconds(old, requested).unwrap_or(0).max(0);
     if metadata::is_deleting(old) {
         shorten(&mut new, old, grace, requested.is_some());
     } else {

@@ -55,7 +55,7 @@ fn write<'a>(attempt: &'a Attempt, subresource: &'a str) -> Result<Write<'a>, St
     Ok(Write {
         manager: &attempt.manager,
         subresource,
-        reset: reset(attempt.kind, attempt.subresource),
+        reset: reset(&attempt.kind, attempt.subresource),
         now: attempt.now,
         definition: definition.ok_or_else(|| Status::internal("the kind has no schema"))?,
     })

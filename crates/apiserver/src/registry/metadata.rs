@@ -1,7 +1,7 @@
 //! The part of every object that is the same for all kinds: `metadata`, filled in, carried over and checked.
 
 use jiff::Timestamp;
-use sampan_api::kind::{Kind, Scope};
+use sampan_api::kind::{KindRef, Scope};
 use sampan_api::status::Status;
 use serde_json::{Map, Value, json};
 
@@ -89,7 +89,7 @@ pub(crate) fn place(attempt: &Attempt, object: &mut Value) -> Result<(), Status>
 
 /// Fills in what only the server says about a new object.
 pub(crate) fn create(attempt: &Attempt, object: &mut Value) {
-    let has_generation = attempt.kind.rules.has_generation();
+    let has_generation = attempt.kind.rules().has_generation();
     let meta = meta(object);
     for name in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
         meta.remove(name);
@@ -144,8 +144,8 @@ fn drop_empty(meta: &mut Map<String, Value>) {
 }
 
 /// `generation` grows when what the object asks for has changed.
-pub(crate) fn grow_generation(kind: &Kind, new: &mut Value, old: &Value) {
-    if kind.rules.has_generation() && kind.rules.generation_changes(new, old) {
+pub(crate) fn grow_generation(kind: &KindRef, new: &mut Value, old: &Value) {
+    if kind.rules().has_generation() && kind.rules().generation_changes(new, old) {
         next_generation(new, old);
     }
 }

@@ -27,7 +27,7 @@ mod update;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sampan_api::kind::Kind;
+use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::Status;
 use sampan_store::{Entry, Outcome, Revision, Store, Write};
 use serde_json::Value;
@@ -39,6 +39,7 @@ pub(crate) use self::read::{serve, view_of};
 pub(crate) use self::scale::{named as named_scale, scale_of};
 use self::turns::Turns;
 use crate::cache::{Cache, PREFIX, encode, unavailable};
+use crate::catalog::Catalog;
 use crate::resources::{Claim, Resources};
 use crate::rights::Rights;
 
@@ -49,6 +50,8 @@ const MAX_TRIES: usize = 16;
 pub(crate) struct Registry {
     /// Where everything is read.
     pub(crate) cache: Arc<Cache>,
+    /// The kinds that are served.
+    pub(crate) catalog: Catalog,
     /// Who may what.
     pub(crate) rights: Arc<Rights>,
     store: Arc<dyn Store>,
@@ -74,8 +77,14 @@ struct Current {
 
 impl Registry {
     /// A registry over `store`, of which `cache` is the cache.
-    pub(crate) fn new(cache: Arc<Cache>, store: Arc<dyn Store>, rights: Arc<Rights>, resources: Resources) -> Self {
-        Self { cache, rights, store, resources, turns: Turns::default() }
+    pub(crate) fn new(
+        cache: Arc<Cache>,
+        store: Arc<dyn Store>,
+        rights: Arc<Rights>,
+        resources: Resources,
+        catalog: Catalog,
+    ) -> Self {
+        Self { cache, catalog, rights, store, resources, turns: Turns::default() }
     }
 
     /// Reads the object, asks `plan` what to do, does it; again when someone else wrote in between.
@@ -86,15 +95,15 @@ impl Registry {
     ) -> Result<Done, Status> {
         attempt.check_stored()?;
         self.cache.fresh().await?;
-        let found = self.cache.room(attempt.kind)?.get(&attempt.key());
+        let found = self.cache.room(&attempt.kind)?.get(&attempt.key());
         let mut current =
-            found.map(|object| Current { revision: object.revision, object: serve(attempt.kind, object.value()) });
+            found.map(|object| Current { revision: object.revision, object: serve(&attempt.kind, object.value()) });
         let mut turn = None;
         for _ in 0..MAX_TRIES {
             let next = plan(current.as_ref().map(|current| &current.object))?;
             match self.carry_out(attempt, next, current.as_ref()).await? {
                 Ok(done) => return Ok(done),
-                Err(entry) => current = entry.map(|entry| read_entry(attempt.kind, &entry)).transpose()?,
+                Err(entry) => current = entry.map(|entry| read_entry(&attempt.kind, &entry)).transpose()?,
             }
             // Whoever lost once waits for its turn, so that many writers of one object do not starve each other.
             if turn.is_none() {
@@ -111,15 +120,15 @@ impl Registry {
         plan: Plan,
         current: Option<&Current>,
     ) -> Result<Result<Done, Option<Entry>>, Status> {
-        let key = store_key(attempt.kind, &attempt.key());
+        let key = store_key(&attempt.kind, &attempt.key());
         let (write, mut object, effect, claim) = match (plan, current) {
             (Plan::Keep, Some(current)) => return Ok(Ok(done(current.object.clone(), Effect::Nothing))),
             (Plan::Keep | Plan::Remove(_), None) => return Err(attempt.not_found()),
             (Plan::Put(object, claim), None) => {
-                (Write::Create { key, value: stored(attempt.kind, &object) }, object, Effect::Created, claim)
+                (Write::Create { key, value: stored(&attempt.kind, &object) }, object, Effect::Created, claim)
             }
             (Plan::Put(object, claim), Some(current)) => {
-                let value = stored(attempt.kind, &object);
+                let value = stored(&attempt.kind, &object);
                 (Write::Update { key, value, expected: current.revision }, object, Effect::Updated, claim)
             }
             (Plan::Remove(object), Some(current)) => {
@@ -144,7 +153,7 @@ fn done(object: Value, effect: Effect) -> Done {
     Done { object, effect, warnings: Vec::new() }
 }
 
-fn read_entry(kind: &Kind, entry: &Entry) -> Result<Current, Status> {
+fn read_entry(kind: &KindRef, entry: &Entry) -> Result<Current, Status> {
     let mut object: Value = serde_json::from_slice(&entry.value).map_err(|error| {
         tracing::error!(%error, kind = kind.kind, "a stored object cannot be read");
         Status::internal("a stored object cannot be read")
@@ -154,22 +163,17 @@ fn read_entry(kind: &Kind, entry: &Entry) -> Result<Current, Status> {
 }
 
 /// The stored bytes of an object in its kind's own form.
-fn stored(kind: &Kind, object: &Value) -> Bytes {
+fn stored(kind: &KindRef, object: &Value) -> Bytes {
     if view_of(kind).is_none() {
         return encode(object);
     }
     let mut object = object.clone();
-    kind.rules.stored_form(&mut object);
+    kind.rules().stored_form(&mut object);
     encode(&object)
 }
 
 fn store_key(kind: &Kind, key: &str) -> Bytes {
     format!("{PREFIX}{}/{key}", kind.storage).into()
-}
-
-/// The kind that the API serves under these names.
-pub(crate) fn find_kind(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    sampan_api::kinds::ALL.iter().copied().find(|k| k.plural == plural && k.group == group && k.version == version)
 }
 
 /// The built-in kind of a group, for the API server's own writes and look-ups.

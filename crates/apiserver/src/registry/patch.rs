@@ -116,7 +116,7 @@ impl Registry {
 /// Adds what the patch was warned of, and what the kind warns of.
 fn with_warnings(attempt: &Attempt, done: Done, mut warnings: Vec<String>) -> Done {
     if attempt.subresource.is_empty() {
-        warnings.extend(attempt.kind.rules.warnings(&done.object));
+        warnings.extend(attempt.kind.rules().warnings(&done.object));
     }
     Done { warnings, ..done }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sampan_api::kind::Kind;
+use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::Status;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ impl Registry {
             Match::NotOlderThan(revision) | Match::Exact(revision) => self.cache.reach(revision).await?,
             Match::Newest => drop(self.cache.fresh().await?),
         }
-        self.cache.room(attempt.kind)?.get(&attempt.key()).ok_or_else(|| attempt.not_found())
+        self.cache.room(&attempt.kind)?.get(&attempt.key()).ok_or_else(|| attempt.not_found())
     }
 
     /// The object as it is in memory, decoded; for decisions that a fresh read has preceded.
@@ -40,9 +40,9 @@ pub(crate) fn view_of(kind: &Kind) -> Option<&'static Kind> {
 }
 
 /// A stored object in the form that `kind` serves.
-pub(crate) fn serve(kind: &Kind, stored: Value) -> Value {
+pub(crate) fn serve(kind: &KindRef, stored: Value) -> Value {
     if view_of(kind).is_none() {
         return stored;
     }
-    kind.rules.served_form(&stored).unwrap_or(stored)
+    kind.rules().served_form(&stored).unwrap_or(stored)
 }

@@ -28,7 +28,8 @@ impl Registry {
                 None => Err(attempt.not_found()),
             })
             .await?;
-        let warnings = if attempt.subresource.is_empty() { attempt.kind.rules.warnings(&done.object) } else { vec![] };
+        let warnings =
+            if attempt.subresource.is_empty() { attempt.kind.rules().warnings(&done.object) } else { vec![] };
         Ok(Done { warnings, ..done })
     }
 
@@ -41,17 +42,17 @@ impl Registry {
 
     /// The steps of an update, whichever way `new` was made.
     pub(super) fn plan_update(&self, attempt: &Attempt, mut new: Value, old: &Value, how: How) -> Result<Plan, Status> {
-        let kind = attempt.kind;
+        let kind = &attempt.kind;
         metadata::update(&mut new, old);
-        kind.rules.default(&mut new);
+        kind.rules().default(&mut new);
         managed::updated(attempt, &mut new, old, how)?;
         match attempt.subresource {
             "status" => {
-                kind.rules.prepare_status(&mut new, old);
+                kind.rules().prepare_status(&mut new, old);
                 keep_metadata(&mut new, old);
             }
             "ephemeralcontainers" => keep_all_but_ephemeral(&mut new, old),
-            _ => kind.rules.prepare_update(&mut new, old),
+            _ => kind.rules().prepare_update(&mut new, old),
         }
         admission::admit(self, attempt, &mut new, Some(old))?;
         let claim = self.resources.claim(attempt, &mut new, Some(old))?;

@@ -5,7 +5,7 @@ mod token;
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_api::schema;
 use sampan_api::status::Status;
 use serde_json::Value;
@@ -25,13 +25,13 @@ struct Review {
 }
 
 impl Review {
-    async fn read(kind: &'static Kind, call: &Call, body: Body) -> Result<Self, Status> {
+    async fn read(kind: &KindRef, call: &Call, body: Body) -> Result<Self, Status> {
         let definition = schema::definition(kind.schema).ok_or_else(|| Status::internal("the kind has no schema"))?;
         Self::read_as(kind, call, body, definition).await
     }
 
     async fn read_as(
-        kind: &'static Kind,
+        kind: &KindRef,
         call: &Call,
         body: Body,
         definition: &'static schema::Definition,
@@ -52,7 +52,7 @@ impl Review {
 }
 
 /// Answers the creation of a kind that is not stored.
-pub(crate) async fn answer(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     if call.info.verb != "create" {
         return Err(Status::method_not_allowed());
     }
@@ -73,7 +73,7 @@ pub(crate) async fn answer(server: &Server, kind: &'static Kind, call: Call, bod
 /// `POST bindings`: the Pod is the one that has the Binding's name.
 async fn bind(server: &Server, review: Review) -> Answer {
     let name = review.object["metadata"]["name"].as_str().unwrap_or_default();
-    let attempt = Attempt { kind: built_in("", "Pod")?, ..review.attempt.named(name) };
+    let attempt = Attempt { kind: built_in("", "Pod")?.into(), ..review.attempt.named(name) };
     server.registry.bind(&attempt, &review.object).await?;
     let status =
         serde_json::json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::StatusCode;
 use jiff::SignedDuration;
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_api::schema;
 use sampan_api::status::{Resource, Status};
 use sampan_api::validation;
@@ -48,7 +48,7 @@ fn texts(list: &Value) -> Vec<String> {
 }
 
 /// `serviceaccounts/{name}/token`
-pub(crate) async fn token_request(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(crate) async fn token_request(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let definition = schema::of_kind("authentication.k8s.io", "v1", "TokenRequest")
         .ok_or_else(|| Status::internal("the subresource has no schema"))?;
     let review = Review::read_as(kind, &call, body, definition).await?;

@@ -42,7 +42,8 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let headers = response.headers_mut();
     headers.insert("audit-id", HeaderValue::from_str(&audit_id).unwrap_or(HeaderValue::from_static("")));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    server.metrics.answered(&info, response.status().as_u16(), started.elapsed());
+    let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);
+    server.metrics.answered(&info, kind.as_ref(), response.status().as_u16(), started.elapsed());
     response
 }
 

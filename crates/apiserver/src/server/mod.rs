@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::authenticate::from_token;
 pub(crate) use self::body::{read as read_body, reply_status};
 use crate::connect::Kubelets;
-use crate::discovery::Documents;
+use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -41,7 +41,7 @@ use crate::version::Version;
 pub(crate) struct Server {
     pub(crate) registry: Arc<Registry>,
     pub(crate) tokens: Arc<Tokens>,
-    pub(crate) documents: Documents,
+    pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) version: Version,
     pub(crate) health: Health,

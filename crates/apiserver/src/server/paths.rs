@@ -22,10 +22,11 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
         "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query),
         "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
         "version" if path == "/version" => json_reply(call, &server.version.document()),
-        "openapi" => server.openapi.answer(path, call).await,
+        "openapi" => server.openapi.answer(&server.registry.catalog.served(), path, call).await,
         "api" | "apis" => discovery(server, path, call),
         "" => {
-            let paths: Vec<&str> = server.documents.paths().chain(OTHER_PATHS).collect();
+            let documents = server.discovery.documents(&server.registry.catalog);
+            let paths: Vec<&str> = documents.paths().chain(OTHER_PATHS).collect();
             json_reply(call, &json!({ "paths": paths }))
         }
         _ => Err(Status::no_such_path()),
@@ -35,8 +36,9 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
 const OTHER_PATHS: [&str; 7] = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
 
 fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
+    let documents = server.discovery.documents(&server.registry.catalog);
     if let Some(version) = aggregated_wanted(call.headers())
-        && let Some((document, tag)) = server.documents.aggregated().get(path, version)
+        && let Some((document, tag)) = documents.aggregated().get(path, version)
     {
         let seen = call.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
         let body = if seen { Body::empty() } else { Body::from(document.to_string()) };
@@ -50,7 +52,7 @@ fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
         put(&mut response, header::VARY, "Accept");
         return Ok(response);
     }
-    json_reply(call, server.documents.get(path).ok_or_else(Status::no_such_path)?)
+    json_reply(call, documents.get(path).ok_or_else(Status::no_such_path)?)
 }
 
 fn json_reply(call: &Call, document: &serde_json::Value) -> Answer {

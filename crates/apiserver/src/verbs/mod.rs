@@ -9,11 +9,11 @@ mod watch;
 mod write;
 
 use axum::body::Body;
-use sampan_api::kind::{Kind, Scope, Verbs};
+use sampan_api::kind::{Kind, KindRef, Scope, Verbs};
 use sampan_api::status::Status;
 
 use crate::connect;
-use crate::registry::{Attempt, find_kind};
+use crate::registry::Attempt;
 use crate::reviews;
 use crate::server::{Answer, Call, Server};
 
@@ -21,7 +21,9 @@ use crate::server::{Answer, Call, Server};
 pub(crate) use self::params::{decode, media};
 
 pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
-    let kind = find_kind(&call.info.group, &call.info.version, &call.info.resource).ok_or_else(Status::no_such_path)?;
+    let info = &call.info;
+    let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);
+    let kind = &kind.ok_or_else(Status::no_such_path)?;
     check_scope(kind, &call)?;
     if kind.verbs == Verbs::CreateOnly {
         return reviews::answer(server, kind, call, body).await;
@@ -61,7 +63,7 @@ fn names_object(call: &Call) -> bool {
     !call.info.name.is_empty() && matches!(call.info.verb, "get" | "update" | "patch" | "delete")
 }
 
-async fn subresource(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+async fn subresource(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sub = kind.subresources.iter().find(|sub| sub.name == call.info.subresource);
     let sub = sub.ok_or_else(Status::no_such_path)?;
     // The verbs of the proxied paths are whatever the client sends there.
@@ -85,11 +87,11 @@ async fn subresource(server: &Server, kind: &'static Kind, call: Call, body: Bod
 }
 
 /// The write that a request attempts.
-pub(crate) fn attempt(kind: &'static Kind, call: &Call) -> Result<Attempt, Status> {
+pub(crate) fn attempt(kind: &KindRef, call: &Call) -> Result<Attempt, Status> {
     let namespace = if kind.scope == Scope::Cluster { "" } else { &call.info.namespace };
     let subresource = kind.subresources.iter().find(|sub| sub.name == call.info.subresource);
     Ok(Attempt {
-        kind,
+        kind: kind.clone(),
         namespace: namespace.to_owned(),
         name: call.info.name.clone(),
         subresource: subresource.map_or("", |sub| sub.name),

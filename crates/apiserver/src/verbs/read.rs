@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
-use sampan_api::kind::Kind;
+use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::Status;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::request::Query;
 use crate::server::{Answer, Call, Server};
 
 /// One object.
-pub(super) async fn get(server: &Server, kind: &'static Kind, call: &Call) -> Answer {
+pub(super) async fn get(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let object = server.registry.get(&attempt(kind, call)?, version_asked(&call.query)?).await?;
     let body = match (&wanted.shape, view_of(kind)) {
@@ -25,7 +25,7 @@ pub(super) async fn get(server: &Server, kind: &'static Kind, call: &Call) -> An
 }
 
 /// The Scale of one object.
-pub(super) async fn scale(server: &Server, kind: &'static Kind, call: &Call) -> Answer {
+pub(super) async fn scale(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let object = server.registry.get(&attempt(kind, call)?, version_asked(&call.query)?).await?;
     Ok(wanted.response(StatusCode::OK, wanted.value(&scale_of(&object.value()))))
@@ -40,7 +40,7 @@ fn version_asked(query: &Query) -> Result<Match, Status> {
 }
 
 /// The objects that the request selects, and how they are seen.
-pub(super) fn filter(kind: &'static Kind, call: &Call) -> Result<Filter, Status> {
+pub(super) fn filter(kind: &KindRef, call: &Call) -> Result<Filter, Status> {
     let filter = Filter::from_query(kind, namespace(kind, call), &call.query)?;
     Ok(if view_of(kind).is_some() { filter.viewed_as(kind) } else { filter })
 }
@@ -50,11 +50,11 @@ fn namespace<'c>(kind: &Kind, call: &'c Call) -> &'c str {
 }
 
 /// A collection.
-pub(super) async fn list(server: &Server, kind: &'static Kind, call: &Call) -> Answer {
+pub(super) async fn list(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let cache = &server.registry.cache;
     let filter = filter(kind, call)?;
-    match cache.list(cache.room(kind)?, &filter, &ListOptions::from_query(&call.query)?).await {
+    match cache.list(&*cache.room(kind)?, &filter, &ListOptions::from_query(&call.query)?).await {
         Ok(list) => Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted))),
         Err(refused) => refused_list(refused),
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderValue, Response, header};
 use sampan_api::field::{Error, Path};
-use sampan_api::kind::Kind;
+use sampan_api::kind::KindRef;
 use sampan_api::status::Status;
 use sampan_store::Revision;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ const MIN_SECONDS: u64 = 1800;
 const MAX_SECONDS: u64 = 86_400;
 
 /// Starts a watch.
-pub(super) async fn watch(server: &Server, kind: &'static Kind, call: &Call) -> Answer {
+pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     if wanted.encoding != Encoding::Json {
         return Err(Status::not_acceptable("application/json"));
@@ -53,9 +53,9 @@ pub(super) async fn watch(server: &Server, kind: &'static Kind, call: &Call) -> 
         bookmarks: call.query.flag("allowWatchBookmarks"),
         until: Instant::now() + Duration::from_secs(seconds(&call.query)?),
     };
-    let room = Arc::clone(cache.room(kind)?);
+    let room = cache.room(kind)?;
     let watch = Watch::begin(Arc::clone(cache), room, options, server.stop.clone());
-    let mut former = Former { kind, shape: wanted.shape, first: true };
+    let mut former = Former { kind: kind.clone(), shape: wanted.shape, first: true };
     let body = watch.stream().map(move |told| Ok::<Bytes, Infallible>(former.form(told)));
     let mut response = Response::new(Body::from_stream(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -95,7 +95,7 @@ fn start(query: &Query) -> Result<Start, Status> {
 
 /// Makes the bytes of what a watcher is told.
 struct Former {
-    kind: &'static Kind,
+    kind: KindRef,
     shape: Shape,
     /// Only the first table carries its headings.
     first: bool,
@@ -110,7 +110,7 @@ impl Former {
             }
             Told::Bookmark { revision, initial_end } => self.bookmark(revision, initial_end),
             Told::Event { event, object, revision, frame } => {
-                if self.shape == Shape::Plain && view_of(self.kind).is_none() {
+                if self.shape == Shape::Plain && view_of(&self.kind).is_none() {
                     return frame.unwrap_or_else(|| object.frame_as(event, revision));
                 }
                 self.shaped(event, &object, revision)
@@ -119,10 +119,10 @@ impl Former {
     }
 
     fn shaped(&mut self, event: EventType, object: &Object, revision: Revision) -> Bytes {
-        let mut value = serve(self.kind, object.value());
+        let mut value = serve(&self.kind, object.value());
         value["metadata"]["resourceVersion"] = revision.to_string().into();
         let columns = std::mem::take(&mut self.first);
-        frame_of(event, shaped(self.kind, &value, &self.shape, columns).to_string().as_bytes())
+        frame_of(event, shaped(&self.kind, &value, &self.shape, columns).to_string().as_bytes())
     }
 
     fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {

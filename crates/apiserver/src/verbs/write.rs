@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use sampan_api::decode::Format;
 use sampan_api::field::{Error, Path};
-use sampan_api::kind::Kind;
+use sampan_api::kind::{Kind, KindRef};
 use sampan_api::schema::{self, Definition};
 use sampan_api::status::Status;
 use serde_json::{Value, json};
@@ -27,12 +27,7 @@ struct Sent {
 }
 
 /// Reads a body that is an object of `definition`.
-async fn read_object(
-    kind: &'static Kind,
-    call: &Call,
-    body: Body,
-    definition: &'static Definition,
-) -> Result<Sent, Status> {
+async fn read_object(kind: &KindRef, call: &Call, body: Body, definition: &'static Definition) -> Result<Sent, Status> {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let attempt = attempt(kind, call)?;
     let media = params::media(call)?;
@@ -51,31 +46,31 @@ fn definition_of(group: &str, version: &str, kind: &str) -> Result<&'static Defi
     schema::of_kind(group, version, kind).ok_or_else(|| Status::internal("the subresource has no schema"))
 }
 
-pub(super) async fn create(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn create(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition(kind)?).await?;
     let done = server.registry.create(&sent.attempt, sent.object).await?;
     Ok(reply(kind, &sent.wanted, &done, sent.warnings))
 }
 
-pub(super) async fn update(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn update(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition(kind)?).await?;
     let done = server.registry.update(&sent.attempt, sent.object).await?;
     Ok(reply(kind, &sent.wanted, &done, sent.warnings))
 }
 
-pub(super) async fn finalize(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn finalize(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition(kind)?).await?;
     let done = server.registry.finalize(&sent.attempt, sent.object).await?;
     Ok(reply(kind, &sent.wanted, &done, sent.warnings))
 }
 
-pub(super) async fn bind(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn bind(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition_of("", "v1", "Binding")?).await?;
     server.registry.bind(&sent.attempt, &sent.object).await?;
     Ok(created_status(&sent.wanted))
 }
 
-pub(super) async fn evict(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn evict(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition_of("policy", "v1", "Eviction")?).await?;
     server.registry.evict(&sent.attempt, &sent.object).await?;
     Ok(created_status(&sent.wanted))
@@ -86,7 +81,7 @@ fn created_status(wanted: &Wanted) -> Response<Body> {
     wanted.response(StatusCode::CREATED, wanted.value(&status))
 }
 
-pub(super) async fn scale(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn scale(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let scale = definition_of("autoscaling", "v1", "Scale")?;
     let (wanted, done) = if call.info.verb == "update" {
         let sent = read_object(kind, &call, body, scale).await?;
@@ -107,7 +102,7 @@ pub(super) async fn scale(server: &Server, kind: &'static Kind, call: Call, body
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, \
                        application/strategic-merge-patch+json, application/apply-patch+yaml";
 
-async fn read_patch(kind: &'static Kind, call: &Call, body: Body) -> Result<(Attempt, Wanted, Patch), Status> {
+async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt, Wanted, Patch), Status> {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let attempt = attempt(kind, call)?;
     let form = match params::content_type(call) {
@@ -129,7 +124,7 @@ async fn read_patch(kind: &'static Kind, call: &Call, body: Body) -> Result<(Att
     Ok((attempt, wanted, Patch { form, body }))
 }
 
-pub(super) async fn patch(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn patch(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
     let done = server.registry.patch(&attempt, &patch, definition(kind)?).await?;
     Ok(reply(kind, &wanted, &done, Vec::new()))
@@ -157,7 +152,7 @@ fn read_options(body: &Bytes, media: Media) -> Result<DeleteOptions, Status> {
     serde_json::from_value(value).map_err(|e| Status::bad_request(format!("DeleteOptions cannot be read: {e}")))
 }
 
-pub(super) async fn delete(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn delete(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let mut attempt = attempt(kind, &call)?;
     let options = delete_options(&call, body).await?;
@@ -173,7 +168,7 @@ pub(super) async fn delete(server: &Server, kind: &'static Kind, call: Call, bod
 /// Kinds whose deletion answers with the object even when it is gone at once, as upstream does.
 const RETURNED: [&str; 3] = ["pods", "services", "serviceaccounts"];
 
-pub(super) async fn delete_collection(server: &Server, kind: &'static Kind, call: Call, body: Body) -> Answer {
+pub(super) async fn delete_collection(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let mut attempt = attempt(kind, &call)?;
     let (filter, list) = (filter(kind, &call)?, ListOptions::from_query(&call.query)?);
@@ -185,7 +180,7 @@ pub(super) async fn delete_collection(server: &Server, kind: &'static Kind, call
     }
 }
 
-fn reply(kind: &Kind, wanted: &Wanted, done: &Done, warnings: Vec<String>) -> Response<Body> {
+fn reply(kind: &KindRef, wanted: &Wanted, done: &Done, warnings: Vec<String>) -> Response<Body> {
     let code = if done.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = wanted.response(code, forms::object(kind, &done.object, wanted));
     for warning in warnings.iter().chain(&done.warnings) {
