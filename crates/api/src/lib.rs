@@ -10,6 +10,7 @@ pub mod kind;
 pub mod kinds;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
