@@ -18,6 +18,7 @@ mod expiry;
 mod forms;
 mod health;
 mod metrics;
+mod notes;
 mod openapi;
 mod protobuf;
 mod registry;

@@ -3,8 +3,8 @@
 use sampan_api::status::Status;
 use serde_json::{Value, json};
 
-use super::{Plugin, creates_pod};
-use crate::registry::{Attempt, Registry};
+use super::{Plugin, Request};
+use crate::registry::Registry;
 
 const SECONDS: i64 = 300;
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -12,8 +12,8 @@ const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/u
 pub(super) struct DefaultTolerations;
 
 impl Plugin for DefaultTolerations {
-    fn admit(&self, _: &Registry, attempt: &Attempt, new: &mut Value, old: Option<&Value>) -> Result<(), Status> {
-        if !creates_pod(attempt, old) {
+    fn mutate(&self, _: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
+        if !request.creates_pod() {
             return Ok(());
         }
         let tolerations = &mut new["spec"]["tolerations"];

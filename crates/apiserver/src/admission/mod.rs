@@ -1,54 +1,72 @@
-//! Built-in admission: one file per plugin, in upstream's order. All of it reads the cache, nothing waits.
+//! Admission, in upstream's two phases around the object's own validation:
+//!
+//! ```text
+//! mutate:   built-in plugins -> MutatingAdmissionPolicy -> mutating webhooks --changed something--+
+//!              ^----------------------------- once more, whoever asked for it -------------------+
+//! (the kind's own preparation and validation)
+//! validate: built-in plugins -> ValidatingAdmissionPolicy -> validating webhooks -> ResourceQuota
+//! ```
+//!
+//! Every write of a stored object passes here from [`Registry::transact`](crate::registry::Registry::transact);
+//! what is posted to a subresource and not stored (bindings, evictions, token requests, reviews) and every connection
+//! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
 mod default_tolerations;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod rbac_escalation;
+mod request;
 mod service_account;
 
 use sampan_api::status::Status;
 use serde_json::Value;
 
-use crate::registry::{Attempt, Registry};
+pub(crate) use self::request::{Operation, Request};
+use crate::registry::Registry;
 
-/// A plugin. It sees every create and update, and may change `new` or refuse it.
+/// A built-in plugin. It sees every write and every connection, and takes part in the phases it has a method for.
 trait Plugin: Sync {
-    fn admit(&self, registry: &Registry, attempt: &Attempt, new: &mut Value, old: Option<&Value>)
-    -> Result<(), Status>;
+    /// May change `new` (null for a deletion) or refuse it.
+    fn mutate(&self, _registry: &Registry, _request: &Request<'_>, _new: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// May refuse what will be stored.
+    fn validate(&self, _registry: &Registry, _request: &Request<'_>, _new: &Value) -> Result<(), Status> {
+        Ok(())
+    }
 }
 
+/// The plugins in upstream's order.
 const PLUGINS: [&dyn Plugin; 6] = [
     &namespace_lifecycle::NamespaceLifecycle,
+    &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
     &priority::Priority,
-    &service_account::ServiceAccount,
     &default_tolerations::DefaultTolerations,
     &rbac_escalation::RbacEscalation,
 ];
 
-/// Runs all plugins on a create (`old` is `None`) or update.
-pub(crate) fn admit(
-    registry: &Registry,
-    attempt: &Attempt,
-    new: &mut Value,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    PLUGINS.iter().try_for_each(|plugin| plugin.admit(registry, attempt, new, old))
+/// Those that have the last word, when all others agree: what they grant they count.
+const LAST: [&dyn Plugin; 0] = [];
+
+/// The mutating phase.
+pub(crate) async fn mutate(registry: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|plugin| plugin.mutate(registry, request, new))
 }
 
-/// The same for a deletion.
-pub(crate) fn admit_delete(_registry: &Registry, attempt: &Attempt, old: &Value) -> Result<(), Status> {
-    node_restriction::admit_delete(attempt, old)
+/// The validating phase.
+pub(crate) async fn validate(registry: &Registry, request: &Request<'_>, new: &Value) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|plugin| plugin.validate(registry, request, new))?;
+    LAST.iter().try_for_each(|plugin| plugin.validate(registry, request, new))
 }
 
-/// Whether the attempt creates a Pod.
-fn creates_pod(attempt: &Attempt, old: Option<&Value>) -> bool {
-    old.is_none() && is_pod(attempt) && attempt.subresource.is_empty()
-}
-
-fn is_pod(attempt: &Attempt) -> bool {
-    attempt.kind.group.is_empty() && attempt.kind.plural == "pods"
+/// Both phases for something that is not stored; what becomes of it.
+pub(crate) async fn pass(registry: &Registry, request: &Request<'_>, mut object: Value) -> Result<Value, Status> {
+    mutate(registry, request, &mut object).await?;
+    validate(registry, request, &object).await?;
+    Ok(object)
 }
 
 /// Whether a Pod only mirrors one that a node runs by itself.

@@ -1,9 +1,9 @@
 //! A node changes its own Node and the Pods bound to it, nothing else, and not the labels that isolate nodes.
 
-use sampan_api::status::Status;
+use sampan_api::status::{Resource, Status};
 use serde_json::Value;
 
-use super::{Plugin, is_mirror, is_pod};
+use super::{Operation, Plugin, Request, is_mirror};
 use crate::registry::{Attempt, Registry, metadata};
 
 /// Labels with this prefix belong to administrators.
@@ -12,25 +12,36 @@ const PROTECTED_LABELS: &str = "node-restriction.kubernetes.io/";
 pub(super) struct NodeRestriction;
 
 impl Plugin for NodeRestriction {
-    fn admit(&self, _: &Registry, attempt: &Attempt, new: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    fn mutate(&self, registry: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
+        let attempt = request.attempt;
         let Some(node) = node_of(attempt) else { return Ok(()) };
-        if is_pod(attempt) {
-            return pod(attempt, node, new, old);
-        }
-        match attempt.kind.plural {
-            "nodes" if attempt.kind.group.is_empty() => own_node(attempt, node, new, old),
-            "leases" if attempt.namespace == "kube-node-lease" && attempt.name != node => {
-                Err(attempt.forbidden("can only access node lease with the same name as the requesting node"))
-            }
+        match (request.operation, request.old) {
+            (Operation::Create, _) if request.is_about("", "pods/eviction") => evict(registry, attempt, node),
+            (Operation::Create | Operation::Update, old) => write(attempt, node, new, old),
+            (Operation::Delete, Some(old)) => delete(attempt, node, old),
             _ => Ok(()),
         }
     }
 }
 
+fn write(attempt: &Attempt, node: &str, new: &Value, old: Option<&Value>) -> Result<(), Status> {
+    match (attempt.kind.group, attempt.kind.plural, attempt.subresource) {
+        ("", "pods", "" | "status") => pod(attempt, node, new, old),
+        ("", "pods", subresource) => Err(attempt.forbidden(&format!(
+            "unexpected pod subresource \"{subresource}\", only 'status' and 'eviction' are allowed"
+        ))),
+        ("", "nodes", _) => own_node(attempt, node, new, old),
+        (_, "leases", _) if attempt.namespace == "kube-node-lease" && attempt.name != node => {
+            Err(attempt.forbidden("can only access node lease with the same name as the requesting node"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A node deletes only Pods that are bound to it.
-pub(super) fn admit_delete(attempt: &Attempt, old: &Value) -> Result<(), Status> {
-    let Some(node) = node_of(attempt) else { return Ok(()) };
-    if is_pod(attempt) && old["spec"]["nodeName"] != node {
+fn delete(attempt: &Attempt, node: &str, old: &Value) -> Result<(), Status> {
+    let is_pod = attempt.kind.group.is_empty() && attempt.kind.plural == "pods";
+    if is_pod && old["spec"]["nodeName"] != node {
         return Err(
             attempt.forbidden(&format!("node \"{node}\" can only delete pods with spec.nodeName set to itself"))
         );
@@ -39,6 +50,16 @@ pub(super) fn admit_delete(attempt: &Attempt, old: &Value) -> Result<(), Status>
         return Err(attempt.forbidden(&format!("node \"{node}\" cannot delete node \"{}\"", attempt.name)));
     }
     Ok(())
+}
+
+/// A node evicts only Pods that are bound to it.
+fn evict(registry: &Registry, attempt: &Attempt, node: &str) -> Result<(), Status> {
+    let pod = registry.peek("", "Pod", &attempt.namespace, &attempt.name);
+    let pod = pod.ok_or_else(|| Status::not_found(Resource { group: "", name: "pods" }, &attempt.name))?;
+    if pod["spec"]["nodeName"] == node {
+        return Ok(());
+    }
+    Err(attempt.forbidden(&format!("node {node} can only evict pods with spec.nodeName set to itself")))
 }
 
 /// The node that attempts this, if it is one.

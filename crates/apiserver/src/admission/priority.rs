@@ -3,8 +3,8 @@
 use sampan_api::status::Status;
 use serde_json::Value;
 
-use super::{Plugin, creates_pod};
-use crate::registry::{Attempt, Registry};
+use super::{Plugin, Request};
+use crate::registry::Registry;
 
 /// The classes that every cluster has.
 const SYSTEM_CLASSES: [(&str, i64); 2] =
@@ -13,19 +13,19 @@ const SYSTEM_CLASSES: [(&str, i64); 2] =
 pub(super) struct Priority;
 
 impl Plugin for Priority {
-    fn admit(&self, _: &Registry, attempt: &Attempt, new: &mut Value, old: Option<&Value>) -> Result<(), Status> {
-        if !creates_pod(attempt, old) {
+    fn mutate(&self, _: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
+        if !request.creates_pod() {
             return Ok(());
         }
         let class = new["spec"]["priorityClassName"].as_str().unwrap_or_default();
         let number = match SYSTEM_CLASSES.iter().find(|(name, _)| *name == class) {
             Some((_, number)) => *number,
             None if class.is_empty() => 0,
-            None => return Err(attempt.forbidden(&format!("no PriorityClass with name {class} was found"))),
+            None => return Err(request.attempt.forbidden(&format!("no PriorityClass with name {class} was found"))),
         };
         if new["spec"]["priority"].as_i64().is_some_and(|given| given != number) {
             let given = &new["spec"]["priority"];
-            return Err(attempt.forbidden(&format!(
+            return Err(request.attempt.forbidden(&format!(
                 "the integer value of priority ({given}) must not be provided in pod spec; priority admission \
                  controller computed {number} from the given PriorityClass name"
             )));

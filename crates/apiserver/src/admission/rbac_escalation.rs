@@ -6,7 +6,7 @@ use sampan_auth::rbac::uncovered;
 use sampan_auth::{Attributes, Authorizer as _, Decision};
 use serde_json::Value;
 
-use super::Plugin;
+use super::{Operation, Plugin, Request};
 use crate::registry::{Attempt, Registry};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -14,19 +14,15 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 pub(super) struct RbacEscalation;
 
 impl Plugin for RbacEscalation {
-    fn admit(
-        &self,
-        registry: &Registry,
-        attempt: &Attempt,
-        new: &mut Value,
-        old: Option<&Value>,
-    ) -> Result<(), Status> {
-        if attempt.kind.group != GROUP {
+    /// After all that could change a role, so that nothing slips in behind it.
+    fn validate(&self, registry: &Registry, request: &Request<'_>, new: &Value) -> Result<(), Status> {
+        let attempt = request.attempt;
+        if attempt.kind.group != GROUP || request.operation == Operation::Delete {
             return Ok(());
         }
         match attempt.kind.plural {
-            "roles" | "clusterroles" => role(registry, attempt, new, old),
-            "rolebindings" | "clusterrolebindings" => binding(registry, attempt, new, old),
+            "roles" | "clusterroles" => role(registry, attempt, new, request.old),
+            "rolebindings" | "clusterrolebindings" => binding(registry, attempt, new, request.old),
             _ => Ok(()),
         }
     }

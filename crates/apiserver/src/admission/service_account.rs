@@ -3,8 +3,8 @@
 use sampan_api::status::Status;
 use serde_json::{Value, json};
 
-use super::{Plugin, creates_pod, is_mirror};
-use crate::registry::{Attempt, Registry, metadata};
+use super::{Plugin, Request, is_mirror};
+use crate::registry::{Registry, metadata};
 
 /// Where containers look for the token.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -14,14 +14,9 @@ const TOKEN_SECONDS: i64 = 3607;
 pub(super) struct ServiceAccount;
 
 impl Plugin for ServiceAccount {
-    fn admit(
-        &self,
-        registry: &Registry,
-        attempt: &Attempt,
-        new: &mut Value,
-        old: Option<&Value>,
-    ) -> Result<(), Status> {
-        if !creates_pod(attempt, old) || is_mirror(new) {
+    fn mutate(&self, registry: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
+        let attempt = request.attempt;
+        if !request.creates_pod() || is_mirror(new) {
             return Ok(());
         }
         let spec = &mut new["spec"];

@@ -5,6 +5,7 @@
 //! request over and splices what follows. Redirects are never followed, and what is dialled is what was checked.
 
 mod dial;
+mod options;
 mod proxy;
 mod target;
 
@@ -42,6 +43,7 @@ impl Kubelets {
 
 /// Answers a request to a subresource that is a connection.
 pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
+    options::admit(server, kind, &call).await?;
     let goal = match (kind.plural, call.info.subresource.as_str()) {
         ("pods", "proxy") => proxy::pod(server, kind, &call).await?,
         ("services", "proxy") => proxy::service(server, kind, &call).await?,

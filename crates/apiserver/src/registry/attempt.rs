@@ -1,10 +1,14 @@
 //! One request to write, with everything the steps on its way ask about it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use sampan_api::kind::{KindRef, Scope, Verbs};
 use sampan_api::status::{Resource, Status};
 use sampan_auth::Identity;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::notes::Notes;
 
 /// How unknown and duplicate fields are answered.
 pub(crate) use sampan_api::decode::FieldValidation;
@@ -30,6 +34,14 @@ pub(crate) struct Attempt {
     pub(crate) validation: FieldValidation,
     /// When.
     pub(crate) now: Timestamp,
+    /// The write options that the client gave: `dryRun`, `fieldManager`, `fieldValidation`.
+    pub(crate) said: Map<String, Value>,
+    /// From which `generateName` the name was made; empty if the client gave it.
+    pub(crate) generated_from: String,
+    /// Whether the API server does this by itself. Nobody's webhook or policy may stand in the way of that.
+    pub(crate) own: bool,
+    /// Warnings and annotations of the request.
+    pub(crate) notes: Arc<Notes>,
 }
 
 impl Attempt {
@@ -49,6 +61,10 @@ impl Attempt {
             dry_run: false,
             validation: FieldValidation::Ignore,
             now: sampan_clock::now(),
+            said: Map::new(),
+            generated_from: String::new(),
+            own: true,
+            notes: Arc::default(),
         }
     }
 
@@ -76,9 +92,22 @@ impl Attempt {
         }
     }
 
+    /// The options of the write as an object of `kind`.
+    pub(crate) fn options(&self, kind: &str) -> Value {
+        let mut options = self.said.clone();
+        options.insert("kind".to_owned(), kind.into());
+        options.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
+        options.into()
+    }
+
+    /// The object's name as refusals give it: a generated one is not known to anybody yet.
+    pub(crate) fn shown_name(&self) -> &str {
+        if self.generated_from.is_empty() { &self.name } else { &self.generated_from }
+    }
+
     /// 403 about this object.
     pub(crate) fn forbidden(&self, why: &str) -> Status {
-        Status::forbidden(self.resource(), &self.name, why)
+        Status::forbidden(self.resource(), self.shown_name(), why)
     }
 
     /// 404 about this object.
@@ -99,8 +128,6 @@ pub(crate) struct Done {
     pub(crate) object: Value,
     /// What happened to it.
     pub(crate) effect: Effect,
-    /// What the client should be warned of.
-    pub(crate) warnings: Vec<String>,
 }
 
 /// What a write did.

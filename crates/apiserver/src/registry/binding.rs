@@ -5,11 +5,15 @@ use sampan_api::status::{Resource, Status};
 use serde_json::{Value, json};
 
 use super::managed::How;
-use super::{Attempt, Done, Plan, Registry, managed, metadata};
+use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
+use crate::admission::{self, Request};
 
 impl Registry {
     /// Binds the Pod to the node that `binding.target` names.
-    pub(crate) async fn bind(&self, attempt: &Attempt, binding: &Value) -> Result<Done, Status> {
+    pub(crate) async fn bind(&self, attempt: &Attempt, mut binding: Value) -> Result<Done, Status> {
+        metadata::place(attempt, &mut binding)?;
+        self.cache.fresh().await?;
+        let binding = &admission::pass(self, &Request::create(attempt), binding).await?;
         let node = target(attempt, binding)?;
         self.transact(attempt, |current| {
             let old = current.ok_or_else(|| attempt.not_found())?;
@@ -34,7 +38,7 @@ impl Registry {
             copy_annotations(&mut new, binding);
             set_scheduled(&mut new, &metadata::time(attempt.now));
             managed::updated(attempt, &mut new, old, How::Update)?;
-            Ok(Plan::Put(new, None))
+            Ok(Draft::Admitted(Plan::Put(new, None)))
         })
         .await
     }

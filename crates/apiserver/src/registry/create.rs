@@ -5,8 +5,9 @@ use sampan_api::status::Status;
 use sampan_api::validation;
 use serde_json::Value;
 
-use super::{Attempt, Done, Plan, Registry, managed, metadata};
-use crate::admission;
+use super::managed::How;
+use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
+use crate::admission::{self, Request};
 
 /// How many generated names are tried before the client has to.
 const NAME_TRIES: usize = 8;
@@ -25,8 +26,8 @@ impl Registry {
         }
         let mut last = None;
         for _ in 0..NAME_TRIES {
-            let attempt = attempt.named(&metadata::generate_name(&base));
-            metadata::meta(&mut object).insert("name".into(), attempt.name.as_str().into());
+            let named = attempt.named(&metadata::generate_name(&base));
+            let attempt = Attempt { generated_from: base.clone(), ..named };
             match self.create_named(&attempt, &object).await {
                 Err(status) if status.reason == "AlreadyExists" => last = Some(status),
                 other => return other,
@@ -40,34 +41,23 @@ impl Registry {
         let done = self
             .transact(attempt, |current| match current {
                 Some(_) => Err(exists()),
-                None => self.plan_create(attempt, object),
+                None => draft_create(attempt, object.clone(), How::Update),
             })
             .await?;
-        let warnings = attempt.kind.rules().warnings(&done.object);
-        Ok(Done { warnings, ..done })
+        attempt.notes.warn_all(attempt.kind.rules().warnings(&done.object));
+        Ok(done)
     }
 
-    /// The steps of a create.
-    pub(super) fn plan_create(&self, attempt: &Attempt, object: &Value) -> Result<Plan, Status> {
-        let kind = &attempt.kind;
-        let mut object = object.clone();
-        self.check_namespace(attempt)?;
-        metadata::create(attempt, &mut object);
-        kind.rules().default(&mut object);
-        // What admission and allocation add later belongs to nobody.
-        managed::created(attempt, &mut object)?;
-        admission::admit(self, attempt, &mut object, None)?;
-        kind.rules().prepare_create(&mut object);
+    /// The steps of a create behind its draft.
+    pub(super) async fn plan_create(&self, attempt: &Attempt, mut object: Value) -> Result<Plan, Status> {
+        let request = Request::create(attempt);
+        admission::mutate(self, &request, &mut object).await?;
+        metadata::fill(attempt, &mut object);
+        attempt.kind.rules().prepare_create(&mut object);
         let claim = self.resources.claim(attempt, &mut object, None)?;
         self.validate(attempt, &object, None)?;
+        admission::validate(self, &request, &object).await?;
         Ok(Plan::Put(object, claim))
-    }
-
-    fn check_namespace(&self, attempt: &Attempt) -> Result<(), Status> {
-        if attempt.kind.scope == Scope::Namespaced && attempt.namespace.is_empty() {
-            return Err(Status::bad_request("an empty namespace may not be set during creation"));
-        }
-        Ok(())
     }
 
     /// 422 with all faults of the object, and of the change from `old`.
@@ -88,4 +78,15 @@ impl Registry {
         }
         Err(Status::invalid(attempt.group_kind(), &attempt.name, &faults))
     }
+}
+
+/// The draft of a new object. What admission and allocation add later belongs to nobody.
+pub(super) fn draft_create(attempt: &Attempt, mut object: Value, how: How) -> Result<Draft, Status> {
+    if attempt.kind.scope == Scope::Namespaced && attempt.namespace.is_empty() {
+        return Err(Status::bad_request("an empty namespace may not be set during creation"));
+    }
+    metadata::wipe(&mut object);
+    attempt.kind.rules().default(&mut object);
+    managed::created(attempt, &mut object, how)?;
+    Ok(Draft::Create(object))
 }

@@ -7,35 +7,40 @@
 
 use jiff::{Timestamp, ToSpan};
 use sampan_api::status::{Cause, Status};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::update::ready_to_go;
-use super::{Attempt, Done, Plan, Registry, metadata};
-use crate::admission;
+use super::{Attempt, Done, Draft, Plan, Registry, metadata};
+use crate::admission::{self, Request};
 use crate::cache::{Filter, ListOptions, Refused};
 
-/// Namespaces that are never deleted.
-const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
 /// `DeleteOptions`, from the body or the query.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct DeleteOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grace_period_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) preconditions: Option<Preconditions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) orphan_dependents: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) propagation_policy: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) dry_run: Vec<String>,
 }
 
 /// What must hold of the object.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Preconditions {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resource_version: Option<String>,
 }
 
@@ -43,16 +48,34 @@ impl Registry {
     /// Deletes an object, or begins to.
     pub(crate) async fn delete(&self, attempt: &Attempt, options: &DeleteOptions) -> Result<Done, Status> {
         check_options(options)?;
-        if attempt.kind.plural == "namespaces" && IMMORTAL.contains(&attempt.name.as_str()) {
-            return Err(attempt.forbidden("this namespace may not be deleted"));
-        }
         self.transact(attempt, |current| {
             let old = current.ok_or_else(|| attempt.not_found())?;
             check_preconditions(attempt, options, old)?;
-            admission::admit_delete(self, attempt, old)?;
-            plan(attempt, options, old)
+            Ok(Draft::Delete(options.clone()))
         })
         .await
+    }
+
+    /// The same for what has been admitted as something else, an eviction.
+    pub(super) async fn delete_admitted(&self, attempt: &Attempt, options: &DeleteOptions) -> Result<Done, Status> {
+        check_options(options)?;
+        self.transact(attempt, |current| {
+            let old = current.ok_or_else(|| attempt.not_found())?;
+            check_preconditions(attempt, options, old)?;
+            plan(attempt, options, old).map(Draft::Admitted)
+        })
+        .await
+    }
+
+    /// The steps of a deletion behind its draft.
+    pub(super) async fn plan_delete(
+        &self,
+        attempt: &Attempt,
+        options: &DeleteOptions,
+        old: &Value,
+    ) -> Result<Plan, Status> {
+        admission::pass(self, &Request::delete(attempt, options, old), Value::Null).await?;
+        plan(attempt, options, old)
     }
 
     /// Deletes every selected object; answers with those that were there.

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::managed::How;
 use super::update::{check_version, ready_to_go};
-use super::{Attempt, Done, Plan, Registry, managed, metadata};
+use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
+use crate::admission::{self, Request};
 
 impl Registry {
     /// Replaces `spec.finalizers` alone; without any left the namespace goes, if it was to.
@@ -20,11 +21,19 @@ impl Registry {
                 new["spec"] = serde_json::json!({});
             }
             managed::updated(attempt, &mut new, old, How::Update)?;
-            if new["spec"] == old["spec"] {
-                return Ok(Plan::Keep);
-            }
-            Ok(if ready_to_go(&new) { Plan::Remove(new) } else { Plan::Put(new, None) })
+            Ok(if new["spec"] == old["spec"] { Draft::Keep } else { Draft::Finalize(new) })
         })
         .await
+    }
+
+    /// The steps behind the draft.
+    pub(super) async fn plan_finalize(&self, attempt: &Attempt, mut new: Value, old: &Value) -> Result<Plan, Status> {
+        let request = Request::update(attempt, old);
+        admission::mutate(self, &request, &mut new).await?;
+        let mut kept = old.clone();
+        kept["spec"] = new["spec"].take();
+        kept["metadata"]["managedFields"] = new["metadata"]["managedFields"].take();
+        admission::validate(self, &request, &kept).await?;
+        Ok(if ready_to_go(&kept) { Plan::Remove(kept) } else { Plan::Put(kept, None) })
     }
 }

@@ -21,8 +21,10 @@ pub(super) enum How {
 }
 
 /// Accounts for a create.
-pub(super) fn created(attempt: &Attempt, object: &mut Value) -> Result<(), Status> {
-    apply::track_update(None, object, &write(attempt, attempt.subresource)?);
+pub(super) fn created(attempt: &Attempt, object: &mut Value, how: How) -> Result<(), Status> {
+    if how != How::Applied {
+        apply::track_update(None, object, &write(attempt, attempt.subresource)?);
+    }
     Ok(())
 }
 

@@ -87,19 +87,37 @@ pub(crate) fn place(attempt: &Attempt, object: &mut Value) -> Result<(), Status>
     Ok(())
 }
 
-/// Fills in what only the server says about a new object.
-pub(crate) fn create(attempt: &Attempt, object: &mut Value) {
-    let has_generation = attempt.kind.rules().has_generation();
+/// Fields of metadata that a client cannot set on a new object.
+const SERVERS: [&str; 7] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Drops from a new object what only the server says.
+pub(crate) fn wipe(object: &mut Value) {
     let meta = meta(object);
-    for name in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
-        meta.remove(name);
+    SERVERS.iter().for_each(|name| drop(meta.remove(*name)));
+    drop_empty(meta);
+}
+
+/// Fills in what only the server says about a new object, whatever admission has made of it.
+pub(crate) fn fill(attempt: &Attempt, object: &mut Value) {
+    wipe(object);
+    let meta = meta(object);
+    meta.insert("name".into(), attempt.name.as_str().into());
+    if attempt.kind.scope == Scope::Namespaced {
+        meta.insert("namespace".into(), attempt.namespace.as_str().into());
     }
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     meta.insert("creationTimestamp".into(), time(attempt.now).into());
-    if has_generation {
+    if attempt.kind.rules().has_generation() {
         meta.insert("generation".into(), 1.into());
     }
-    drop_empty(meta);
 }
 
 /// Fields of metadata that only the server may change.

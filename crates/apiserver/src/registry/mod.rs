@@ -1,13 +1,15 @@
 //! The one registry through which every kind runs: the same steps for all, with the kind's own rules at each.
 //!
-//! A write is a pure plan (`(object now) -> Plan`) that [`Registry::transact`] carries out: it reads, plans, writes on
-//! the condition that nothing has changed, and plans again if something has. So create, update, patch, apply and
-//! delete differ only in their plan.
+//! A write is a pure draft (`(object now) -> Draft`) that [`Registry::transact`] carries out: it reads, drafts, has the
+//! draft admitted and validated, writes on the condition that nothing has changed, and begins again if something has.
+//! So create, update, patch, apply and delete differ only in their draft.
 //!
 //! ```text
-//! body -> decode -> plan: default -> metadata -> admission -> rules -> claims -> validate -> managedFields
-//!                     ^                                                                          |
-//!                     +---------------- someone else wrote in between -------- store <-----------+
+//! body -> decode -> draft: metadata -> default -> managedFields
+//!           ^                              |
+//!           |        plan: mutating admission -> rules -> claims -> validate -> validating admission
+//!           |                                                                            |
+//!           +----------------- someone else wrote in between ---------- store <----------+
 //! ```
 
 mod attempt;
@@ -59,6 +61,24 @@ pub(crate) struct Registry {
     turns: Turns,
 }
 
+/// What a write makes of one object, before admission.
+pub(crate) enum Draft {
+    /// Nothing: it is as wanted.
+    Keep,
+    /// This new object.
+    Create(Value),
+    /// This in place of the object.
+    Update(Value),
+    /// The object with the replicas of this Scale.
+    Scale(Value),
+    /// The Namespace with these finalizers.
+    Finalize(Value),
+    /// Its removal.
+    Delete(DeleteOptions),
+    /// What has been admitted in another form already.
+    Admitted(Plan),
+}
+
 /// What is to be done to one object.
 pub(crate) enum Plan {
     /// Nothing: it is as wanted.
@@ -87,11 +107,12 @@ impl Registry {
         Self { cache, catalog, rights, store, resources, turns: Turns::default() }
     }
 
-    /// Reads the object, asks `plan` what to do, does it; again when someone else wrote in between.
+    /// Reads the object, asks `draft` what to make of it, does what comes of that; again when someone else wrote in
+    /// between.
     pub(crate) async fn transact(
         &self,
         attempt: &Attempt,
-        plan: impl Fn(Option<&Value>) -> Result<Plan, Status> + Send + Sync,
+        draft: impl Fn(Option<&Value>) -> Result<Draft, Status> + Send + Sync,
     ) -> Result<Done, Status> {
         attempt.check_stored()?;
         self.cache.fresh().await?;
@@ -100,7 +121,8 @@ impl Registry {
             found.map(|object| Current { revision: object.revision, object: serve(&attempt.kind, object.value()) });
         let mut turn = None;
         for _ in 0..MAX_TRIES {
-            let next = plan(current.as_ref().map(|current| &current.object))?;
+            let now = current.as_ref().map(|current| &current.object);
+            let next = self.plan(attempt, draft(now)?, now).await?;
             match self.carry_out(attempt, next, current.as_ref()).await? {
                 Ok(done) => return Ok(done),
                 Err(entry) => current = entry.map(|entry| read_entry(&attempt.kind, &entry)).transpose()?,
@@ -111,6 +133,20 @@ impl Registry {
             }
         }
         Err(Status::modified(attempt.resource(), &attempt.name))
+    }
+
+    /// What comes of a draft when admission and validation have had their say.
+    async fn plan(&self, attempt: &Attempt, draft: Draft, now: Option<&Value>) -> Result<Plan, Status> {
+        match (draft, now) {
+            (Draft::Keep, _) => Ok(Plan::Keep),
+            (Draft::Admitted(plan), _) => Ok(plan),
+            (Draft::Create(object), _) => self.plan_create(attempt, object).await,
+            (Draft::Update(new), Some(old)) => self.plan_update(attempt, new, old).await,
+            (Draft::Scale(scale), Some(old)) => self.plan_scale(attempt, scale, old).await,
+            (Draft::Finalize(new), Some(old)) => self.plan_finalize(attempt, new, old).await,
+            (Draft::Delete(options), Some(old)) => self.plan_delete(attempt, &options, old).await,
+            (_, None) => Err(attempt.not_found()),
+        }
     }
 
     /// Carries out a plan. `Err` holds the object as someone else has left it.
@@ -150,7 +186,7 @@ impl Registry {
 }
 
 fn done(object: Value, effect: Effect) -> Done {
-    Done { object, effect, warnings: Vec::new() }
+    Done { object, effect }
 }
 
 fn read_entry(kind: &KindRef, entry: &Entry) -> Result<Current, Status> {

@@ -1,15 +1,14 @@
 //! Patch: the object as it is, changed as the client says; and server-side apply.
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use sampan_api::patch::{self, Form};
 use sampan_api::schema::Definition;
 use sampan_api::status::Status;
-use serde_json::Value;
 
+use super::create::draft_create;
 use super::managed::How;
-use super::update::check_version;
-use super::{Attempt, Done, Plan, Registry, managed, metadata};
+use super::update::{check_version, draft_update};
+use super::{Attempt, Done, Registry, managed, metadata};
 
 /// The form of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +58,18 @@ impl Registry {
             return self.apply(attempt, patch, force, definition).await;
         }
         let form = patch.plain_form()?;
-        let warnings = Mutex::new(Vec::new());
         let done = self
             .transact(attempt, |current| {
                 let old = current.ok_or_else(|| attempt.not_found())?;
-                let (new, told) = patch::patched(form, old, &patch.body, definition, attempt.validation)?;
-                *warnings.lock() = told;
-                let mut new = new;
+                let (mut new, warnings) = patch::patched(form, old, &patch.body, definition, attempt.validation)?;
+                attempt.notes.warn_all(warnings);
                 metadata::place(attempt, &mut new)?;
                 check_version(attempt, &new, old)?;
-                self.plan_update(attempt, new, old, How::Update)
+                draft_update(attempt, new, old, How::Update)
             })
             .await?;
-        Ok(with_warnings(attempt, done, warnings.into_inner()))
+        warn(attempt, &done);
+        Ok(done)
     }
 
     async fn apply(
@@ -82,6 +80,7 @@ impl Registry {
         definition: &'static Definition,
     ) -> Result<Done, Status> {
         let (mut applied, warnings) = managed::decode_applied(attempt, &patch.body, definition)?;
+        attempt.notes.warn_all(warnings);
         metadata::place(attempt, &mut applied)?;
         let done = self
             .transact(attempt, |current| {
@@ -92,31 +91,19 @@ impl Registry {
                 }
                 let merged = managed::applied(attempt, current, &applied, force)?;
                 match current {
-                    Some(old) => self.plan_update(attempt, merged, old, How::Applied),
-                    None => self.plan_applied(attempt, &merged),
+                    Some(old) => draft_update(attempt, merged, old, How::Applied),
+                    None => draft_create(attempt, merged, How::Applied),
                 }
             })
             .await?;
-        Ok(with_warnings(attempt, done, warnings))
-    }
-
-    /// A create whose managed fields the apply has noted already.
-    fn plan_applied(&self, attempt: &Attempt, merged: &Value) -> Result<Plan, Status> {
-        let fields = merged["metadata"]["managedFields"].clone();
-        match self.plan_create(attempt, merged)? {
-            Plan::Put(mut object, claim) => {
-                metadata::meta(&mut object).insert("managedFields".into(), fields);
-                Ok(Plan::Put(object, claim))
-            }
-            plan => Ok(plan),
-        }
+        warn(attempt, &done);
+        Ok(done)
     }
 }
 
-/// Adds what the patch was warned of, and what the kind warns of.
-fn with_warnings(attempt: &Attempt, done: Done, mut warnings: Vec<String>) -> Done {
+/// Notes what the kind warns of.
+fn warn(attempt: &Attempt, done: &Done) {
     if attempt.subresource.is_empty() {
-        warnings.extend(attempt.kind.rules().warnings(&done.object));
+        attempt.notes.warn_all(attempt.kind.rules().warnings(&done.object));
     }
-    Done { warnings, ..done }
 }

@@ -4,7 +4,9 @@ use sampan_api::status::{Resource, Status};
 use serde_json::{Map, Value, json};
 
 use super::managed::How;
-use super::{Attempt, Done, Plan, Registry, metadata};
+use super::update::{check_version, unchanged};
+use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
+use crate::admission::{self, Request};
 
 impl Registry {
     /// Replaces the number of replicas by what `change` makes of the Scale as it is.
@@ -13,24 +15,32 @@ impl Registry {
         attempt: &Attempt,
         change: impl Fn(Value) -> Result<Value, Status> + Send + Sync,
     ) -> Result<Done, Status> {
-        let main = Attempt { subresource: "", ..attempt.clone() };
         let mut done = self
-            .transact(&main, |current| {
+            .transact(attempt, |current| {
                 let old = current.ok_or_else(|| attempt.not_found())?;
                 let scale = change(scale_of(old))?;
-                super::update::check_version(attempt, &scale, old)?;
-                check(attempt, &scale)?;
-                let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-                let mut new = old.clone();
-                new["spec"]["replicas"] = replicas.into();
-                match self.plan_update(&main, new, old, How::Scale)? {
-                    Plan::Remove(_) => Ok(Plan::Keep),
-                    plan => Ok(plan),
-                }
+                check_version(attempt, &scale, old)?;
+                Ok(Draft::Scale(scale))
             })
             .await?;
         done.object = scale_of(&done.object);
         Ok(done)
+    }
+
+    /// The steps behind the draft: what is admitted is the Scale, what is stored the object.
+    pub(super) async fn plan_scale(&self, attempt: &Attempt, mut scale: Value, old: &Value) -> Result<Plan, Status> {
+        let before = scale_of(old);
+        let request = Request::update(attempt, &before);
+        admission::mutate(self, &request, &mut scale).await?;
+        check(attempt, &scale)?;
+        let main = Attempt { subresource: "", ..attempt.clone() };
+        let mut new = old.clone();
+        new["spec"]["replicas"] = scale["spec"]["replicas"].as_i64().unwrap_or(0).into();
+        managed::updated(&main, &mut new, old, How::Scale)?;
+        let claim = self.prepare(&main, &mut new, old)?;
+        self.validate(&main, &new, Some(old))?;
+        admission::validate(self, &request, &scale_of(&new)).await?;
+        Ok(if unchanged(&new, old) { Plan::Keep } else { Plan::Put(new, claim) })
     }
 }
 

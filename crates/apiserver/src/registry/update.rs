@@ -4,9 +4,11 @@ use sampan_api::field::{Error, Path};
 use sampan_api::status::Status;
 use serde_json::Value;
 
+use super::create::draft_create;
 use super::managed::How;
-use super::{Attempt, Done, Plan, Registry, managed, metadata};
-use crate::admission;
+use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
+use crate::admission::{self, Request};
+use crate::resources::Claim;
 
 /// Storage names of the kinds that an update may create.
 const CREATED_BY_UPDATE: [&str; 8] =
@@ -22,15 +24,16 @@ impl Registry {
             .transact(attempt, |current| match current {
                 Some(old) => {
                     check_version(attempt, &new, old)?;
-                    self.plan_update(attempt, new.clone(), old, How::Update)
+                    draft_update(attempt, new.clone(), old, How::Update)
                 }
-                None if self.may_create(attempt, &new) => self.plan_create(attempt, &new),
+                None if self.may_create(attempt, &new) => draft_create(attempt, new.clone(), How::Update),
                 None => Err(attempt.not_found()),
             })
             .await?;
-        let warnings =
-            if attempt.subresource.is_empty() { attempt.kind.rules().warnings(&done.object) } else { vec![] };
-        Ok(Done { warnings, ..done })
+        if attempt.subresource.is_empty() {
+            attempt.notes.warn_all(attempt.kind.rules().warnings(&done.object));
+        }
+        Ok(done)
     }
 
     fn may_create(&self, attempt: &Attempt, new: &Value) -> bool {
@@ -40,24 +43,13 @@ impl Registry {
             && metadata::text(new, "uid").is_empty()
     }
 
-    /// The steps of an update, whichever way `new` was made.
-    pub(super) fn plan_update(&self, attempt: &Attempt, mut new: Value, old: &Value, how: How) -> Result<Plan, Status> {
-        let kind = &attempt.kind;
-        metadata::update(&mut new, old);
-        kind.rules().default(&mut new);
-        managed::updated(attempt, &mut new, old, how)?;
-        match attempt.subresource {
-            "status" => {
-                kind.rules().prepare_status(&mut new, old);
-                keep_metadata(&mut new, old);
-            }
-            "ephemeralcontainers" => keep_all_but_ephemeral(&mut new, old),
-            _ => kind.rules().prepare_update(&mut new, old),
-        }
-        admission::admit(self, attempt, &mut new, Some(old))?;
-        let claim = self.resources.claim(attempt, &mut new, Some(old))?;
-        metadata::grow_generation(kind, &mut new, old);
+    /// The steps of an update behind its draft, whichever way that was made.
+    pub(super) async fn plan_update(&self, attempt: &Attempt, mut new: Value, old: &Value) -> Result<Plan, Status> {
+        let request = Request::update(attempt, old);
+        admission::mutate(self, &request, &mut new).await?;
+        let claim = self.prepare(attempt, &mut new, old)?;
         self.validate(attempt, &new, Some(old))?;
+        admission::validate(self, &request, &new).await?;
         if unchanged(&new, old) {
             return Ok(Plan::Keep);
         }
@@ -66,6 +58,31 @@ impl Registry {
         }
         Ok(Plan::Put(new, claim))
     }
+
+    /// Takes over from `old` what this path may not change, whoever has changed it.
+    pub(super) fn prepare(&self, attempt: &Attempt, new: &mut Value, old: &Value) -> Result<Option<Claim>, Status> {
+        let rules = attempt.kind.rules();
+        metadata::update(new, old);
+        match attempt.subresource {
+            "status" => {
+                rules.prepare_status(new, old);
+                keep_metadata(new, old);
+            }
+            "ephemeralcontainers" => keep_all_but_ephemeral(new, old),
+            _ => rules.prepare_update(new, old),
+        }
+        let claim = self.resources.claim(attempt, new, Some(old))?;
+        metadata::grow_generation(&attempt.kind, new, old);
+        Ok(claim)
+    }
+}
+
+/// The draft of a change, whichever way `new` was made.
+pub(super) fn draft_update(attempt: &Attempt, mut new: Value, old: &Value, how: How) -> Result<Draft, Status> {
+    metadata::update(&mut new, old);
+    attempt.kind.rules().default(&mut new);
+    managed::updated(attempt, &mut new, old, how)?;
+    Ok(Draft::Update(new))
 }
 
 /// The version that the client has seen, if it says one, must be the one that is there.
@@ -119,7 +136,7 @@ fn keep_all_but_ephemeral(new: &mut Value, old: &Value) {
 }
 
 /// Whether nothing but the times in managedFields differs.
-fn unchanged(new: &Value, old: &Value) -> bool {
+pub(super) fn unchanged(new: &Value, old: &Value) -> bool {
     new == old || (without_times(new) == without_times(old))
 }
 

@@ -10,6 +10,7 @@ use sampan_api::schema;
 use sampan_api::status::Status;
 use serde_json::Value;
 
+use crate::admission::{self, Request};
 use crate::forms::Wanted;
 use crate::registry::{Attempt, built_in};
 use crate::server::{Answer, Call, Server, read_body};
@@ -40,8 +41,17 @@ impl Review {
         let attempt = attempt(kind, call)?;
         let media = media(call)?;
         let body = read_body(body).await?;
-        let (object, _) = decode(&body, media, definition, attempt.validation)?;
+        let (object, warnings) = decode(&body, media, definition, attempt.validation)?;
+        attempt.notes.warn_all(warnings);
         Ok(Self { wanted, object, attempt })
+    }
+
+    /// The same when admission has had its say.
+    async fn admitted(mut self, server: &Server) -> Result<Self, Status> {
+        server.registry.cache.fresh().await?;
+        let request = Request::create(&self.attempt);
+        self.object = admission::pass(&server.registry, &request, self.object).await?;
+        Ok(self)
     }
 
     /// The review with its verdict.
@@ -58,6 +68,10 @@ pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Bo
     }
     let identity = &call.identity;
     let review = Review::read(kind, &call, body).await?;
+    if kind.kind == "Binding" {
+        return bind(server, review).await;
+    }
+    let review = review.admitted(server).await?;
     let rights = &server.registry.rights;
     match kind.kind {
         "SelfSubjectAccessReview" => access::own(rights, identity, review).await,
@@ -65,7 +79,6 @@ pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Bo
         "SelfSubjectRulesReview" => access::rules(rights, identity, review),
         "SelfSubjectReview" => Ok(access::who_am_i(identity, review)),
         "TokenReview" => token::review(server, review).await,
-        "Binding" => bind(server, review).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -73,8 +86,8 @@ pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Bo
 /// `POST bindings`: the Pod is the one that has the Binding's name.
 async fn bind(server: &Server, review: Review) -> Answer {
     let name = review.object["metadata"]["name"].as_str().unwrap_or_default();
-    let attempt = Attempt { kind: built_in("", "Pod")?.into(), ..review.attempt.named(name) };
-    server.registry.bind(&attempt, &review.object).await?;
+    let attempt = Attempt { kind: built_in("", "Pod")?.into(), subresource: "binding", ..review.attempt.named(name) };
+    server.registry.bind(&attempt, review.object).await?;
     let status =
         serde_json::json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
     Ok(review.wanted.response(StatusCode::CREATED, review.wanted.value(&status)))

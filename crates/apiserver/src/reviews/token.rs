@@ -57,7 +57,9 @@ pub(crate) async fn token_request(server: &Server, kind: &KindRef, call: Call, b
         let kind = Resource { group: "authentication.k8s.io", name: "TokenRequest" };
         return Err(Status::invalid(kind, "", &faults));
     }
-    server.registry.cache.fresh().await?;
+    let mut review = review;
+    crate::registry::metadata::place(&review.attempt, &mut review.object)?;
+    let review = review.admitted(server).await?;
     let grant = grant(server, &review)?;
     let (token, expiry) = sign(server, &grant)?;
     let mut answer = review.object.clone();

@@ -16,6 +16,7 @@ use sampan_auth::Peer;
 use tokio::time::Instant;
 
 use super::{Answer, Call, Server, authenticate, authorize, impersonate, paths, reply_status};
+use crate::notes::Notes;
 use crate::request::{Query, RequestInfo};
 use crate::verbs;
 
@@ -28,9 +29,11 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let audit_id = uuid::Uuid::new_v4().to_string();
     let line = read_line(&request);
     let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
+    let notes = Arc::new(Notes::default());
     let answer = match line {
-        Ok((info, query)) => {
-            let answered = AssertUnwindSafe(answer(Arc::clone(&server), info, query, request)).catch_unwind().await;
+        Ok(line) => {
+            let answered = answer(Arc::clone(&server), line, Arc::clone(&notes), request);
+            let answered = AssertUnwindSafe(answered).catch_unwind().await;
             answered.unwrap_or_else(|_| {
                 tracing::error!(audit_id, "a request handler panicked");
                 Err(Status::internal("the request could not be handled"))
@@ -41,6 +44,9 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let mut response = answer.unwrap_or_else(|status| reply_status(&status));
     let headers = response.headers_mut();
     headers.insert("audit-id", HeaderValue::from_str(&audit_id).unwrap_or(HeaderValue::from_static("")));
+    for warning in notes.headers() {
+        headers.append(header::WARNING, warning);
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);
     server.metrics.answered(&info, kind.as_ref(), response.status().as_u16(), started.elapsed());
@@ -52,14 +58,19 @@ fn read_line(request: &Request<Body>) -> Result<(RequestInfo, Query), Status> {
     Ok((RequestInfo::parse(request.method(), request.uri(), &query)?, query))
 }
 
-async fn answer(server: Arc<Server>, info: RequestInfo, query: Query, mut request: Request<Body>) -> Answer {
+async fn answer(
+    server: Arc<Server>,
+    (info, query): (RequestInfo, Query),
+    notes: Arc<Notes>,
+    mut request: Request<Body>,
+) -> Answer {
     let peer = request.extensions_mut().remove::<Peer>();
     let identity = authenticate::identify(&server, peer.as_ref(), request.headers(), &info).await?;
     let identity = impersonate::acting(&server, &identity, request.headers_mut()).await?;
     request.headers_mut().remove(header::AUTHORIZATION);
     authorize::check(&server, &identity, &info, &query).await?;
     let (head, body) = request.into_parts();
-    let call = Call { info, query, identity, head };
+    let call = Call { info, query, identity, notes, head };
     if is_long_running(&call.info) {
         return dispatch(server, call, body).await;
     }

@@ -32,6 +32,7 @@ use crate::connect::Kubelets;
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::notes::Notes;
 use crate::openapi::OpenApi;
 use crate::registry::Registry;
 use crate::request::{Query, RequestInfo};
@@ -58,6 +59,8 @@ pub(crate) struct Call {
     pub(crate) info: RequestInfo,
     pub(crate) query: Query,
     pub(crate) identity: Identity,
+    /// Warnings and annotations that come up on the way.
+    pub(crate) notes: Arc<Notes>,
     /// The request without its body.
     pub(crate) head: Parts,
 }

@@ -8,6 +8,8 @@ mod read;
 mod watch;
 mod write;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use sampan_api::kind::{Kind, KindRef, Scope, Verbs};
 use sampan_api::status::Status;
@@ -100,5 +102,9 @@ pub(crate) fn attempt(kind: &KindRef, call: &Call) -> Result<Attempt, Status> {
         dry_run: params::dry_run(&call.query)?,
         validation: params::field_validation(&call.query)?,
         now: sampan_clock::now(),
+        said: params::said(&call.query),
+        generated_from: String::new(),
+        own: false,
+        notes: Arc::clone(&call.notes),
     })
 }

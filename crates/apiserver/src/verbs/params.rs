@@ -5,7 +5,7 @@ use sampan_api::decode::{self, Format};
 use sampan_api::field::{Error, Path};
 use sampan_api::schema::Definition;
 use sampan_api::status::{Resource, Status};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::protobuf;
 use crate::registry::FieldValidation;
@@ -41,6 +41,21 @@ pub(super) fn dry_run(query: &Query) -> Result<bool, Status> {
             Err(invalid_options("CreateOptions", fault))
         }
     }
+}
+
+/// The options of a write as the client gave them, for admission.
+pub(super) fn said(query: &Query) -> Map<String, Value> {
+    let mut said = Map::new();
+    for name in ["fieldManager", "fieldValidation"] {
+        if !query.text(name).is_empty() {
+            said.insert(name.to_owned(), query.text(name).into());
+        }
+    }
+    let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+    if !dry_run.is_empty() {
+        said.insert("dryRun".to_owned(), json!(dry_run));
+    }
+    said
 }
 
 /// How unknown fields are answered.

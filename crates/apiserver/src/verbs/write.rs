@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use sampan_api::decode::Format;
 use sampan_api::field::{Error, Path};
 use sampan_api::kind::{Kind, KindRef};
@@ -23,7 +23,6 @@ struct Sent {
     attempt: Attempt,
     wanted: Wanted,
     object: Value,
-    warnings: Vec<String>,
 }
 
 /// Reads a body that is an object of `definition`.
@@ -33,7 +32,8 @@ async fn read_object(kind: &KindRef, call: &Call, body: Body, definition: &'stat
     let media = params::media(call)?;
     let body = read_body(body).await?;
     let (object, warnings) = params::decode(&body, media, definition, attempt.validation)?;
-    Ok(Sent { attempt, wanted, object, warnings })
+    attempt.notes.warn_all(warnings);
+    Ok(Sent { attempt, wanted, object })
 }
 
 /// The definition of a kind's objects.
@@ -49,30 +49,30 @@ fn definition_of(group: &str, version: &str, kind: &str) -> Result<&'static Defi
 pub(super) async fn create(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition(kind)?).await?;
     let done = server.registry.create(&sent.attempt, sent.object).await?;
-    Ok(reply(kind, &sent.wanted, &done, sent.warnings))
+    Ok(reply(kind, &sent.wanted, &done))
 }
 
 pub(super) async fn update(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition(kind)?).await?;
     let done = server.registry.update(&sent.attempt, sent.object).await?;
-    Ok(reply(kind, &sent.wanted, &done, sent.warnings))
+    Ok(reply(kind, &sent.wanted, &done))
 }
 
 pub(super) async fn finalize(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition(kind)?).await?;
     let done = server.registry.finalize(&sent.attempt, sent.object).await?;
-    Ok(reply(kind, &sent.wanted, &done, sent.warnings))
+    Ok(reply(kind, &sent.wanted, &done))
 }
 
 pub(super) async fn bind(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition_of("", "v1", "Binding")?).await?;
-    server.registry.bind(&sent.attempt, &sent.object).await?;
+    server.registry.bind(&sent.attempt, sent.object).await?;
     Ok(created_status(&sent.wanted))
 }
 
 pub(super) async fn evict(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let sent = read_object(kind, &call, body, definition_of("policy", "v1", "Eviction")?).await?;
-    server.registry.evict(&sent.attempt, &sent.object).await?;
+    server.registry.evict(&sent.attempt, sent.object).await?;
     Ok(created_status(&sent.wanted))
 }
 
@@ -127,7 +127,7 @@ async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt,
 pub(super) async fn patch(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
     let done = server.registry.patch(&attempt, &patch, definition(kind)?).await?;
-    Ok(reply(kind, &wanted, &done, Vec::new()))
+    Ok(reply(kind, &wanted, &done))
 }
 
 /// `DeleteOptions` from the body if there is one, else from the query.
@@ -180,20 +180,7 @@ pub(super) async fn delete_collection(server: &Server, kind: &KindRef, call: Cal
     }
 }
 
-fn reply(kind: &KindRef, wanted: &Wanted, done: &Done, warnings: Vec<String>) -> Response<Body> {
+fn reply(kind: &KindRef, wanted: &Wanted, done: &Done) -> Response<Body> {
     let code = if done.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = wanted.response(code, forms::object(kind, &done.object, wanted));
-    for warning in warnings.iter().chain(&done.warnings) {
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quoted(warning))) {
-            response.headers_mut().append(header::WARNING, value);
-        }
-    }
-    response
-}
-
-/// A text as an HTTP quoted string.
-fn quoted(text: &str) -> String {
-    let plain = text.chars().filter(|c| !c.is_control());
-    let escaped: String = plain.flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c])).collect();
-    format!("\"{escaped}\"")
+    wanted.response(code, forms::object(kind, &done.object, wanted))
 }
