@@ -65,7 +65,17 @@ impl<'a> Cursor<'a> {
 
     /// The same value, whose faults are said to be at the top-level field `name`.
     pub(crate) fn reported_at(&self, name: &str) -> Self {
-        self.step(self.value, Path::new(name))
+        self.at(&Path::new(name))
+    }
+
+    /// The same value, whose faults are said to be at `path`.
+    pub(crate) fn at(&self, path: &Path) -> Self {
+        self.step(self.value, path.clone())
+    }
+
+    /// Where this is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn step(&self, value: &'a Value, path: Path) -> Self {

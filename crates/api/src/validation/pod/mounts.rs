@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::volumes::{Volumes, no_backsteps, relative};
+use super::volumes::{Volumes, relative};
 use crate::validation::cursor::Cursor;
+use crate::validation::volume_sources::no_backsteps;
 
 /// `volumeMounts`
 pub(super) fn mounts(container: &Cursor<'_>, volumes: &Volumes<'_>) {

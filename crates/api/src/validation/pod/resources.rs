@@ -4,29 +4,14 @@ use std::collections::HashSet;
 
 use crate::quantity::Quantity;
 use crate::validation::cursor::Cursor;
-use crate::validation::names;
-
-/// Resources of a container that have a name without a domain, besides huge pages.
-const CONTAINER_RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];
-/// Names without a domain that are resources somewhere else (in quotas), besides `requests.*` and `limits.*`.
-const OTHER_RESOURCES: &[&str] = &[
-    "pods",
-    "storage",
-    "services",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "replicationcontrollers",
-    "resourcequotas",
-];
+use crate::validation::resource_names::{self, is_huge_pages, may_be_overcommitted};
 
 /// `resources` of a container; `claims` are the names of the Pod's resource claims.
 pub(super) fn requirements(resources: &Cursor<'_>, claims: &[&str]) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     for list in [&limits, &requests] {
         for (name, amount) in list.entries() {
-            resource_name(&amount, name);
-            resource_amount(&amount, name);
+            self::amount(&amount, name);
         }
     }
     for (name, request) in requests.entries() {
@@ -43,8 +28,7 @@ pub(super) fn requirements(resources: &Cursor<'_>, claims: &[&str]) {
 /// `overhead` of a Pod.
 pub(super) fn overhead(overhead: &Cursor<'_>) {
     for (name, amount) in overhead.entries() {
-        resource_name(&amount, name);
-        resource_amount(&amount, name);
+        self::amount(&amount, name);
     }
 }
 
@@ -69,42 +53,18 @@ pub(crate) fn quantity(amount: &Cursor<'_>) -> Option<Quantity> {
     amount.value().as_str().and_then(|text| Quantity::parse(text).ok())
 }
 
-fn resource_name(amount: &Cursor<'_>, name: &str) {
-    let faults = names::qualified(name);
-    for fault in &faults {
-        amount.invalid_as(name, fault.clone());
-    }
-    let for_containers = CONTAINER_RESOURCES.contains(&name) || is_huge_pages(name);
-    if !name.contains('/') && !for_containers {
-        let elsewhere = OTHER_RESOURCES.contains(&name) || name.starts_with("requests.") || name.starts_with("limits.");
-        if faults.is_empty() && !elsewhere {
-            amount.invalid_as(name, "must be a standard resource type or fully qualified");
-        }
-        amount.invalid_as(name, "must be a standard resource for containers");
-    } else if !is_native(name) && name.starts_with("requests.") {
-        amount.invalid_as(name, "doesn't follow extended resource name standard");
-    }
-}
-
-fn resource_amount(amount: &Cursor<'_>, name: &str) {
-    match quantity(amount) {
-        None => amount.invalid("must be a valid resource quantity"),
-        Some(quantity) if quantity.is_negative() => {
-            amount.invalid_as(quantity.to_string(), "must be greater than or equal to 0");
-        }
-        Some(quantity) if !is_native(name) && quantity.milli_value() % 1000 != 0 => {
-            amount.invalid_as(quantity.to_string(), "must be an integer");
-        }
-        Some(quantity) if is_huge_pages(name) && !is_multiple_of_page(name, quantity) => {
-            amount.invalid_as(quantity.to_string(), format!("{quantity} is not positive integer multiple of {name}"));
-        }
-        Some(_) => {}
+fn amount(amount: &Cursor<'_>, name: &str) {
+    resource_names::of_container(amount, name);
+    resource_names::amount(amount, name);
+    let pages = quantity(amount).filter(|pages| is_huge_pages(name) && !is_multiple_of_page(name, *pages));
+    if let Some(pages) = pages {
+        amount.invalid_as(pages.to_string(), format!("{pages} is not positive integer multiple of {name}"));
     }
 }
 
 /// What may not be overcommitted (huge pages, devices) is limited to just what is requested.
 fn within_limit(requests: &Cursor<'_>, name: &str, request: &Cursor<'_>, limits: &Cursor<'_>) {
-    let overcommit = is_native(name) && !is_huge_pages(name);
+    let overcommit = may_be_overcommitted(name);
     let Some(request) = quantity(request) else { return };
     match quantity(&limits.get(name)) {
         Some(limit) if !overcommit && request != limit => {
@@ -133,15 +93,6 @@ fn claim_names(claims: &Cursor<'_>, of_pod: &[&str]) {
             claim.get("name").not_found();
         }
     }
-}
-
-/// Whether Kubernetes itself defines the resource, as opposed to a device plugin.
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-fn is_huge_pages(name: &str) -> bool {
-    name.starts_with("hugepages-")
 }
 
 fn is_multiple_of_page(name: &str, amount: Quantity) -> bool {

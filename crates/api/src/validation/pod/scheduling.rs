@@ -29,17 +29,26 @@ pub(super) fn affinity(affinity: &Cursor<'_>) {
 fn node_affinity(affinity: &Cursor<'_>) {
     let required = affinity.get(REQUIRED);
     if required.is_set() {
-        let terms = required.get("nodeSelectorTerms");
-        if terms.is_empty() {
-            terms.required("must have at least one node selector term");
-        }
-        for term in terms.items() {
-            node_selector_term(&term);
-        }
+        node_selector(&required, "");
     }
     for preferred in affinity.get(PREFERRED).items() {
         weight(&preferred);
         node_selector_term(&preferred.get("preference"));
+    }
+}
+
+/// A node selector, which must be there; `missing` says what is missing if it is not.
+pub(crate) fn node_selector(selector: &Cursor<'_>, missing: &str) {
+    if !selector.is_set() {
+        selector.required(missing);
+        return;
+    }
+    let terms = selector.get("nodeSelectorTerms");
+    if terms.is_empty() {
+        terms.required("must have at least one node selector term");
+    }
+    for term in terms.items() {
+        node_selector_term(&term);
     }
 }
 

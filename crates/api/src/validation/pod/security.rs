@@ -69,7 +69,7 @@ fn seccomp(profile: &Cursor<'_>) {
         "Localhost" => {
             if file.is_set() {
                 super::volumes::relative(&file);
-                super::volumes::no_backsteps(&file);
+                crate::validation::volume_sources::no_backsteps(&file);
             } else {
                 file.required("must be set when seccomp type is Localhost");
             }

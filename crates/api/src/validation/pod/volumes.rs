@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::env::{FILE_FIELDS, field_ref, resource_ref};
+use crate::validation::claims::claim_template;
 use crate::validation::cursor::Cursor;
+use crate::validation::volume_sources::{self, no_backsteps};
 use crate::validation::{labels, names};
 
 /// The good volumes of a Pod, by name.
@@ -14,9 +16,6 @@ const MODES: std::ops::RangeInclusive<i64> = 0..=0o777;
 /// The bounds of a projected token's life.
 const MIN_TOKEN_SECONDS: i64 = 600;
 const MAX_TOKEN_SECONDS: i64 = 1 << 32;
-
-const HOST_PATH_TYPES: &[&str] =
-    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 /// `volumes` of a spec; answers with those that are in order.
 pub(super) fn volumes<'a>(volumes: &Cursor<'a>) -> Volumes<'a> {
@@ -50,7 +49,6 @@ fn source(volume: &Cursor<'_>) {
 fn source_of_kind(kind: &str, source: &Cursor<'_>) {
     match kind {
         "emptyDir" => empty_dir(source),
-        "hostPath" => host_path(source),
         "secret" => {
             source.get("secretName").must();
             files(source);
@@ -69,19 +67,19 @@ fn source_of_kind(kind: &str, source: &Cursor<'_>) {
         "persistentVolumeClaim" => {
             source.get("claimName").must();
         }
-        "nfs" => {
-            source.get("server").must();
-            let path = source.get("path");
-            if path.must() && !path.text().starts_with('/') {
-                path.invalid("must be an absolute path");
+        "ephemeral" => {
+            let template = source.get("volumeClaimTemplate");
+            if template.is_set() {
+                claim_template(&template);
+            } else {
+                template.required("");
             }
         }
-        "csi" => source.get("driver").must_follow(|name| names::subdomain(&name.to_lowercase())),
         "image" => {
             source.get("reference").must();
             source.get("pullPolicy").must_be_one_of(&["Always", "IfNotPresent", "Never"]);
         }
-        _ => {}
+        _ => volume_sources::of_kind(kind, source),
     }
 }
 
@@ -93,14 +91,6 @@ fn empty_dir(source: &Cursor<'_>) {
     };
     if bad {
         limit.forbidden("SizeLimit field must be a valid resource quantity");
-    }
-}
-
-fn host_path(source: &Cursor<'_>) {
-    let path = source.get("path");
-    if path.must() {
-        no_backsteps(&path);
-        source.get("type").may_be_one_of(HOST_PATH_TYPES);
     }
 }
 
@@ -235,12 +225,5 @@ fn inside(path: &Cursor<'_>) {
 pub(super) fn relative(path: &Cursor<'_>) {
     if path.text().starts_with('/') {
         path.invalid("must be a relative path");
-    }
-}
-
-/// The path may not climb.
-pub(super) fn no_backsteps(path: &Cursor<'_>) {
-    if path.text().split('/').any(|part| part == "..") {
-        path.invalid("must not contain '..'");
     }
 }
