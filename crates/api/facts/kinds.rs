@@ -15,7 +15,8 @@ macro_rules! kinds {
 pub(crate) fn add_all(types: &mut Types) {
     kinds! { types,
         core::v1::{
-            Binding, ConfigMap, Endpoints, Event, Namespace, Node, Pod, PodTemplate, Secret, Service, ServiceAccount,
+            Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+            Pod, PodTemplate, ResourceQuota, Secret, Service, ServiceAccount,
         }
         apps::v1::{ControllerRevision, Deployment, ReplicaSet}
         authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview}
@@ -28,6 +29,7 @@ pub(crate) fn add_all(types: &mut Types) {
         events::v1::{Event}
         policy::v1::{Eviction}
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding}
+        scheduling::v1::{PriorityClass}
     }
     types.add_kind::<meta::Status>();
     types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");

@@ -200,6 +200,10 @@ pub trait Rules: Sync + Send {
         }
     }
 
+    /// After [`Rules::prepare_create`] (`old` is `None`) and after [`Rules::prepare_status`]: notes the time of what
+    /// has happened to the object.
+    fn note_time(&self, _new: &mut Value, _old: Option<&Value>, _now: Timestamp) {}
+
     /// The faults of an object, apart from its metadata.
     fn validate(&self, _object: &Value) -> Vec<field::Error> {
         Vec::new()
@@ -258,6 +262,11 @@ pub trait Rules: Sync + Send {
     /// `requested` is `DeleteOptions.gracePeriodSeconds`.
     fn grace_period_seconds(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
         None
+    }
+
+    /// Whether what an object owns outlives it, unless its deletion says otherwise.
+    fn orphans_by_default(&self) -> bool {
+        false
     }
 
     /// Turns the form clients send into the stored form (Events of `events.k8s.io` are stored as core Events).

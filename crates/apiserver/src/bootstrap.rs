@@ -1,10 +1,11 @@
-//! What exists before the first client comes: the system namespaces, the bootstrap policy, and the server's own
+//! What exists before the first client comes: the system namespaces and priority classes, the bootstrap policy, and the server's own
 //! Service with its endpoints.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sampan_api::kinds::SYSTEM_PRIORITY_CLASSES;
 use sampan_api::status::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,6 +35,7 @@ pub(crate) async fn run(registry: &Registry, own: &OwnService) -> Result<(), Sta
         ensure(registry, "", "", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
             .await?;
     }
+    priority_classes(registry).await?;
     policy(registry).await?;
     own_service(registry, own).await
 }
@@ -52,6 +54,18 @@ pub(crate) async fn keep_own_service(registry: Arc<Registry>, own: OwnService, s
             stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
         }
     }
+}
+
+/// The classes of what the cluster itself needs to run.
+async fn priority_classes(registry: &Registry) -> Result<(), Status> {
+    for (name, value, description) in SYSTEM_PRIORITY_CLASSES {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": { "name": name }, "value": value, "description": description,
+        });
+        ensure(registry, "scheduling.k8s.io", "", &class).await?;
+    }
+    Ok(())
 }
 
 async fn policy(registry: &Registry) -> Result<(), Status> {

@@ -22,11 +22,16 @@ mod endpoints;
 mod event;
 mod events_event;
 mod lease;
+mod limit_range;
 mod local_subject_access_review;
 mod namespace;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 mod pod;
+mod priority_class;
 mod replica_set;
+mod resource_quota;
 mod role;
 mod role_binding;
 mod secret;
@@ -48,12 +53,17 @@ pub use endpoints::ENDPOINTS;
 pub use event::EVENT;
 pub use events_event::EVENTS_EVENT;
 pub use lease::LEASE;
+pub use limit_range::LIMIT_RANGE;
 pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
 pub use namespace::NAMESPACE;
 pub use node::NODE;
+pub use persistent_volume::PERSISTENT_VOLUME;
+pub use persistent_volume_claim::PERSISTENT_VOLUME_CLAIM;
 pub use pod::POD;
 pub(crate) use pod::qos_class;
+pub use priority_class::{PRIORITY_CLASS, SYSTEM_PRIORITY_CLASSES};
 pub use replica_set::REPLICA_SET;
+pub use resource_quota::RESOURCE_QUOTA;
 pub use role::ROLE;
 pub use role_binding::ROLE_BINDING;
 pub use secret::SECRET;
@@ -73,9 +83,13 @@ pub static ALL: &[&Kind] = &[
     &CONFIG_MAP,
     &ENDPOINTS,
     &EVENT,
+    &LIMIT_RANGE,
     &NAMESPACE,
     &NODE,
+    &PERSISTENT_VOLUME_CLAIM,
+    &PERSISTENT_VOLUME,
     &POD,
+    &RESOURCE_QUOTA,
     &SECRET,
     &SERVICE_ACCOUNT,
     &SERVICE,
@@ -94,6 +108,7 @@ pub static ALL: &[&Kind] = &[
     &CLUSTER_ROLE,
     &ROLE_BINDING,
     &ROLE,
+    &PRIORITY_CLASS,
 ];
 
 /// The built-in kind of that group, version and kind.

@@ -54,6 +54,7 @@ impl Registry {
         admission::mutate(self, &request, &mut object).await?;
         metadata::fill(attempt, &mut object);
         attempt.kind.rules().prepare_create(&mut object);
+        attempt.kind.rules().note_time(&mut object, None, attempt.now);
         let claim = self.resources.claim(attempt, &mut object, None)?;
         self.validate(attempt, &object, None)?;
         admission::validate(self, &request, &object).await?;

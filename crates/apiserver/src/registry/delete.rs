@@ -130,7 +130,7 @@ fn check_preconditions(attempt: &Attempt, options: &DeleteOptions, old: &Value) 
 /// What the deletion of `old` does now.
 fn plan(attempt: &Attempt, options: &DeleteOptions, old: &Value) -> Result<Plan, Status> {
     let mut new = old.clone();
-    set_finalizers(&mut new, options);
+    set_finalizers(attempt, &mut new, options);
     let requested = options.grace_period_seconds;
     let grace = attempt.kind.rules().grace_period_seconds(old, requested).unwrap_or(0).max(0);
     if metadata::is_deleting(old) {
@@ -178,13 +178,15 @@ fn shorten(new: &mut Value, old: &Value, grace: i64, requested: bool) {
 }
 
 /// The propagation policy lives on as a finalizer, for the garbage collector.
-fn set_finalizers(object: &mut Value, options: &DeleteOptions) {
+fn set_finalizers(attempt: &Attempt, object: &mut Value, options: &DeleteOptions) {
+    let stands = metadata::finalizers(object).iter().any(|finalizer| [FOREGROUND, ORPHAN].contains(finalizer));
     let wanted = match (options.propagation_policy.as_deref(), options.orphan_dependents) {
         (Some("Foreground"), _) => Some(FOREGROUND),
         (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
         (Some(_), _) | (None, Some(false)) => None,
         // Unsaid: a policy that stands already stays.
-        (None, None) => return,
+        (None, None) if stands || !attempt.kind.rules().orphans_by_default() => return,
+        (None, None) => Some(ORPHAN),
     };
     let mut finalizers: Vec<String> = metadata::finalizers(object).into_iter().map(str::to_owned).collect();
     finalizers.retain(|f| f != FOREGROUND && f != ORPHAN);

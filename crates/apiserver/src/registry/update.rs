@@ -66,6 +66,7 @@ impl Registry {
         match attempt.subresource {
             "status" => {
                 rules.prepare_status(new, old);
+                rules.note_time(new, Some(old), attempt.now);
                 keep_metadata(new, old);
             }
             "ephemeralcontainers" => keep_all_but_ephemeral(new, old),
