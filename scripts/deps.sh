@@ -4,6 +4,7 @@ set -euo pipefail
 
 declare -A package_of=(
   [cc]=gcc [make]=make [nft]=nftables [ip]=iproute2 [busybox]=busybox-static [curl]=curl [jq]=jq
+  [etcd]=etcd-server
 )
 missing=()
 for program in "${!package_of[@]}"; do

@@ -1,13 +1,14 @@
-//! Durable, revisioned key-value storage with watches: what an API server needs of etcd, as a trait, and an
-//! embedded engine that keeps the same promises in one process.
+//! Durable, revisioned key-value storage with watches: what an API server needs of etcd, as a trait; an embedded engine
+//! that keeps the same promises in one process; and an engine that leaves them to an etcd.
 //!
 //! Promises, those of etcd v3: every write has its own revision, larger than all before; a write is durable before
 //! it is acknowledged; a read never shows what is not durable; a watch misses nothing, repeats nothing and keeps
 //! the order of revisions. The store knows bytes, not Kubernetes.
 //!
-//! Start at [`Store`]; the engine is [`embedded::Embedded`].
+//! Start at [`Store`]; the engines are [`embedded::Embedded`] and [`etcd::Etcd`].
 
 pub mod embedded;
+pub mod etcd;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -130,6 +131,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The revision that the event is about.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Event::Put { entry, .. } => entry.modified,
+            Event::Delete { revision, .. } | Event::Progress { revision } => *revision,
+        }
+    }
+}
+
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -187,6 +198,14 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// A store elsewhere refused what it was asked, or did not say what became of it: a write may have taken place.
+    #[error("cannot {what} etcd: {why}")]
+    Remote {
+        /// What was being done.
+        what: &'static str,
+        /// What it answered, or why there was no answer.
+        why: String,
+    },
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -211,6 +230,7 @@ impl Error {
             }
             Error::Io { what, source } => Error::Io { what: what.clone(), source: repeat(source) },
             Error::TooLarge { bytes, limit } => Error::TooLarge { bytes: *bytes, limit: *limit },
+            Error::Remote { what, why } => Error::Remote { what, why: why.clone() },
             Error::Closed => Error::Closed,
         }
     }

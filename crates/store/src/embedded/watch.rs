@@ -166,10 +166,7 @@ impl Feed {
             None => Event::Progress { revision: self.now },
             Some(delivered) => self.mailbox.next(delivered).await?,
         };
-        self.delivered = Some(match &event {
-            Event::Put { entry, .. } => entry.modified,
-            Event::Delete { revision, .. } | Event::Progress { revision } => *revision,
-        });
+        self.delivered = Some(event.revision());
         Ok(event)
     }
 

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/etcd_server.rs"]
+mod etcd_server;
 mod reads;
 mod watches;
 mod writes;
@@ -15,7 +17,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use sampan_store::embedded::{Embedded, Options};
+use sampan_store::etcd::{self, Etcd};
 use sampan_store::{Entry, Error, Event, Outcome, Revision, Span, Store, Write};
+
+use self::etcd_server::EtcdServer;
 
 /// Runs everything against a store. Each part keeps to keys under a prefix of its own.
 async fn conformance(store: impl Store) {
@@ -29,6 +34,13 @@ async fn conformance(store: impl Store) {
 async fn the_embedded_engine_conforms() {
     let dir = tempfile::tempdir().unwrap();
     conformance(Embedded::open(Options { dir: dir.path().join("data") }).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_etcd_engine_conforms() {
+    let server = EtcdServer::start().await;
+    let location = format!("etcd://{}/a/prefix", server.address).parse().unwrap();
+    conformance(Etcd::connect(etcd::Options { location, tls: None }).await.unwrap()).await;
 }
 
 fn key(key: &str) -> Bytes {
