@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sampan_kubelet::DEFAULT_POD_PIDS;
+use sampan_store::etcd::Location;
 use serde::Deserialize;
 
 /// The options of a server as they are given, on the command line or in the file. All have defaults.
@@ -23,6 +24,18 @@ pub(crate) struct Flags {
     /// Where the cluster's data lives [default: /var/lib/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Keep objects in this etcd, as etcd://HOST:PORT[,HOST:PORT][/PREFIX] [default: in the data directory]
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// Authority of that etcd's certificates; with it, TLS
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store_ca_file: Option<PathBuf>,
+    /// Certificate for that etcd
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store_cert_file: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store_key_file: Option<PathBuf>,
     /// Where run-time state and sockets live [default: /run/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -81,6 +94,7 @@ pub(crate) struct Flags {
 pub(crate) struct Config {
     pub(crate) instance: String,
     pub(crate) data_dir: PathBuf,
+    pub(crate) etcd: Option<EtcdConfig>,
     pub(crate) state_dir: PathBuf,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) bind_address: IpAddr,
@@ -100,13 +114,22 @@ pub(crate) struct Config {
     pub(crate) log_level: String,
 }
 
+/// The etcd that keeps the objects.
+#[derive(Clone, Debug)]
+pub(crate) struct EtcdConfig {
+    pub(crate) location: Location,
+    /// The authority's file, and our certificate's and key's.
+    pub(crate) tls: Option<(PathBuf, Option<(PathBuf, PathBuf)>)>,
+}
+
 /// The longest instance name whose links still fit in the kernel's 15 bytes.
 const INSTANCE_BYTES: usize = 14;
 
 impl Config {
     /// The configuration that `flags`, the file they name and the defaults make together.
     pub(crate) fn resolve(flags: &Flags) -> Result<Self> {
-        let file = read_file(flags)?;
+        let mut file = read_file(flags)?;
+        let etcd = etcd(flags, &mut file)?;
         let instance = pick(&flags.instance, file.instance.clone(), || "sampan".to_owned());
         check_instance(&instance)?;
         let service_cidr =
@@ -121,6 +144,7 @@ impl Config {
         let ports = pick(&flags.service_node_port_range, file.service_node_port_range, || "30000-32767".into());
         Ok(Self {
             data_dir: pick(&flags.data_dir, file.data_dir, || format!("/var/lib/{instance}").into()),
+            etcd,
             state_dir: pick(&flags.state_dir, file.state_dir, || format!("/run/{instance}").into()),
             kubeconfig: pick(&flags.kubeconfig, file.kubeconfig, || format!("/etc/{instance}/kubeconfig.yaml").into()),
             bind_address: flags.bind_address.or(file.bind_address).unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
@@ -166,6 +190,28 @@ impl Config {
     pub(crate) fn runtime_endpoint(&self) -> PathBuf {
         self.container_runtime_endpoint.clone().unwrap_or_else(|| self.cri_socket())
     }
+}
+
+/// The etcd that `store` and its files name.
+fn etcd(flags: &Flags, file: &mut Flags) -> Result<Option<EtcdConfig>> {
+    let ca = flags.store_ca_file.clone().or(file.store_ca_file.take());
+    let certificate = flags.store_cert_file.clone().or(file.store_cert_file.take());
+    let key = flags.store_key_file.clone().or(file.store_key_file.take());
+    let Some(url) = flags.store.clone().or(file.store.take()) else {
+        if ca.or(certificate).or(key).is_some() {
+            bail!("store: a file for TLS is given but no etcd; say which with --store etcd://HOST:PORT");
+        }
+        return Ok(None);
+    };
+    let location = url.parse().context("store")?;
+    let tls = match (ca, certificate, key) {
+        (None, None, None) => None,
+        (Some(ca), None, None) => Some((ca, None)),
+        (Some(ca), Some(certificate), Some(key)) => Some((ca, Some((certificate, key)))),
+        (None, ..) => bail!("store-ca-file: TLS needs the authority of etcd's certificates"),
+        _ => bail!("store-cert-file and store-key-file: give both or neither"),
+    };
+    Ok(Some(EtcdConfig { location, tls }))
 }
 
 fn pick<T: Clone>(flag: &Option<T>, file: Option<T>, default: impl FnOnce() -> T) -> T {
@@ -275,6 +321,10 @@ mod tests {
             ("cluster-dns: 192.0.2.1", "cluster-dns"),
             ("service-node-port-range: 9-1", "service-node-port-range"),
             ("node-label: [nonsense]", "node-label"),
+            ("store: etcd://nowhere", "store"),
+            ("store-ca-file: /ca.pem", "store"),
+            ("store: etcd://a:1\nstore-cert-file: /c.pem\nstore-key-file: /k.pem", "store-ca-file"),
+            ("store: etcd://a:1\nstore-ca-file: /ca.pem\nstore-key-file: /k.pem", "store-cert-file"),
         ] {
             let error = Config::resolve(&flags(yaml)).unwrap_err().to_string();
             assert!(error.starts_with(flag), "{yaml}: {error}");

@@ -1,6 +1,7 @@
 //! The control plane: store, API server, controllers, scheduler.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -10,12 +11,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sampan_apiserver::{ApiServer, Listen, Options, Ranges, Service, Version};
 use sampan_auth::authority::{Issued, Purpose};
 use sampan_auth::token::Tokens;
+use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
+use sampan_store::etcd::{self, Etcd};
 use tokio::net::TcpListener;
 
 use super::Running;
 use super::identity::{Clients, kubelet_client};
-use crate::config::Config;
+use crate::config::{Config, EtcdConfig};
 use crate::pki::Pki;
 
 /// The scheduler whose Pods are ours.
@@ -23,12 +26,7 @@ const SCHEDULER: &str = "default-scheduler";
 
 /// Starts the store and the API server on it. Returns the way in for components of this process.
 pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running) -> Result<Service> {
-    let dir = config.data_dir.join("store");
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(embedded::Options { dir })).await;
-    let store = Arc::new(opened.context("opening the store")?.context("opening the store")?);
-    let closing = Arc::clone(&store);
-    running.add("store", async move { closing.close().await });
-
+    let store = open_store(config, running).await.context("opening the store")?;
     let ranges = Ranges { addresses: config.service_cidr, node_ports: config.node_ports.0..=config.node_ports.1 };
     let served = pki.certificate("apiserver", &server_purpose(config, &ranges))?;
     let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
@@ -52,6 +50,28 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
     let service = handle.service();
     running.add("API server", handle.shutdown());
     Ok(service)
+}
+
+/// The store that the configuration names: an etcd, or a directory of our own.
+async fn open_store(config: &Config, running: &mut Running) -> Result<Arc<dyn Store>> {
+    if let Some(EtcdConfig { location, tls }) = &config.etcd {
+        let tls = tls.as_ref().map(etcd_tls).transpose()?;
+        return Ok(Arc::new(Etcd::connect(etcd::Options { location: location.clone(), tls }).await?));
+    }
+    let dir = config.data_dir.join("store");
+    let store = Arc::new(tokio::task::spawn_blocking(move || Embedded::open(embedded::Options { dir })).await??);
+    let closing = Arc::clone(&store);
+    running.add("store", async move { closing.close().await });
+    Ok(store)
+}
+
+fn etcd_tls((ca, identity): &(PathBuf, Option<(PathBuf, PathBuf)>)) -> Result<etcd::Tls> {
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+    let identity_pem = match identity {
+        Some((certificate, key)) => Some((read(certificate)?, read(key)?)),
+        None => None,
+    };
+    Ok(etcd::Tls { ca_pem: read(ca)?, identity_pem })
 }
 
 /// The names and addresses under which the API server is reached.
