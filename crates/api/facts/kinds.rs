@@ -24,12 +24,17 @@ pub(crate) fn add_all(types: &mut Types) {
             LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
         }
         autoscaling::v1::{Scale}
+        certificates::v1::{CertificateSigningRequest}
         coordination::v1::{Lease}
         discovery::v1::{EndpointSlice}
         events::v1::{Event}
+        flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration}
+        networking::v1::{IngressClass}
+        node::v1::{RuntimeClass}
         policy::v1::{Eviction}
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding}
         scheduling::v1::{PriorityClass}
+        storage::v1::{StorageClass}
     }
     types.add_kind::<meta::Status>();
     types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");

@@ -9,6 +9,7 @@
 //! status:  decode -> default -> prepare_status     -> validate_status                             -> store
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -172,6 +173,21 @@ impl fmt::Debug for KindRef {
     }
 }
 
+/// Who writes an object, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// User name.
+    pub name: &'a str,
+    /// UID; empty if the user has none.
+    pub uid: &'a str,
+    /// Groups.
+    pub groups: &'a [String],
+    /// Whatever else is known of the user.
+    pub extra: &'a BTreeMap<String, Vec<String>>,
+    /// The time of the write.
+    pub now: Timestamp,
+}
+
 /// What is special about a kind. Every method has the common behaviour as its default; all are pure.
 ///
 /// Objects come as JSON values with `apiVersion`, `kind` and `metadata` already checked and typed fields known to
@@ -200,9 +216,12 @@ pub trait Rules: Sync + Send {
         }
     }
 
-    /// After [`Rules::prepare_create`] (`old` is `None`) and after [`Rules::prepare_status`]: notes the time of what
-    /// has happened to the object.
-    fn note_time(&self, _new: &mut Value, _old: Option<&Value>, _now: Timestamp) {}
+    /// Before an update through another view of the object, `view` (`approval`): takes over from `old` what is not to be
+    /// changed there. The metadata is treated as for `status`.
+    fn prepare_view(&self, _view: &str, _new: &mut Value, _old: &Value) {}
+
+    /// Notes what only the server may say of who writes and when; the last thing before validation.
+    fn note_writer(&self, _new: &mut Value, _old: Option<&Value>, _writer: &Writer<'_>) {}
 
     /// The faults of an object, apart from its metadata.
     fn validate(&self, _object: &Value) -> Vec<field::Error> {
@@ -221,6 +240,11 @@ pub trait Rules: Sync + Send {
 
     /// The faults of a change through `status`.
     fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// The faults of a change through another view of the object, `view`.
+    fn validate_view(&self, _view: &str, _new: &Value, _old: &Value) -> Vec<field::Error> {
         Vec::new()
     }
 

@@ -1,5 +1,5 @@
-//! What exists before the first client comes: the system namespaces and priority classes, the bootstrap policy, and the server's own
-//! Service with its endpoints.
+//! What exists before the first client comes: the system namespaces and priority classes, the bootstrap policy, the
+//! priority levels and flow schemas, and the server's own Service with its endpoints.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Roles of the bootstrap policy that an administrator wants to keep as they are say so with this annotation.
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+/// The same for the specs of priority levels and flow schemas, which are brought up to date where this is `true`.
+const AUTO_UPDATE_SPEC: &str = "apf.kubernetes.io/autoupdate-spec";
 
 /// The Service `default/kubernetes`.
 pub(crate) struct OwnService {
@@ -37,6 +39,7 @@ pub(crate) async fn run(registry: &Registry, own: &OwnService) -> Result<(), Sta
     }
     priority_classes(registry).await?;
     policy(registry).await?;
+    flow_control(registry).await?;
     own_service(registry, own).await
 }
 
@@ -76,6 +79,27 @@ async fn policy(registry: &Registry) -> Result<(), Status> {
     }
     for binding in &policy.bindings {
         reconcile(registry, GROUP, &value(binding)?).await?;
+    }
+    Ok(())
+}
+
+/// The priority levels and flow schemas.
+async fn flow_control(registry: &Registry) -> Result<(), Status> {
+    const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+    for object in sampan_api::validation::flow_control_objects() {
+        let mut object = object.clone();
+        object["apiVersion"] = format!("{GROUP}/v1").into();
+        object["metadata"]["annotations"] = json!({ AUTO_UPDATE_SPEC: "true" });
+        let attempt = attempt(GROUP, "", &object)?;
+        let Some(mut existing) = registry.peek(GROUP, attempt.kind.kind, "", &attempt.name) else {
+            ensure(registry, GROUP, "", &object).await?;
+            continue;
+        };
+        let ours = existing["metadata"]["annotations"][AUTO_UPDATE_SPEC] == "true";
+        if ours && existing["spec"] != object["spec"] {
+            existing["spec"] = object["spec"].take();
+            registry.update(&attempt, existing).await?;
+        }
     }
     Ok(())
 }

@@ -23,6 +23,11 @@ pub(crate) const fn number(name: &'static str) -> Column {
     Column { name, kind: "integer", format: "", priority: 0 }
 }
 
+/// A column of yes and no.
+pub(crate) const fn boolean(name: &'static str) -> Column {
+    Column { name, kind: "boolean", format: "", priority: 0 }
+}
+
 /// A column of text that only `-o wide` shows.
 pub(crate) const fn wide(name: &'static str) -> Column {
     Column { name, kind: "string", format: "", priority: 1 }
@@ -36,6 +41,13 @@ pub(crate) fn plain_row(object: &Value) -> Vec<Value> {
 /// The object's name.
 pub(crate) fn name(object: &Value) -> Value {
     read::text(object, "/metadata/name").into()
+}
+
+/// The object's name, and whether one of the annotations makes it the default of its kind.
+pub(crate) fn name_or_default(object: &Value, annotations: &[&str]) -> Value {
+    let name = read::text(object, "/metadata/name");
+    let is_default = annotations.iter().any(|annotation| object["metadata"]["annotations"][annotation] == "true");
+    if is_default { format!("{name} (default)").into() } else { name.into() }
 }
 
 /// How long the object has existed.

@@ -59,3 +59,10 @@ pub(crate) fn keep(new: &mut Value, old: &Value, name: &str) {
         None => map.remove(name),
     };
 }
+
+/// Removes the field `name`.
+pub(crate) fn clear(object: &mut Value, name: &str) {
+    if let Some(map) = object.as_object_mut() {
+        map.remove(name);
+    }
+}

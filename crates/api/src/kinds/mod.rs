@@ -13,6 +13,7 @@ pub(crate) mod testing;
 mod tests;
 
 mod binding;
+mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
 mod config_map;
@@ -21,6 +22,8 @@ mod endpoint_slice;
 mod endpoints;
 mod event;
 mod events_event;
+mod flow_schema;
+mod ingress_class;
 mod lease;
 mod limit_range;
 mod local_subject_access_review;
@@ -30,20 +33,24 @@ mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
 mod priority_class;
+mod priority_level_configuration;
 mod replica_set;
 mod resource_quota;
 mod role;
 mod role_binding;
+mod runtime_class;
 mod secret;
 mod self_subject_access_review;
 mod self_subject_review;
 mod self_subject_rules_review;
 mod service;
 mod service_account;
+mod storage_class;
 mod subject_access_review;
 mod token_review;
 
 pub use binding::BINDING;
+pub use certificate_signing_request::CERTIFICATE_SIGNING_REQUEST;
 pub use cluster_role::CLUSTER_ROLE;
 pub use cluster_role_binding::CLUSTER_ROLE_BINDING;
 pub use config_map::CONFIG_MAP;
@@ -52,6 +59,8 @@ pub use endpoint_slice::ENDPOINT_SLICE;
 pub use endpoints::ENDPOINTS;
 pub use event::EVENT;
 pub use events_event::EVENTS_EVENT;
+pub use flow_schema::FLOW_SCHEMA;
+pub use ingress_class::INGRESS_CLASS;
 pub use lease::LEASE;
 pub use limit_range::LIMIT_RANGE;
 pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
@@ -62,16 +71,19 @@ pub use persistent_volume_claim::PERSISTENT_VOLUME_CLAIM;
 pub use pod::POD;
 pub(crate) use pod::qos_class;
 pub use priority_class::{PRIORITY_CLASS, SYSTEM_PRIORITY_CLASSES};
+pub use priority_level_configuration::PRIORITY_LEVEL_CONFIGURATION;
 pub use replica_set::REPLICA_SET;
 pub use resource_quota::RESOURCE_QUOTA;
 pub use role::ROLE;
 pub use role_binding::ROLE_BINDING;
+pub use runtime_class::RUNTIME_CLASS;
 pub use secret::SECRET;
 pub use self_subject_access_review::SELF_SUBJECT_ACCESS_REVIEW;
 pub use self_subject_review::SELF_SUBJECT_REVIEW;
 pub use self_subject_rules_review::SELF_SUBJECT_RULES_REVIEW;
 pub use service::SERVICE;
 pub use service_account::SERVICE_ACCOUNT;
+pub use storage_class::STORAGE_CLASS;
 pub use subject_access_review::SUBJECT_ACCESS_REVIEW;
 pub use token_review::TOKEN_REVIEW;
 
@@ -101,14 +113,20 @@ pub static ALL: &[&Kind] = &[
     &SELF_SUBJECT_ACCESS_REVIEW,
     &SELF_SUBJECT_RULES_REVIEW,
     &SUBJECT_ACCESS_REVIEW,
+    &CERTIFICATE_SIGNING_REQUEST,
     &LEASE,
     &ENDPOINT_SLICE,
     &EVENTS_EVENT,
+    &FLOW_SCHEMA,
+    &PRIORITY_LEVEL_CONFIGURATION,
+    &INGRESS_CLASS,
+    &RUNTIME_CLASS,
     &CLUSTER_ROLE_BINDING,
     &CLUSTER_ROLE,
     &ROLE_BINDING,
     &ROLE,
     &PRIORITY_CLASS,
+    &STORAGE_CLASS,
 ];
 
 /// The built-in kind of that group, version and kind.

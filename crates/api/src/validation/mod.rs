@@ -4,27 +4,33 @@
 //! Rules are functions of a `Cursor`, a place in an object that collects its faults; start there, then read
 //! [`metadata()`] for every object and `pod` for everything that runs containers. Field paths and texts are upstream's.
 
+pub(crate) mod certificates;
 mod claims;
 mod cursor;
+pub(crate) mod flowcontrol;
 mod labels;
 mod metadata;
 pub(crate) mod names;
 mod pod;
+mod references;
 pub(crate) mod resource_names;
 mod same;
+pub(crate) mod storage;
 mod subresources;
 pub(crate) mod volume_sources;
 mod workload;
 
 pub(crate) use claims::{access_modes, claim_spec, volume_mode};
 pub(crate) use cursor::{Cursor, check};
+pub use flowcontrol::flow_control_objects;
 pub(crate) use labels::labels;
 pub use metadata::{metadata, metadata_update, namespace_finalizers};
 pub use pod::ephemeral_containers_update;
 pub(crate) use pod::{
-    PROTOCOLS, TAINT_EFFECTS, create as pod_create, node_selector, number_or_name, pod, quantity, status_update,
-    update as pod_update,
+    PROTOCOLS, TAINT_EFFECTS, create as pod_create, node_selector, number_or_name, overhead as pod_overhead, pod,
+    quantity, status_update, tolerations as pod_tolerations, update as pod_update,
 };
+pub(crate) use references::{domain_prefixed_path, signer_name};
 pub(crate) use same::{differences, same};
 pub use subresources::{scale, token_request};
 pub(crate) use workload::{replicas, selector_and_template, status as workload_status};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::cursor::check;
+use super::cursor::{Cursor, check};
 use crate::field::Error;
 
 /// The bounds of a token's life.
@@ -16,14 +16,16 @@ pub fn scale(scale: &Value) -> Vec<Error> {
 
 /// The faults of a `TokenRequest`.
 pub fn token_request(request: &Value) -> Vec<Error> {
-    check(request, |request| {
-        let seconds = request.get("spec").get("expirationSeconds");
-        match seconds.int() {
-            Some(..MIN_TOKEN_SECONDS) => seconds.invalid("may not specify a duration less than 10 minutes"),
-            Some(number) if number > MAX_TOKEN_SECONDS => {
-                seconds.invalid("may not specify a duration larger than 2^32 seconds");
-            }
-            _ => {}
+    check(request, |request| token_seconds(&request.get("spec").get("expirationSeconds")))
+}
+
+/// How long a token may be wanted for.
+pub(super) fn token_seconds(seconds: &Cursor<'_>) {
+    match seconds.int() {
+        Some(..MIN_TOKEN_SECONDS) => seconds.invalid("may not specify a duration less than 10 minutes"),
+        Some(number) if number > MAX_TOKEN_SECONDS => {
+            seconds.invalid("may not specify a duration larger than 2^32 seconds");
         }
-    })
+        _ => {}
+    }
 }

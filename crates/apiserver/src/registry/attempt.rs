@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sampan_api::kind::{KindRef, Scope, Verbs};
+use sampan_api::kind::{KindRef, Scope, Verbs, Writer};
 use sampan_api::status::{Resource, Status};
 use sampan_auth::Identity;
 use serde_json::{Map, Value};
@@ -72,6 +72,12 @@ impl Attempt {
     #[must_use]
     pub(crate) fn named(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
+    }
+
+    /// Who writes, and when, as rules see it.
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        let Identity { name, uid, groups, extra } = &self.identity;
+        Writer { name, uid, groups, extra, now: self.now }
     }
 
     /// The resource as texts name it.

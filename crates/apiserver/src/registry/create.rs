@@ -54,7 +54,7 @@ impl Registry {
         admission::mutate(self, &request, &mut object).await?;
         metadata::fill(attempt, &mut object);
         attempt.kind.rules().prepare_create(&mut object);
-        attempt.kind.rules().note_time(&mut object, None, attempt.now);
+        attempt.kind.rules().note_writer(&mut object, None, &attempt.writer());
         let claim = self.resources.claim(attempt, &mut object, None)?;
         self.validate(attempt, &object, None)?;
         admission::validate(self, &request, &object).await?;
@@ -70,9 +70,10 @@ impl Registry {
             }
             (Some(old), "status") => [validation::metadata_update(new, old), rules.validate_status(new, old)].concat(),
             (Some(old), "ephemeralcontainers") => validation::ephemeral_containers_update(new, old),
-            (Some(old), _) => {
+            (Some(old), "") => {
                 [validation::metadata_update(new, old), rules.validate(new), rules.validate_update(new, old)].concat()
             }
+            (Some(old), view) => [validation::metadata_update(new, old), rules.validate_view(view, new, old)].concat(),
         };
         if faults.is_empty() {
             return Ok(());

@@ -66,7 +66,7 @@ fn write<'a>(attempt: &'a Attempt, subresource: &'a str) -> Result<Write<'a>, St
 /// Fields that this path does not change, and that nobody wins by it.
 fn reset(kind: &Kind, subresource: &str) -> &'static [&'static str] {
     match subresource {
-        "status" => &["spec"],
+        "status" | "approval" => &["spec"],
         _ if kind.subresources.iter().any(|sub| sub.name == "status") => &["status"],
         _ => &[],
     }

@@ -66,12 +66,16 @@ impl Registry {
         match attempt.subresource {
             "status" => {
                 rules.prepare_status(new, old);
-                rules.note_time(new, Some(old), attempt.now);
                 keep_metadata(new, old);
             }
             "ephemeralcontainers" => keep_all_but_ephemeral(new, old),
-            _ => rules.prepare_update(new, old),
+            "" => rules.prepare_update(new, old),
+            view => {
+                rules.prepare_view(view, new, old);
+                keep_metadata(new, old);
+            }
         }
+        rules.note_writer(new, Some(old), &attempt.writer());
         let claim = self.resources.claim(attempt, new, Some(old))?;
         metadata::grow_generation(&attempt.kind, new, old);
         Ok(claim)

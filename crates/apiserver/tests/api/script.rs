@@ -138,4 +138,6 @@ macro_rules! scripts {
     )*};
 }
 
-scripts!(apply configmaps discovery lists identity_access identity_nodes namespaces pods rights services);
+scripts!(
+    apply certificates configmaps discovery lists identity_access identity_nodes namespaces pods rights services
+);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
 use crate::field::{self, Error, Path};
-use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
+use crate::kind::{Kind, NameRule, Rules, Scope, Verbs, Writer};
 use crate::validation::{self, Cursor, check, names, resource_names, same};
 
 const GVK: Gvk = ("", "v1", "PersistentVolume");
@@ -74,13 +74,13 @@ impl Rules for VolumeRules {
         fill::keep(new, old, "status");
     }
 
-    fn note_time(&self, new: &mut Value, old: Option<&Value>, now: Timestamp) {
+    fn note_writer(&self, new: &mut Value, old: Option<&Value>, writer: &Writer<'_>) {
         let entered = old.is_none_or(|old| {
             new["status"]["phase"] != old["status"]["phase"]
                 && new["status"]["lastPhaseTransitionTime"] == old["status"]["lastPhaseTransitionTime"]
         });
         if entered {
-            new["status"]["lastPhaseTransitionTime"] = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+            new["status"]["lastPhaseTransitionTime"] = writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
         }
     }
 

@@ -14,8 +14,8 @@ mod update;
 mod volumes;
 
 pub(crate) use ports::{PROTOCOLS, number_or_name};
-pub(crate) use resources::quantity;
-pub(crate) use scheduling::{TAINT_EFFECTS, node_selector};
+pub(crate) use resources::{overhead, quantity};
+pub(crate) use scheduling::{TAINT_EFFECTS, node_selector, tolerations};
 pub(crate) use status::status_update;
 pub use update::ephemeral_containers_update;
 pub(crate) use update::update;

@@ -26,7 +26,7 @@ pub(super) fn requirements(resources: &Cursor<'_>, claims: &[&str]) {
 }
 
 /// `overhead` of a Pod.
-pub(super) fn overhead(overhead: &Cursor<'_>) {
+pub(crate) fn overhead(overhead: &Cursor<'_>) {
     for (name, amount) in overhead.entries() {
         self::amount(&amount, name);
     }

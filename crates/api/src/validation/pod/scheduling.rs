@@ -121,7 +121,7 @@ fn label_keys(keys: &Cursor<'_>, selector: &Cursor<'_>) {
 }
 
 /// `tolerations`
-pub(super) fn tolerations(tolerations: &Cursor<'_>) {
+pub(crate) fn tolerations(tolerations: &Cursor<'_>) {
     for toleration in tolerations.items() {
         let field = |name: &str| toleration.get(name);
         let (key, operator, value, effect) = (field("key"), field("operator"), field("value"), field("effect"));
