@@ -11,8 +11,9 @@ pub mod kinds;
 pub mod openapi;
 pub mod patch;
 pub mod pod_security;
-pub mod quantity;
 pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod validation;
+
+pub use sampan_quantity as quantity;

@@ -102,6 +102,11 @@ impl Quantity {
         saturate(divide_away_from_zero(self.nanos, NANOS / 1000))
     }
 
+    /// As floating point, which may lose digits.
+    pub fn approximate(self) -> f64 {
+        self.nanos as f64 / NANOS as f64
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.nanos == 0
