@@ -1,0 +1,165 @@
+//! What evaluation costs, counted as upstream counts it, and the budgets it is taken from.
+//!
+//! One unit is about the work of reading a field. Literals are free; a variable, a field and a plain call cost 1; making
+//! a list costs 10, a map 30, an object 40; what walks text or lists costs by their size.
+
+use std::cell::Cell;
+
+use crate::syntax::ast::operator;
+use crate::value::{List, Value};
+
+/// What walking one character or byte costs.
+const TRAVERSAL: f64 = 0.1;
+/// What one character of a pattern costs for each unit of the text.
+const PATTERN: f64 = 0.25;
+/// An authorization check: two of them fit into one evaluation.
+const CHECK: u64 = 350_000;
+/// From this size on, copies cost by their size even where upstream cannot tell that something is copied.
+const LARGE: u64 = 1_000;
+
+pub(crate) const LIST: u64 = 10;
+pub(crate) const MAP: u64 = 30;
+pub(crate) const OBJECT: u64 = 40;
+
+/// A limit of cost that several evaluations share.
+#[derive(Debug)]
+pub struct Budget {
+    left: Cell<u64>,
+}
+
+impl Budget {
+    /// What one evaluation may cost.
+    pub const CALL: u64 = 1_000_000;
+    /// What all rules of a custom resource's schema, or all expressions of a policy, may cost for one object.
+    pub const OBJECT: u64 = 10_000_000;
+    /// What all match conditions of one webhook or policy may cost for one object.
+    pub const MATCH_CONDITIONS: u64 = 2_500_000;
+
+    /// A budget.
+    pub fn new(units: u64) -> Self {
+        Self { left: Cell::new(units) }
+    }
+
+    /// What is left.
+    pub fn left(&self) -> u64 {
+        self.left.get()
+    }
+
+    /// Takes units; false if there were not that many.
+    pub(crate) fn spend(&self, units: u64) -> bool {
+        let left = self.left.get().checked_sub(units);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
+
+/// Counts one evaluation.
+#[derive(Default)]
+pub(crate) struct Meter {
+    spent: Cell<u64>,
+}
+
+impl Meter {
+    pub(crate) fn spent(&self) -> u64 {
+        self.spent.get()
+    }
+
+    /// Adds units; false when that is more than one evaluation may cost.
+    pub(crate) fn charge(&self, units: u64) -> bool {
+        self.spent.set(self.spent.get().saturating_add(units));
+        self.spent.get() <= Budget::CALL
+    }
+}
+
+fn walk(size: u64) -> u64 {
+    (size as f64 * TRAVERSAL).ceil() as u64
+}
+
+fn search(text: u64, pattern: u64) -> u64 {
+    walk(text + 1).saturating_mul((pattern as f64 * PATTERN).ceil() as u64)
+}
+
+/// What a call with these arguments and this result costs. `overload` is the one that the types have told.
+pub(crate) fn of_call(function: &str, overload: Option<&str>, args: &[Value<'_>], result: Option<&Value<'_>>) -> u64 {
+    let size = |index: usize| args.get(index).map_or(1, Value::size);
+    of_library(function, overload, &size, args, result).unwrap_or_else(|| of_standard(function, overload, &size, args))
+}
+
+fn of_library(
+    function: &str,
+    overload: Option<&str>,
+    size: &dyn Fn(usize) -> u64,
+    args: &[Value<'_>],
+    result: Option<&Value<'_>>,
+) -> Option<u64> {
+    Some(match function {
+        "check" => CHECK,
+        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
+        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "cidr" | "isIP" | "isCIDR" | "quantity"
+        | "isQuantity" => walk(size(0)),
+        "semver" | "isSemver" => walk(size(0)),
+        "ip" if overload != Some("cidr_ip") => walk(size(0)),
+        "replace" | "split" | "ip.isCanonical" => walk(size(0) * 2),
+        "join" => walk(result.map_or(1, Value::size) * 2),
+        "find" | "findAll" => search(size(0), size(1)),
+        "containsIP" | "containsCIDR" => {
+            let nested = if function == "containsCIDR" { walk(size(0)) + 1 } else { 0 };
+            let parsed = if overload.is_some_and(|id| id.ends_with("_string")) { walk(size(1)) } else { 0 };
+            walk(size(0) * 2) + nested + parsed
+        }
+        "validate" => size(0).max(1),
+        _ => return None,
+    })
+}
+
+fn of_standard(function: &str, overload: Option<&str>, size: &dyn Fn(usize) -> u64, args: &[Value<'_>]) -> u64 {
+    match (function, overload) {
+        (operator::EQUALS | operator::NOT_EQUALS, _) => walk(size(0).min(size(1))),
+        ("startsWith" | "endsWith", Some(_)) => walk(size(0)),
+        ("format" | "strings.quote", _) => walk(size(0)),
+        ("bytes", Some("string_to_bytes")) | ("string", Some("bytes_to_string")) => walk(size(0)),
+        (operator::IN, Some("in_list")) => size(1),
+        ("sets.contains" | "sets.intersects", _) => size(0).saturating_mul(size(1)).max(1),
+        ("sets.equivalent", _) => size(0).saturating_mul(size(1)).saturating_mul(2).max(1),
+        (operator::ADD, Some("add_string" | "add_bytes")) => walk(size(0) + size(1)),
+        (operator::ADD, _) => of_copy(args),
+        ("matches", Some(_)) => search(size(0), size(1)),
+        ("contains", Some(_)) => walk(size(0)).saturating_mul(walk(size(1))),
+        (_, Some(id)) if is_ordering_of_text(id) => walk(size(0).min(size(1))),
+        _ => 1,
+    }
+}
+
+fn is_ordering_of_text(overload: &str) -> bool {
+    let ordering = ["less_", "greater_"].iter().any(|prefix| overload.starts_with(prefix));
+    ordering && (overload.ends_with("_string") || overload.ends_with("_bytes"))
+}
+
+/// What types cannot tell costs 1, but large copies must not be free.
+fn of_copy(args: &[Value<'_>]) -> u64 {
+    let copied = |value: &Value<'_>| match value {
+        Value::String(_) | Value::Bytes(_) => value.size(),
+        // A list that is used nowhere else grows where it is.
+        Value::List(List::Own(items, _)) if std::sync::Arc::strong_count(items) == 1 => 0,
+        Value::List(list) => list.len() as u64,
+        _ => 0,
+    };
+    let size: u64 = args.iter().map(copied).sum();
+    if size > LARGE { walk(size) } else { 1 }
+}
+
+/// What walking a list costs, its items' text included.
+fn traversal(value: &Value<'_>) -> u64 {
+    match value {
+        Value::String(_) | Value::Bytes(_) => walk(value.size()),
+        Value::List(list) if !list.is_empty() => {
+            let item = list.get(0).and_then(Result::ok);
+            let each = match item {
+                Some(item @ (Value::String(_) | Value::Bytes(_))) => 1 + walk(item.size()),
+                _ => 1,
+            };
+            (list.len() as u64).saturating_mul(each)
+        }
+        _ => 1,
+    }
+}
