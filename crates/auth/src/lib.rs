@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod bootstrap;
+pub mod bootstrap_token;
 pub mod certificate;
 pub mod node;
 pub mod rbac;
