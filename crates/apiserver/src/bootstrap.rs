@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use sampan_api::kinds::SYSTEM_PRIORITY_CLASSES;
 use sampan_api::status::Status;
+use sampan_auth::rbac::uncovered;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +79,13 @@ async fn policy(registry: &Registry) -> Result<(), Status> {
     for role in &policy.roles {
         reconcile(registry, GROUP, &value(role)?).await?;
     }
+    for role in &policy.local_roles {
+        reconcile(registry, GROUP, &value(role)?).await?;
+    }
     for binding in &policy.bindings {
+        reconcile(registry, GROUP, &value(binding)?).await?;
+    }
+    for binding in &policy.local_bindings {
         reconcile(registry, GROUP, &value(binding)?).await?;
     }
     Ok(())
@@ -122,26 +130,62 @@ async fn ensure(registry: &Registry, group: &str, namespace: &str, object: &Valu
     }
 }
 
-/// The same, and brings an existing one up to date unless its owner has said not to.
+/// The same, and gives an existing one what it lacks, unless its owner has said to keep it as it is. What an
+/// administrator has added stays.
 async fn reconcile(registry: &Registry, group: &str, object: &Value) -> Result<(), Status> {
-    let attempt = attempt(group, "", object)?;
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let attempt = attempt(group, namespace, object)?;
     let kind = attempt.kind.kind;
-    let Some(existing) = registry.peek(group, kind, "", &attempt.name) else {
-        return ensure(registry, group, "", object).await;
+    let Some(existing) = registry.peek(group, kind, namespace, &attempt.name) else {
+        return ensure(registry, group, namespace, object).await;
     };
     if existing["metadata"]["annotations"][AUTO_UPDATE] == "false" {
         return Ok(());
     }
-    let mut updated = existing.clone();
-    for field in ["rules", "aggregationRule", "subjects", "roleRef"] {
-        if !object[field].is_null() {
-            updated[field] = object[field].clone();
-        }
-    }
+    let updated = completed(&existing, object);
     if updated == existing {
         return Ok(());
     }
     registry.update(&attempt, updated).await.map(drop)
+}
+
+/// `existing` with what it lacks of `wanted`: rules that grant what none of its own does, subjects, labels, annotations.
+fn completed(existing: &Value, wanted: &Value) -> Value {
+    let mut updated = existing.clone();
+    for field in ["labels", "annotations"] {
+        for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
+            updated["metadata"][field][key] = value.clone();
+        }
+    }
+    if !wanted["aggregationRule"].is_null() {
+        updated["aggregationRule"] = wanted["aggregationRule"].clone();
+    }
+    let rules =
+        |object: &Value| -> Vec<PolicyRule> { serde_json::from_value(object["rules"].clone()).unwrap_or_default() };
+    let missing = uncovered(&rules(existing), &rules(wanted));
+    if !missing.is_empty() {
+        let lacks = |rule: &PolicyRule| !uncovered(&rules(existing), std::slice::from_ref(rule)).is_empty();
+        let whole = rules(wanted).into_iter().filter(lacks);
+        append(&mut updated, "rules", whole.map(|rule| json!(rule)));
+    }
+    let has = |subject: &&Value| existing["subjects"].as_array().is_some_and(|all| all.contains(subject));
+    let subjects = wanted["subjects"].as_array().into_iter().flatten();
+    append(&mut updated, "subjects", subjects.filter(|subject| !has(subject)).cloned());
+    updated
+}
+
+fn append(object: &mut Value, field: &str, more: impl Iterator<Item = Value>) {
+    let mut more = more.peekable();
+    if more.peek().is_none() {
+        return;
+    }
+    let list = &mut object[field];
+    if !list.is_array() {
+        *list = json!([]);
+    }
+    if let Some(list) = list.as_array_mut() {
+        list.extend(more);
+    }
 }
 
 /// `default/kubernetes`: how Pods reach this server.

@@ -122,6 +122,7 @@ impl ApiServer {
         let server = Arc::new(Server {
             registry,
             tokens: options.tokens,
+            advertised: options.advertised,
             discovery: Discovery::new(options.advertised),
             openapi: OpenApi::new(&options.version.git_version),
             version: options.version,

@@ -1,51 +1,97 @@
-//! The cluster roles and bindings that every cluster starts with, read from `policy/bootstrap.policy`.
+//! The roles and bindings that every cluster starts with, read from `policy/*.policy`.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::rbac::v1::{AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{
+    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-/// The policy's text, in the form its own head describes.
-const POLICY: &str = include_str!("../policy/bootstrap.policy");
+/// The policy's text, in the form that the head of the first describes.
+const POLICY: [&str; 2] = [include_str!("../policy/bootstrap.policy"), include_str!("../policy/controllers.policy")];
 /// The API group of the RBAC kinds.
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// What a cluster starts with.
 #[derive(Debug, Default)]
 pub struct Bootstrap {
-    /// The roles.
+    /// The cluster roles.
     pub roles: Vec<ClusterRole>,
-    /// The bindings.
+    /// Their bindings.
     pub bindings: Vec<ClusterRoleBinding>,
+    /// The roles of single namespaces.
+    pub local_roles: Vec<Role>,
+    /// Their bindings.
+    pub local_bindings: Vec<RoleBinding>,
 }
 
 /// The roles and bindings that every cluster starts with.
 pub fn bootstrap() -> Bootstrap {
-    parse(POLICY).expect("invariant: the built-in policy is well formed, a test reads it")
+    let mut policy = Bootstrap::default();
+    for text in POLICY {
+        parse(text, &mut policy).expect("invariant: the built-in policy is well formed, a test reads it");
+    }
+    policy
 }
 
-fn parse(text: &str) -> Result<Bootstrap, String> {
-    let mut policy = Bootstrap::default();
+fn parse(text: &str, policy: &mut Bootstrap) -> Result<(), String> {
+    let mut namespace = None;
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             [] => {}
             [first, ..] if first.starts_with('#') => {}
-            ["role", name, options @ ..] => policy.roles.push(role(name, options)),
-            ["bind", name, "to", subjects @ ..] => policy.bindings.push(binding(name, subjects)?),
-            rule_words => {
-                let role = policy.roles.last_mut().ok_or_else(|| format!("a rule before any role: {line}"))?;
-                role.rules.get_or_insert_default().push(rule(rule_words)?);
+            ["within", name] => namespace = Some(*name),
+            ["role", name, options @ ..] => policy.add_role(name, options, namespace),
+            ["controller", name] => {
+                let role = format!("system:controller:{name}");
+                policy.add_role(&role, &[], namespace);
+                policy.bind(&role, &role, &[&format!("sa:kube-system/{name}")], namespace)?;
             }
+            ["bind", name, "of", role, "to", subjects @ ..] => policy.bind(name, role, subjects, namespace)?,
+            ["bind", name, "to", subjects @ ..] => policy.bind(name, name, subjects, namespace)?,
+            rule_words => policy.add_rule(rule(rule_words)?, namespace).ok_or("a rule before any role")?,
         }
     }
-    Ok(policy)
+    Ok(())
 }
 
-fn meta(name: &str) -> ObjectMeta {
+impl Bootstrap {
+    fn add_role(&mut self, name: &str, options: &[&str], namespace: Option<&str>) {
+        match namespace {
+            None => self.roles.push(role(name, options)),
+            Some(_) => self.local_roles.push(Role { metadata: meta(name, namespace), rules: None }),
+        }
+    }
+
+    /// Adds to the last role.
+    fn add_rule(&mut self, rule: PolicyRule, namespace: Option<&str>) -> Option<()> {
+        let rules = match namespace {
+            None => &mut self.roles.last_mut()?.rules,
+            Some(_) => &mut self.local_roles.last_mut()?.rules,
+        };
+        rules.get_or_insert_default().push(rule);
+        Some(())
+    }
+
+    fn bind(&mut self, name: &str, role: &str, subjects: &[&str], namespace: Option<&str>) -> Result<(), String> {
+        let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+        let role_ref = RoleRef { api_group: Some(GROUP.to_owned()), kind: kind.to_owned(), name: role.to_owned() };
+        let subjects: Vec<Subject> = subjects.iter().map(|word| subject(word)).collect::<Result<_, _>>()?;
+        let (metadata, subjects) = (meta(name, namespace), Some(subjects).filter(|all| !all.is_empty()));
+        match namespace {
+            None => self.bindings.push(ClusterRoleBinding { metadata, role_ref, subjects }),
+            Some(_) => self.local_bindings.push(RoleBinding { metadata, role_ref, subjects }),
+        }
+        Ok(())
+    }
+}
+
+fn meta(name: &str, namespace: Option<&str>) -> ObjectMeta {
     let pair = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
     ObjectMeta {
         name: Some(name.to_owned()),
+        namespace: namespace.map(str::to_owned),
         labels: Some(pair("kubernetes.io/bootstrapping", "rbac-defaults")),
         annotations: Some(pair("rbac.authorization.kubernetes.io/autoupdate", "true")),
         ..ObjectMeta::default()
@@ -54,7 +100,7 @@ fn meta(name: &str) -> ObjectMeta {
 
 fn role(name: &str, options: &[&str]) -> ClusterRole {
     let label = |key: &str| (format!("{GROUP}/aggregate-to-{key}"), "true".to_owned());
-    let mut role = ClusterRole { metadata: meta(name), ..ClusterRole::default() };
+    let mut role = ClusterRole { metadata: meta(name, None), ..ClusterRole::default() };
     for option in options.chunks_exact(2) {
         let (key, value) = label(option[1]);
         if option[0] == "label" {
@@ -96,12 +142,6 @@ fn verb(word: &str) -> Vec<&str> {
         "write" => vec!["create", "delete", "deletecollection", "patch", "update"],
         other => vec![other],
     }
-}
-
-fn binding(name: &str, subjects: &[&str]) -> Result<ClusterRoleBinding, String> {
-    let role_ref = RoleRef { api_group: Some(GROUP.to_owned()), kind: "ClusterRole".to_owned(), name: name.to_owned() };
-    let subjects: Vec<Subject> = subjects.iter().map(|word| subject(word)).collect::<Result<_, _>>()?;
-    Ok(ClusterRoleBinding { metadata: meta(name), role_ref, subjects: Some(subjects).filter(|all| !all.is_empty()) })
 }
 
 fn subject(word: &str) -> Result<Subject, String> {
@@ -167,9 +207,33 @@ mod tests {
         check("system:kube-proxy", "watch discovery.k8s.io:endpointslices", true);
         check("system:kube-proxy", "get :secrets s", false);
         check("system:node:n@system:nodes", "get :secrets s", false);
+        check("jane@system:serviceaccounts", "get /openid/v1/jwks", true);
+        check(
+            "system:serviceaccount:kube-system:certificate-controller",
+            "approve certificates.k8s.io:signers kubernetes.io/kube-apiserver-client-kubelet",
+            true,
+        );
+        check(
+            "system:serviceaccount:kube-system:certificate-controller",
+            "approve certificates.k8s.io:signers kubernetes.io/kubelet-serving",
+            false,
+        );
         check("system:serviceaccount:kube-system:namespace-controller", "deletecollection apps:deployments", true);
         check("system:kube-controller-manager", "watch apps:deployments", true);
         check("system:kube-controller-manager", "delete apps:deployments d", false);
+    }
+
+    #[test]
+    fn roles_of_one_namespace_are_bound_there() {
+        let policy = bootstrap();
+        let reader = "system::extension-apiserver-authentication-reader";
+        let binding = policy.local_bindings.iter().find(|b| b.metadata.name.as_deref() == Some(reader)).unwrap();
+        assert_eq!(binding.role_ref.name, "extension-apiserver-authentication-reader");
+        assert_eq!(binding.metadata.namespace.as_deref(), Some("kube-system"));
+        for binding in &policy.local_bindings {
+            let role = |r: &&Role| r.metadata.name.as_ref() == Some(&binding.role_ref.name);
+            assert!(policy.local_roles.iter().find(role).is_some(), "{:?}", binding.metadata.name);
+        }
     }
 
     #[test]

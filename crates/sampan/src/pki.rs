@@ -69,6 +69,25 @@ impl Pki {
         write(&path, key.as_bytes(), 0o600)?;
         Ok(key)
     }
+
+    /// Keys that signed tokens before: `service-account-*.key` (or `.pub`), PEM. A cluster changes its key by giving
+    /// `service-account.key` such a name and starting again; the old one can go when its tokens have ended.
+    pub(crate) fn former_token_keys(&self) -> Result<Vec<String>> {
+        let reading = || format!("reading {}", self.dir.display());
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.dir).with_context(reading)? {
+            let path = entry.with_context(reading)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("service-account-") && (name.ends_with(".key") || name.ends_with(".pub")) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths
+            .iter()
+            .map(|path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display())))
+            .collect()
+    }
 }
 
 fn read_pair(dir: &Path, name: &str) -> Result<Option<Issued>> {

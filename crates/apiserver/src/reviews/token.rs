@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Review, access};
 use crate::registry::metadata;
-use crate::server::{Answer, Call, Server, from_token};
+use crate::server::{Answer, Call, Server, Shown, from_token};
 
 /// How long a token lives if the request does not say.
 const DEFAULT_SECONDS: i64 = 3600;
@@ -22,25 +22,19 @@ const MAX_SECONDS: i64 = 86_400 * 365;
 /// `TokenReview`: whose token is this?
 pub(super) async fn review(server: &Server, review: Review) -> Answer {
     let spec = &review.object["spec"];
-    let token = spec["token"].as_str().unwrap_or_default().to_owned();
+    let token = spec["token"].as_str().unwrap_or_default();
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    let audiences: Vec<String> = texts(&spec["audiences"]);
-    let mut found = None;
-    for audience in audiences.iter().map(std::slice::from_ref) {
-        found = found.or(from_token(server, &token, audience).await);
-    }
-    if audiences.is_empty() {
-        found = from_token(server, &token, &[]).await;
-    }
-    Ok(review.answer(match found {
-        None => json!({ "authenticated": false, "error": "the token is not valid here", "user": {} }),
-        Some(identity) => {
-            let audiences = if audiences.is_empty() { vec![server.tokens.issuer().to_owned()] } else { audiences };
+    let audiences = texts(&spec["audiences"]);
+    let status = match from_token(server, token, &audiences).await {
+        Err(why) => json!({ "error": why, "user": {} }),
+        Ok(Shown { identity, audiences: meant }) => {
+            let audiences = if audiences.is_empty() { vec![server.tokens.issuer().to_owned()] } else { meant };
             json!({ "authenticated": true, "user": access::user_info(&identity), "audiences": audiences })
         }
-    }))
+    };
+    Ok(review.answer(status))
 }
 
 fn texts(list: &Value) -> Vec<String> {
@@ -93,10 +87,9 @@ fn grant(server: &Server, review: &Review) -> Result<Grant, Status> {
     let mut grant = Grant {
         namespace: namespace.clone(),
         service_account: bound(&account),
-        pod: None,
-        node: None,
         audiences: texts(&spec["audiences"]),
         life: SignedDuration::from_secs(seconds),
+        ..Grant::default()
     };
     if spec["boundObjectRef"].is_object() {
         bind(server, review, &mut grant)?;
@@ -108,33 +101,50 @@ fn bound(object: &Value) -> Bound {
     Bound { name: metadata::text(object, "name").to_owned(), uid: metadata::text(object, "uid").to_owned() }
 }
 
-/// Ties the token to the Pod that the request names, and to that Pod's node.
+/// Ties the token to the object that the request names, and one for a Pod to that Pod's node.
 fn bind(server: &Server, review: &Review, grant: &mut Grant) -> Result<(), Status> {
     let reference = &review.object["spec"]["boundObjectRef"];
-    let (kind, name) = (reference["kind"].as_str().unwrap_or_default(), reference["name"].as_str().unwrap_or_default());
-    if kind != "Pod" {
-        return Err(Status::bad_request(format!(
-            "cannot bind token for serviceaccount \"{}\" to type v1.{kind}",
-            review.attempt.name
-        )));
-    }
-    let pod = server.registry.peek("", "Pod", &grant.namespace, name);
-    let pod = pod.ok_or_else(|| Status::not_found(Resource { group: "", name: "pods" }, name))?;
-    let uid = metadata::text(&pod, "uid");
-    if let Some(asked) = reference["uid"].as_str().filter(|asked| !asked.is_empty() && *asked != uid) {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    let (version, kind, name) = (text("apiVersion"), text("kind"), text("name"));
+    let (namespace, plural) = match (version, kind) {
+        ("v1" | "", "Pod") => (grant.namespace.as_str(), "pods"),
+        ("v1" | "", "Secret") => (grant.namespace.as_str(), "secrets"),
+        ("v1" | "", "Node") => ("", "nodes"),
+        _ => {
+            let (group, version) = version.split_once('/').unwrap_or(("", version));
+            let why = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+            return Err(Status::bad_request(why));
+        }
+    };
+    let found = server.registry.peek("", kind, namespace, name);
+    let found = found.ok_or_else(|| Status::not_found(Resource { group: "", name: plural }, name))?;
+    let asked = text("uid");
+    if !asked.is_empty() && asked != metadata::text(&found, "uid") {
         let why = format!(
             "the UID in the bound object reference ({asked}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        return Err(Status::conflict(Resource { group: "", name: "pods" }, name, &why));
+        return Err(Status::conflict(Resource { group: "", name: kind }, name, &why));
     }
+    match kind {
+        "Pod" => return bind_pod(server, grant, &found),
+        "Secret" => grant.secret = Some(bound(&found)),
+        _ => grant.node = Some(bound(&found)),
+    }
+    Ok(())
+}
+
+fn bind_pod(server: &Server, grant: &mut Grant, pod: &Value) -> Result<(), Status> {
     if pod["spec"]["serviceAccountName"] != grant.service_account.name.as_str() {
         return Err(Status::bad_request(format!(
             "cannot bind token for serviceaccount \"{}\" to pod running with different serviceaccount name.",
             grant.service_account.name
         )));
     }
+    grant.pod = Some(bound(pod));
     let node = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty());
-    grant.node = node.and_then(|node| server.registry.peek("", "Node", "", node)).map(|node| bound(&node));
-    grant.pod = Some(bound(&pod));
+    grant.node = node.map(|name| match server.registry.peek("", "Node", "", name) {
+        Some(node) => bound(&node),
+        None => Bound { name: name.to_owned(), uid: String::new() },
+    });
     Ok(())
 }

@@ -13,6 +13,7 @@ mod paths;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,7 +27,7 @@ use sampan_auth::token::Tokens;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::authenticate::from_token;
+pub(crate) use self::authenticate::{Shown, from_token};
 pub(crate) use self::body::{read as read_body, reply_status};
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
@@ -42,6 +43,8 @@ use crate::version::Version;
 pub(crate) struct Server {
     pub(crate) registry: Arc<Registry>,
     pub(crate) tokens: Arc<Tokens>,
+    /// Where clients in the cluster reach this server.
+    pub(crate) advertised: SocketAddr,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) version: Version,

@@ -24,6 +24,11 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
         "version" if path == "/version" => json_reply(call, &server.version.document()),
         "openapi" => server.openapi.answer(&server.registry.catalog.served(), path, call).await,
         "api" | "apis" => discovery(server, path, call),
+        ".well-known" if path == "/.well-known/openid-configuration" => {
+            let keys = format!("https://{}{KEY_SET}", server.advertised);
+            Ok(issuer_document("application/json", &server.tokens.discovery(&keys)))
+        }
+        "openid" if path == KEY_SET => Ok(issuer_document("application/jwk-set+json", &server.tokens.key_set())),
         "" => {
             let documents = server.discovery.documents(&server.registry.catalog);
             let paths: Vec<&str> = documents.paths().chain(OTHER_PATHS).collect();
@@ -33,7 +38,27 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
     }
 }
 
-const OTHER_PATHS: [&str; 7] = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+const OTHER_PATHS: [&str; 9] = [
+    "/.well-known/openid-configuration",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    KEY_SET,
+    "/readyz",
+    "/version",
+];
+
+/// Where the keys are that verify ServiceAccount tokens.
+const KEY_SET: &str = "/openid/v1/jwks";
+
+/// What others need to verify ServiceAccount tokens; they may keep it for an hour.
+fn issuer_document(media_type: &'static str, document: &serde_json::Value) -> Response<Body> {
+    let mut response = text(media_type, document.to_string());
+    put(&mut response, header::CACHE_CONTROL, "public, max-age=3600");
+    response
+}
 
 fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
     let documents = server.discovery.documents(&server.registry.catalog);

@@ -77,9 +77,11 @@ fn request(step: &Step, variables: &HashMap<String, String>) -> Request<Body> {
 }
 
 fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.trim_start_matches('.').split('.').try_fold(value, |value, key| match key.parse::<usize>() {
+    // A dot in a key is written `\.`.
+    let path = path.trim_start_matches('.').replace("\\.", "\0");
+    path.split('.').map(|key| key.replace('\0', ".")).try_fold(value, |value, key| match key.parse::<usize>() {
         Ok(index) if value.is_array() => value.get(index),
-        _ => value.get(key),
+        _ => value.get(&key),
     })
 }
 
@@ -138,6 +140,18 @@ macro_rules! scripts {
     )*};
 }
 
-scripts!(
-    apply certificates configmaps discovery lists identity_access identity_nodes namespaces pods rights services
-);
+// One a line, so that lines of several authors do not meet.
+scripts! {
+    apply
+    certificates
+    configmaps
+    discovery
+    identity_access
+    identity_nodes
+    identity_tokens
+    lists
+    namespaces
+    pods
+    rights
+    services
+}

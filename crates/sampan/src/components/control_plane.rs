@@ -39,7 +39,7 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
     )?;
     let handle = ApiServer::start(Options {
         store,
-        tokens: Arc::new(Tokens::load(&issuer, &pki.token_key()?)?),
+        tokens: Arc::new(tokens(&issuer, pki)?),
         ranges,
         advertised: SocketAddr::new(config.node_ip, config.port),
         listen: Some(Listen { listener, tls: Arc::new(tls) }),
@@ -72,6 +72,15 @@ fn etcd_tls((ca, identity): &(PathBuf, Option<(PathBuf, PathBuf)>)) -> Result<et
         None => None,
     };
     Ok(etcd::Tls { ca_pem: read(ca)?, identity_pem })
+}
+
+/// The tokens of ServiceAccounts: one key signs, those that did before still verify.
+fn tokens(issuer: &str, pki: &Pki) -> Result<Tokens> {
+    let mut tokens = Tokens::load(issuer, &pki.token_key()?)?;
+    for key in pki.former_token_keys()? {
+        tokens.also_believe(&key).context("reading a former key of ServiceAccount tokens")?;
+    }
+    Ok(tokens)
 }
 
 /// The names and addresses under which the API server is reached.

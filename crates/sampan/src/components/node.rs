@@ -1,5 +1,6 @@
 //! The parts of a node: Pod network, container runtime, kubelet, Services, DNS.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use sampan_auth::authority::Purpose;
 use sampan_kubelet::{Kubelet, server};
@@ -117,7 +119,6 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
         resolv_conf: RESOLV_CONF.into(),
         listen: SocketAddr::new(config.bind_address, config.kubelet_port),
         tls: Some(Arc::new(kubelet_tls(config, pki)?)),
-        labels: labels(config),
         pod_pids_limit: config.pod_max_pids,
         pod_cidr: Some(pod_cidr(config).to_string()),
         version: sampan_apiserver::Version::current().git_version,
@@ -125,6 +126,7 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
     };
     let kubelet = Kubelet::start(options).await.context("starting the kubelet")?;
     running.add("kubelet", kubelet.shutdown());
+    label_node(config, clients.setup()).await?;
     node_ready(config, client).await
 }
 
@@ -140,9 +142,21 @@ fn kubelet_tls(config: &Config, pki: &Pki) -> Result<rustls::ServerConfig> {
     Ok(server::tls_config(ca, certificate, key)?)
 }
 
-fn labels(config: &Config) -> std::collections::BTreeMap<String, String> {
-    let role = |name: &str| (format!("node-role.kubernetes.io/{name}"), String::new());
-    config.node_labels.iter().cloned().chain([role("control-plane")]).collect()
+/// Sets the labels that were asked for, and the node's role, once the kubelet has registered it. They are not the
+/// kubelet's to set: a node that is taken over must not be able to attract what is meant for others.
+async fn label_node(config: &Config, client: kube::Client) -> Result<()> {
+    let nodes = Api::<Node>::all(client);
+    let registered = await_condition(nodes.clone(), &config.node_name, |node: Option<&Node>| node.is_some());
+    tokio::time::timeout(READY_TIMEOUT, registered)
+        .await
+        .with_context(|| format!("the node {} was not registered; the log says why", config.node_name))?
+        .context("watching the node")?;
+    let role = ("node-role.kubernetes.io/control-plane".to_owned(), String::new());
+    let labels: BTreeMap<_, _> = config.node_labels.iter().cloned().chain([role]).collect();
+    let patch = serde_json::json!({"metadata": {"labels": labels}});
+    let params = PatchParams { field_manager: Some("sampan".to_owned()), ..PatchParams::default() };
+    nodes.patch(&config.node_name, &params, &Patch::Merge(&patch)).await.context("setting the node's labels")?;
+    Ok(())
 }
 
 async fn node_ready(config: &Config, client: kube::Client) -> Result<()> {

@@ -1,0 +1,125 @@
+//! Who sent a request: a component of this process, the holder of a client certificate, of a token, or nobody.
+
+mod service_account;
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+use sampan_api::status::Status;
+use sampan_auth::{ANONYMOUS, AUTHENTICATED, Identity, Peer, UNAUTHENTICATED, bootstrap_token, certificate};
+use sampan_streams::websocket;
+use serde_json::Value;
+
+use super::Server;
+use crate::request::RequestInfo;
+
+/// The paths that nobody in particular may read; authorization still has its say.
+const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+
+/// The identity behind a request; 401 if there is none and the path is not open to all.
+pub(super) async fn identify(
+    server: &Server,
+    peer: Option<&Peer>,
+    headers: &HeaderMap,
+    info: &RequestInfo,
+) -> Result<Identity, Status> {
+    if let Some(Peer::InProcess(identity)) = peer {
+        return Ok(authenticated(identity.clone()));
+    }
+    if let Some(Peer::Remote { certificate: Some(der), .. }) = peer {
+        refuse_foreign_page(headers)?;
+        return certificate::identity(der).map(authenticated).map_err(|_| Status::unauthorized());
+    }
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| Status::unauthorized())?;
+        let (scheme, token) = text.split_once(' ').ok_or_else(Status::unauthorized)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Status::unauthorized());
+        }
+        let shown = from_token(server, token.trim(), &[]).await;
+        return shown.map(|shown| authenticated(shown.identity)).map_err(|why| {
+            tracing::debug!(%why, "a bearer token was refused");
+            Status::unauthorized()
+        });
+    }
+    let open = OPEN_PATHS.iter().any(|open| info.path == *open || info.path.starts_with(&format!("{open}/")));
+    if !open {
+        return Err(Status::unauthorized());
+    }
+    Ok(Identity { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Identity::default() })
+}
+
+/// A browser shows its user's certificate to whatever page opens a WebSocket; only pages of this server may.
+fn refuse_foreign_page(headers: &HeaderMap) -> Result<(), Status> {
+    if !websocket::is_upgrade(headers) || !websocket::is_cross_origin(headers) {
+        return Ok(());
+    }
+    let message = "a page of another origin may not open a WebSocket with a client certificate; use a token".to_owned();
+    Err(Status { code: 403, reason: "Forbidden".to_owned(), message, details: None })
+}
+
+fn authenticated(mut identity: Identity) -> Identity {
+    if !identity.groups.iter().any(|group| group == AUTHENTICATED) {
+        identity.groups.push(AUTHENTICATED.to_owned());
+    }
+    identity
+}
+
+/// Whoever a token speaks for, and for which of the asked audiences it is meant.
+pub(crate) struct Shown {
+    pub(crate) identity: Identity,
+    pub(crate) audiences: Vec<String>,
+}
+
+/// Who shows `token`, which must be meant for one of `audiences` (this server when empty). The error says why nobody:
+/// token reviews tell it, other clients learn no more than that they are not known.
+pub(crate) async fn from_token(server: &Server, token: &str, audiences: &[String]) -> Result<Shown, String> {
+    if let Some(parts) = bootstrap_token::parts(token) {
+        return from_bootstrap_token(server, parts, audiences).await;
+    }
+    if !server.tokens.claims_to_be_ours(token) {
+        return Err("invalid bearer token".to_owned());
+    }
+    let now = sampan_clock::now();
+    let invalid = |why: String| format!("[invalid bearer token, {why}]");
+    let verified = server.tokens.verify(token, audiences, now).map_err(|error| match error {
+        sampan_auth::Error::Token(why) => invalid(why),
+        other => invalid(other.to_string()),
+    })?;
+    server.registry.cache.fresh().await.map_err(|status| status.message)?;
+    service_account::check(&server.registry, token, &verified, now).map_err(invalid)?;
+    let audiences = audiences.iter().filter(|asked| verified.audiences.contains(asked)).cloned().collect();
+    Ok(Shown { identity: verified.identity, audiences })
+}
+
+/// A machine that is to become a node. Its token is meant for this server alone.
+async fn from_bootstrap_token(
+    server: &Server,
+    (id, secret): (&str, &str),
+    audiences: &[String],
+) -> Result<Shown, String> {
+    let issuer = server.tokens.issuer();
+    if !audiences.is_empty() && !audiences.iter().any(|audience| audience == issuer) {
+        return Err("invalid bearer token".to_owned());
+    }
+    server.registry.cache.fresh().await.map_err(|status| status.message)?;
+    let name = format!("{}{id}", bootstrap_token::SECRET_PREFIX);
+    let found = server.registry.peek("", "Secret", "kube-system", &name);
+    let found = found.filter(|secret| {
+        secret["type"] == bootstrap_token::SECRET_TYPE && secret["metadata"]["deletionTimestamp"].is_null()
+    });
+    let data = found.as_ref().map(secret_data).ok_or("invalid bearer token")?;
+    let identity = bootstrap_token::identity((id, secret), &data, sampan_clock::now());
+    let identity = identity.map_err(|why| {
+        tracing::debug!(id, why, "a bootstrap token was refused");
+        "invalid bearer token".to_owned()
+    })?;
+    Ok(Shown { identity, audiences: audiences.iter().filter(|audience| *audience == issuer).cloned().collect() })
+}
+
+fn secret_data(secret: &Value) -> BTreeMap<String, Vec<u8>> {
+    let entries = secret["data"].as_object().into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), STANDARD.decode(value.as_str()?).ok()?))).collect()
+}
