@@ -18,6 +18,7 @@ pub(crate) fn add_all(types: &mut Types) {
             Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
             Pod, PodTemplate, ResourceQuota, Secret, Service, ServiceAccount,
         }
+        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration}
         apps::v1::{ControllerRevision, Deployment, ReplicaSet}
         authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview}
         authorization::v1::{
@@ -36,6 +37,7 @@ pub(crate) fn add_all(types: &mut Types) {
         scheduling::v1::{PriorityClass}
         storage::v1::{StorageClass}
     }
+    types.add_kind::<k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService>();
     types.add_kind::<meta::Status>();
     types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");
     types.add::<meta::ListMeta>();

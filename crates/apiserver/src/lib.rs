@@ -29,6 +29,7 @@ mod rights;
 mod server;
 mod verbs;
 mod version;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -17,6 +17,14 @@ pub fn identity(der: &[u8]) -> Result<Identity, Error> {
     Ok(Identity { name: name.to_owned(), groups, ..Identity::default() })
 }
 
+/// From when until when a certificate is valid.
+pub fn validity(der: &[u8]) -> Result<(Timestamp, Timestamp), Error> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|e| Error::Certificate(e.to_string()))?;
+    let at = |second: i64| Timestamp::from_second(second).map_err(|e| Error::Certificate(e.to_string()));
+    let validity = certificate.validity();
+    Ok((at(validity.not_before.timestamp())?, at(validity.not_after.timestamp())?))
+}
+
 /// When a certificate ends. `pem` may hold a chain; the first counts.
 pub fn expiry(pem: &str) -> Result<Timestamp, Error> {
     let block = pem::parse(pem).map_err(|e| Error::Certificate(e.to_string()))?;

@@ -12,6 +12,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+mod api_service;
 mod binding;
 mod certificate_signing_request;
 mod cluster_role;
@@ -27,6 +28,7 @@ mod ingress_class;
 mod lease;
 mod limit_range;
 mod local_subject_access_review;
+mod mutating_webhook_configuration;
 mod namespace;
 mod node;
 mod persistent_volume;
@@ -48,7 +50,9 @@ mod service_account;
 mod storage_class;
 mod subject_access_review;
 mod token_review;
+mod validating_webhook_configuration;
 
+pub use api_service::API_SERVICE;
 pub use binding::BINDING;
 pub use certificate_signing_request::CERTIFICATE_SIGNING_REQUEST;
 pub use cluster_role::CLUSTER_ROLE;
@@ -64,6 +68,7 @@ pub use ingress_class::INGRESS_CLASS;
 pub use lease::LEASE;
 pub use limit_range::LIMIT_RANGE;
 pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
+pub use mutating_webhook_configuration::MUTATING_WEBHOOK_CONFIGURATION;
 pub use namespace::NAMESPACE;
 pub use node::NODE;
 pub use persistent_volume::PERSISTENT_VOLUME;
@@ -86,6 +91,7 @@ pub use service_account::SERVICE_ACCOUNT;
 pub use storage_class::STORAGE_CLASS;
 pub use subject_access_review::SUBJECT_ACCESS_REVIEW;
 pub use token_review::TOKEN_REVIEW;
+pub use validating_webhook_configuration::VALIDATING_WEBHOOK_CONFIGURATION;
 
 use crate::kind::Kind;
 
@@ -127,6 +133,9 @@ pub static ALL: &[&Kind] = &[
     &ROLE,
     &PRIORITY_CLASS,
     &STORAGE_CLASS,
+    &MUTATING_WEBHOOK_CONFIGURATION,
+    &VALIDATING_WEBHOOK_CONFIGURATION,
+    &API_SERVICE,
 ];
 
 /// The built-in kind of that group, version and kind.

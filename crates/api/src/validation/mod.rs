@@ -18,6 +18,7 @@ mod same;
 pub(crate) mod storage;
 mod subresources;
 pub(crate) mod volume_sources;
+mod webhook;
 mod workload;
 
 pub(crate) use claims::{access_modes, claim_spec, volume_mode};
@@ -33,4 +34,5 @@ pub(crate) use pod::{
 pub(crate) use references::{domain_prefixed_path, signer_name};
 pub(crate) use same::{differences, same};
 pub use subresources::{scale, token_request};
+pub(crate) use webhook::admission_webhooks;
 pub(crate) use workload::{replicas, selector_and_template, status as workload_status};

@@ -246,6 +246,18 @@ pub(crate) fn full_domain(text: &str) -> Vec<String> {
     name.split('.').map(label).find(|faults| !faults.is_empty()).map(|faults| faults.join(",")).into_iter().collect()
 }
 
+/// A name with at least three segments: `hook.example.com`.
+pub(crate) fn fully_qualified(text: &str) -> Vec<String> {
+    let faults = subdomain(text);
+    if !faults.is_empty() {
+        return vec![faults.join(",")];
+    }
+    if text.split('.').count() < 3 {
+        return vec!["should be a domain with at least three segments separated by dots".to_owned()];
+    }
+    Vec::new()
+}
+
 /// `must be between 1 and 65535, inclusive`
 pub(crate) fn inclusive_range(range: &RangeInclusive<i64>) -> String {
     format!("must be between {} and {}, inclusive", range.start(), range.end())

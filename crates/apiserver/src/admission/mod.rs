@@ -12,17 +12,21 @@
 //! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
 mod default_tolerations;
+pub(crate) mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod rbac_escalation;
 mod request;
 mod service_account;
+mod webhooks;
 
 use sampan_api::status::Status;
 use serde_json::Value;
 
 pub(crate) use self::request::{Operation, Request};
+use self::webhooks::Rounds;
+pub(crate) use self::webhooks::Webhooks;
 use crate::registry::Registry;
 
 /// A built-in plugin. It sees every write and every connection, and takes part in the phases it has a method for.
@@ -53,12 +57,20 @@ const LAST: [&dyn Plugin; 0] = [];
 
 /// The mutating phase.
 pub(crate) async fn mutate(registry: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
-    PLUGINS.iter().try_for_each(|plugin| plugin.mutate(registry, request, new))
+    let mut rounds = Rounds::default();
+    loop {
+        PLUGINS.iter().try_for_each(|plugin| plugin.mutate(registry, request, new))?;
+        webhooks::mutate(registry, request, new, &mut rounds).await?;
+        if !rounds.next() {
+            return Ok(());
+        }
+    }
 }
 
 /// The validating phase.
 pub(crate) async fn validate(registry: &Registry, request: &Request<'_>, new: &Value) -> Result<(), Status> {
     PLUGINS.iter().try_for_each(|plugin| plugin.validate(registry, request, new))?;
+    webhooks::validate(registry, request, new).await?;
     LAST.iter().try_for_each(|plugin| plugin.validate(registry, request, new))
 }
 

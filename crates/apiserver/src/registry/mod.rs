@@ -37,13 +37,15 @@ use serde_json::Value;
 pub(crate) use self::attempt::{Attempt, Done, Effect, FieldValidation};
 pub(crate) use self::delete::{DeleteOptions, success, terminating};
 pub(crate) use self::patch::{Patch, PatchForm};
-pub(crate) use self::read::{serve, view_of};
+pub(crate) use self::read::{converted, serve, view_of};
 pub(crate) use self::scale::{named as named_scale, scale_of};
 use self::turns::Turns;
+use crate::admission::Webhooks;
 use crate::cache::{Cache, PREFIX, encode, unavailable};
 use crate::catalog::Catalog;
 use crate::resources::{Claim, Resources};
 use crate::rights::Rights;
+use crate::webhook;
 
 /// How often a plan is made anew because someone else wrote in between.
 const MAX_TRIES: usize = 16;
@@ -56,6 +58,10 @@ pub(crate) struct Registry {
     pub(crate) catalog: Catalog,
     /// Who may what.
     pub(crate) rights: Arc<Rights>,
+    /// Calls webhooks of every sort.
+    pub(crate) caller: Arc<webhook::Client>,
+    /// The webhooks of admission.
+    pub(crate) webhooks: Webhooks,
     store: Arc<dyn Store>,
     resources: Resources,
     turns: Turns,
@@ -104,7 +110,9 @@ impl Registry {
         resources: Resources,
         catalog: Catalog,
     ) -> Self {
-        Self { cache, catalog, rights, store, resources, turns: Turns::default() }
+        let caller = Arc::new(webhook::Client::new(Arc::new(webhook::Services::new(Arc::clone(&cache)))));
+        let webhooks = Webhooks::new(Arc::clone(&caller));
+        Self { cache, catalog, rights, caller, webhooks, store, resources, turns: Turns::default() }
     }
 
     /// Reads the object, asks `draft` what to make of it, does what comes of that; again when someone else wrote in

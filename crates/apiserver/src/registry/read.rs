@@ -46,3 +46,17 @@ pub(crate) fn serve(kind: &KindRef, stored: Value) -> Value {
     }
     kind.rules().served_form(&stored).unwrap_or(stored)
 }
+
+/// An object of `from` in the form of `to`, which serves the same objects under another group or version.
+pub(crate) fn converted(object: &Value, from: &KindRef, to: &KindRef) -> Value {
+    let mut object = object.clone();
+    if !object.is_object() || (from.group, from.version) == (to.group, to.version) {
+        return object;
+    }
+    if view_of(from).is_some() {
+        from.rules().stored_form(&mut object);
+    }
+    let mut object = serve(to, object);
+    object["apiVersion"] = to.api_version().into();
+    object
+}

@@ -16,6 +16,7 @@ use crate::registry::{Attempt, built_in};
 use crate::server::{Answer, Call, Server, read_body};
 use crate::verbs::{attempt, decode, media};
 
+pub(crate) use self::access::user_info;
 pub(crate) use self::token::token_request;
 
 /// A decoded review.

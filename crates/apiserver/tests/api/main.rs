@@ -6,6 +6,8 @@
 
 mod https;
 mod race;
+mod remote;
 mod script;
 mod support;
 mod watch;
+mod webhooks;
