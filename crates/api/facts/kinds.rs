@@ -16,15 +16,16 @@ pub(crate) fn add_all(types: &mut Types) {
     kinds! { types,
         core::v1::{
             Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-            Pod, PodTemplate, ResourceQuota, Secret, Service, ServiceAccount,
+            Pod, PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
         }
         admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration}
-        apps::v1::{ControllerRevision, Deployment, ReplicaSet}
+        apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet}
         authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview}
         authorization::v1::{
             LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
         }
         autoscaling::v1::{Scale}
+        batch::v1::{CronJob, Job}
         certificates::v1::{CertificateSigningRequest}
         coordination::v1::{Lease}
         discovery::v1::{EndpointSlice}
@@ -32,7 +33,7 @@ pub(crate) fn add_all(types: &mut Types) {
         flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration}
         networking::v1::{IngressClass}
         node::v1::{RuntimeClass}
-        policy::v1::{Eviction}
+        policy::v1::{Eviction, PodDisruptionBudget}
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding}
         scheduling::v1::{PriorityClass}
         storage::v1::{StorageClass}

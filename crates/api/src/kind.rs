@@ -293,6 +293,11 @@ pub trait Rules: Sync + Send {
         false
     }
 
+    /// What a client is warned of that deletes an object without saying what becomes of what it owns.
+    fn orphaning_warning(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Turns the form clients send into the stored form (Events of `events.k8s.io` are stored as core Events).
     fn stored_form(&self, _object: &mut Value) {}
 

@@ -123,8 +123,8 @@ fn requirement(expression: &Value) -> String {
 }
 
 /// Names and images of a Pod template's containers, each joined by commas.
-pub(crate) fn containers_and_images(object: &Value) -> [Value; 2] {
-    let containers = read::list(object, "/spec/template/spec/containers");
+pub(crate) fn containers_and_images(template: &Value) -> [Value; 2] {
+    let containers = read::list(template, "/spec/containers");
     ["/name", "/image"]
         .map(|field| containers.iter().map(|c| read::text(c, field)).collect::<Vec<_>>().join(",").into())
 }

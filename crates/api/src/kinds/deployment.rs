@@ -72,11 +72,8 @@ impl Rules for DeploymentRules {
     fn validate_status(&self, new: &Value, old: &Value) -> Vec<field::Error> {
         check(new, |new| {
             let status = new.get("status");
-            validation::workload_status(&status, &["updatedReplicas", "unavailableReplicas"]);
-            let collisions = status.get("collisionCount");
-            if collisions.int() < old["status"]["collisionCount"].as_i64() {
-                collisions.invalid("cannot be decremented");
-            }
+            validation::workload_status(&status, &["updatedReplicas", "unavailableReplicas"], "readyReplicas");
+            validation::collisions(&status, &old["status"]);
         })
     }
 
@@ -95,7 +92,7 @@ impl Rules for DeploymentRules {
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let count = |field: &str| read::int(object, field);
-        let [containers, images] = cells::containers_and_images(object);
+        let [containers, images] = cells::containers_and_images(&object["spec"]["template"]);
         vec![
             cells::name(object),
             format!("{}/{}", count("/status/readyReplicas"), count("/spec/replicas")).into(),
@@ -148,25 +145,15 @@ fn strategy(strategy: &Cursor<'_>) {
 
 fn rolling_update(rolling: &Cursor<'_>) {
     let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
-    for limit in [&unavailable, &surge] {
-        limit.non_negative();
-        if limit.value().is_string() {
-            limit.follows(names::percent);
-        }
+    validation::count_or_percent(&unavailable);
+    surge.non_negative();
+    if surge.value().is_string() {
+        surge.follows(names::percent);
     }
-    if number(&unavailable) == 0 && number(&surge) == 0 {
+    if validation::bare_number(&unavailable) == 0 && validation::bare_number(&surge) == 0 {
         // No Pod could ever be replaced.
         unavailable.invalid("may not be 0 when `maxSurge` is 0");
     }
-    if unavailable.value().is_string() && number(&unavailable) > 100 {
-        unavailable.invalid("must not be greater than 100%");
-    }
-}
-
-/// A count or a percentage, as a bare number.
-fn number(limit: &Cursor<'_>) -> i64 {
-    let percent = limit.text().strip_suffix('%').and_then(|digits| digits.parse().ok());
-    limit.int().or(percent).unwrap_or_default()
 }
 
 #[cfg(test)]

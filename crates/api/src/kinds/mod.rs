@@ -18,6 +18,9 @@ mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
 mod config_map;
+mod controller_revision;
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -25,6 +28,7 @@ mod event;
 mod events_event;
 mod flow_schema;
 mod ingress_class;
+mod job;
 mod lease;
 mod limit_range;
 mod local_subject_access_review;
@@ -34,9 +38,12 @@ mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
+mod pod_disruption_budget;
+mod pod_template;
 mod priority_class;
 mod priority_level_configuration;
 mod replica_set;
+mod replication_controller;
 mod resource_quota;
 mod role;
 mod role_binding;
@@ -47,6 +54,7 @@ mod self_subject_review;
 mod self_subject_rules_review;
 mod service;
 mod service_account;
+mod stateful_set;
 mod storage_class;
 mod subject_access_review;
 mod token_review;
@@ -58,6 +66,9 @@ pub use certificate_signing_request::CERTIFICATE_SIGNING_REQUEST;
 pub use cluster_role::CLUSTER_ROLE;
 pub use cluster_role_binding::CLUSTER_ROLE_BINDING;
 pub use config_map::CONFIG_MAP;
+pub use controller_revision::CONTROLLER_REVISION;
+pub use cron_job::CRON_JOB;
+pub use daemon_set::DAEMON_SET;
 pub use deployment::DEPLOYMENT;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use endpoints::ENDPOINTS;
@@ -65,6 +76,7 @@ pub use event::EVENT;
 pub use events_event::EVENTS_EVENT;
 pub use flow_schema::FLOW_SCHEMA;
 pub use ingress_class::INGRESS_CLASS;
+pub use job::JOB;
 pub use lease::LEASE;
 pub use limit_range::LIMIT_RANGE;
 pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
@@ -75,9 +87,12 @@ pub use persistent_volume::PERSISTENT_VOLUME;
 pub use persistent_volume_claim::PERSISTENT_VOLUME_CLAIM;
 pub use pod::POD;
 pub(crate) use pod::qos_class;
+pub use pod_disruption_budget::POD_DISRUPTION_BUDGET;
+pub use pod_template::POD_TEMPLATE;
 pub use priority_class::{PRIORITY_CLASS, SYSTEM_PRIORITY_CLASSES};
 pub use priority_level_configuration::PRIORITY_LEVEL_CONFIGURATION;
 pub use replica_set::REPLICA_SET;
+pub use replication_controller::REPLICATION_CONTROLLER;
 pub use resource_quota::RESOURCE_QUOTA;
 pub use role::ROLE;
 pub use role_binding::ROLE_BINDING;
@@ -88,6 +103,7 @@ pub use self_subject_review::SELF_SUBJECT_REVIEW;
 pub use self_subject_rules_review::SELF_SUBJECT_RULES_REVIEW;
 pub use service::SERVICE;
 pub use service_account::SERVICE_ACCOUNT;
+pub use stateful_set::STATEFUL_SET;
 pub use storage_class::STORAGE_CLASS;
 pub use subject_access_review::SUBJECT_ACCESS_REVIEW;
 pub use token_review::TOKEN_REVIEW;
@@ -107,12 +123,17 @@ pub static ALL: &[&Kind] = &[
     &PERSISTENT_VOLUME_CLAIM,
     &PERSISTENT_VOLUME,
     &POD,
+    &POD_TEMPLATE,
+    &REPLICATION_CONTROLLER,
     &RESOURCE_QUOTA,
     &SECRET,
     &SERVICE_ACCOUNT,
     &SERVICE,
+    &CONTROLLER_REVISION,
+    &DAEMON_SET,
     &DEPLOYMENT,
     &REPLICA_SET,
+    &STATEFUL_SET,
     &TOKEN_REVIEW,
     &SELF_SUBJECT_REVIEW,
     &LOCAL_SUBJECT_ACCESS_REVIEW,
@@ -127,6 +148,9 @@ pub static ALL: &[&Kind] = &[
     &PRIORITY_LEVEL_CONFIGURATION,
     &INGRESS_CLASS,
     &RUNTIME_CLASS,
+    &CRON_JOB,
+    &JOB,
+    &POD_DISRUPTION_BUDGET,
     &CLUSTER_ROLE_BINDING,
     &CLUSTER_ROLE,
     &ROLE_BINDING,

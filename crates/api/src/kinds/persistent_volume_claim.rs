@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, persistent_volume, read};
-use crate::field;
-use crate::field::Error;
+use crate::field::{Error, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
 use crate::quantity::Quantity;
 use crate::validation::{Cursor, check, claim_spec, differences, names, resource_names, same};
@@ -81,7 +80,7 @@ impl Rules for ClaimRules {
         check(new, |claim| spec_stays(claim, old))
     }
 
-    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
+    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<Error> {
         check(new, |claim| {
             let status = claim.get("status");
             for (_, amount) in status.get("capacity").entries() {
@@ -99,15 +98,7 @@ impl Rules for ClaimRules {
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let size = Quantity::parse(read::text(object, "/spec/resources/requests/storage"));
-        size.iter()
-            .filter(|size| size.milli_value() % 1000 != 0)
-            .map(|size| {
-                format!(
-                    "spec.resources.requests[storage]: fractional byte value \"{size}\" is invalid, must be an integer"
-                )
-            })
-            .collect()
+        warnings(&object["spec"], &Path::new("spec")).into_iter().collect()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
@@ -125,6 +116,14 @@ impl Rules for ClaimRules {
             read::or(read::text(object, "/spec/volumeMode"), "<unset>").into(),
         ]
     }
+}
+
+/// The warning about the spec of a claim, of a template of claims too.
+pub(super) fn warnings(spec: &Value, path: &Path) -> Option<String> {
+    let size = Quantity::parse(read::text(spec, "/resources/requests/storage")).ok()?;
+    let path = path.child("resources").child("requests").key("storage");
+    let fractional = size.milli_value() % 1000 != 0;
+    fractional.then(|| format!("{path}: fractional byte value \"{size}\" is invalid, must be an integer"))
 }
 
 /// Fills the spec of a claim, of a template of claims too.
@@ -191,7 +190,7 @@ fn spec_stays(claim: &Cursor<'_>, old: &Value) {
         ));
     }
     size_stays_above_capacity(&spec, old);
-    spec.get("volumeMode").at(&field::Path::new("volumeMode")).immutable(&old["spec"]["volumeMode"]);
+    spec.get("volumeMode").at(&Path::new("volumeMode")).immutable(&old["spec"]["volumeMode"]);
     let attributes = spec.get("volumeAttributesClassName");
     if old["spec"]["volumeAttributesClassName"].is_string() && attributes.is_empty() {
         let to = if attributes.is_set() { "an empty string" } else { "nil" };

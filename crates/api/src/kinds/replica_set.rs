@@ -70,7 +70,7 @@ impl Rules for ReplicaSetRules {
     }
 
     fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
-        check(new, |new| validation::workload_status(&new.get("status"), &["fullyLabeledReplicas"]))
+        check(new, |new| validation::workload_status(&new.get("status"), &["fullyLabeledReplicas"], "readyReplicas"))
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
@@ -90,7 +90,7 @@ impl Rules for ReplicaSetRules {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let [containers, images] = cells::containers_and_images(object);
+        let [containers, images] = cells::containers_and_images(&object["spec"]["template"]);
         vec![
             cells::name(object),
             read::int(object, "/spec/replicas").into(),

@@ -73,6 +73,11 @@ impl<'a> Cursor<'a> {
         self.step(self.value, path.clone())
     }
 
+    /// This place, holding `value` instead.
+    pub(crate) fn showing<'b>(&'b self, value: &'b Value) -> Cursor<'b> {
+        Cursor { value, path: self.path.clone(), faults: self.faults }
+    }
+
     /// Where this is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -152,6 +157,11 @@ impl Cursor<'_> {
     /// The value is wrong, and is shown as `value`.
     pub(crate) fn invalid_as(&self, value: impl Into<Value>, detail: impl Into<String>) {
         self.fault(Error::invalid(&self.path, value, detail));
+    }
+
+    /// The value is wrong, and is not shown.
+    pub(crate) fn wrong(&self, detail: &str) {
+        self.fault(Error { value: None, ..Error::invalid(&self.path, Value::Null, detail) });
     }
 
     /// The value is there already.

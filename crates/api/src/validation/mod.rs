@@ -15,6 +15,7 @@ mod pod;
 mod references;
 pub(crate) mod resource_names;
 mod same;
+pub(crate) mod schedule;
 pub(crate) mod storage;
 mod subresources;
 pub(crate) mod volume_sources;
@@ -24,15 +25,18 @@ mod workload;
 pub(crate) use claims::{access_modes, claim_spec, volume_mode};
 pub(crate) use cursor::{Cursor, check};
 pub use flowcontrol::flow_control_objects;
-pub(crate) use labels::labels;
+pub(crate) use labels::{labels, selector as label_selector};
 pub use metadata::{metadata, metadata_update, namespace_finalizers};
 pub use pod::ephemeral_containers_update;
 pub(crate) use pod::{
     PROTOCOLS, TAINT_EFFECTS, create as pod_create, node_selector, number_or_name, overhead as pod_overhead, pod,
-    quantity, status_update, tolerations as pod_tolerations, update as pod_update,
+    quantity, status_update, template as pod_template, tolerations as pod_tolerations, update as pod_update,
 };
 pub(crate) use references::{domain_prefixed_path, signer_name};
 pub(crate) use same::{differences, same};
 pub use subresources::{scale, token_request};
 pub(crate) use webhook::admission_webhooks;
-pub(crate) use workload::{replicas, selector_and_template, status as workload_status};
+pub(crate) use workload::{
+    bare_number, collisions, count_or_percent, matches_template, not_empty, replicas, runs_forever,
+    selector as workload_selector, selector_and_template, selects, status as workload_status,
+};

@@ -48,6 +48,9 @@ impl Registry {
     /// Deletes an object, or begins to.
     pub(crate) async fn delete(&self, attempt: &Attempt, options: &DeleteOptions) -> Result<Done, Status> {
         check_options(options)?;
+        if options.propagation_policy.is_none() && options.orphan_dependents.is_none() {
+            attempt.notes.warn_all(attempt.kind.rules().orphaning_warning().map(str::to_owned));
+        }
         self.transact(attempt, |current| {
             let old = current.ok_or_else(|| attempt.not_found())?;
             check_preconditions(attempt, options, old)?;

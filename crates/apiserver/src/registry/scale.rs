@@ -70,9 +70,11 @@ pub(crate) fn scale_of(object: &Value) -> Value {
     })
 }
 
-/// A label selector in its one-line form.
+/// A label selector in its one-line form; that of a ReplicationController is labels alone.
 fn selector_text(selector: &Value) -> String {
-    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let plain = selector["matchLabels"].is_null() && selector["matchExpressions"].is_null();
+    let labels = if plain { selector } else { &selector["matchLabels"] };
+    let labels = labels.as_object().into_iter().flatten();
     let mut terms: Vec<String> =
         labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {

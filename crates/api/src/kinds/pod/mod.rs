@@ -12,7 +12,7 @@ mod warnings;
 
 pub(super) use defaults::default_template;
 pub(crate) use qos::qos_class;
-pub(super) use warnings::of_template;
+pub(super) use warnings::{of_template, template_warnings};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

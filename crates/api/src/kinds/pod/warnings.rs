@@ -31,9 +31,14 @@ pub(super) fn of_pod(pod: &Value) -> Vec<String> {
     warnings
 }
 
-/// The warnings about the Pod template of another kind's object.
+/// The warnings about the Pod template of another kind's object, where most have it.
 pub(in crate::kinds) fn of_template(object: &Value) -> Vec<String> {
-    of_spec(&object["spec"]["template"]["spec"], &Path::new("spec").child("template").child("spec"))
+    template_warnings(&object["spec"]["template"], &Path::new("spec").child("template"))
+}
+
+/// The warnings about a Pod template.
+pub(in crate::kinds) fn template_warnings(template: &Value, path: &Path) -> Vec<String> {
+    of_spec(&template["spec"], &path.child("spec"))
 }
 
 fn of_spec(spec: &Value, path: &Path) -> Vec<String> {
