@@ -24,7 +24,8 @@ pub(crate) fn add_all(types: &mut Types) {
         authorization::v1::{
             LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
         }
-        autoscaling::v1::{Scale}
+        autoscaling::v1::{HorizontalPodAutoscaler, Scale}
+        autoscaling::v2::{HorizontalPodAutoscaler}
         batch::v1::{CronJob, Job}
         certificates::v1::{CertificateSigningRequest}
         coordination::v1::{Lease}

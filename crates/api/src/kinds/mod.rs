@@ -27,6 +27,7 @@ mod endpoints;
 mod event;
 mod events_event;
 mod flow_schema;
+mod horizontal_pod_autoscaler;
 mod ingress_class;
 mod job;
 mod lease;
@@ -75,6 +76,7 @@ pub use endpoints::ENDPOINTS;
 pub use event::EVENT;
 pub use events_event::EVENTS_EVENT;
 pub use flow_schema::FLOW_SCHEMA;
+pub use horizontal_pod_autoscaler::{HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1};
 pub use ingress_class::INGRESS_CLASS;
 pub use job::JOB;
 pub use lease::LEASE;
@@ -141,6 +143,10 @@ pub static ALL: &[&Kind] = &[
     &SELF_SUBJECT_RULES_REVIEW,
     &SUBJECT_ACCESS_REVIEW,
     &CERTIFICATE_SIGNING_REQUEST,
+    &HORIZONTAL_POD_AUTOSCALER,
+    &HORIZONTAL_POD_AUTOSCALER_V1,
+    &CRON_JOB,
+    &JOB,
     &LEASE,
     &ENDPOINT_SLICE,
     &EVENTS_EVENT,
