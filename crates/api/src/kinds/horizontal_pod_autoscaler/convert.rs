@@ -12,7 +12,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{CPU_PERCENT, cpu_metric};
-use crate::kinds::{fill, read};
+use crate::kinds::fill;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
@@ -197,7 +197,8 @@ fn metric_to_v2(metric: &Value, side: &str) -> Value {
             }
         }
         if side == "target" {
-            set(&mut place, "/target/type", target_type(&place["target"]).into());
+            let kind = target_type(&place["target"]);
+            set(&mut place, "/target/type", kind.into());
         }
         converted[source] = place;
     }
@@ -235,8 +236,8 @@ fn with_first_letters(value: Value, change: fn(&char) -> char) -> Value {
     }
 }
 
-/// Whether an object says anything that `v1` has no fields for, for tests.
+/// The names of an object's annotations.
 #[cfg(test)]
 pub(super) fn annotations(object: &Value) -> Vec<&str> {
-    read::map(object, "/metadata/annotations").into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    object["metadata"]["annotations"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::policies;
 use crate::kinds::{fill, pod};
-use crate::validation::{self, Cursor, names};
+use crate::validation::{self, Cursor};
 
 const MAX_MANAGED_BY_BYTES: usize = 63;
 /// How many Pods of an Indexed Job may run at once, and how many of its indexes may fail.
@@ -87,12 +87,7 @@ fn managed_by(manager: &Cursor<'_>) {
         return;
     }
     if manager.must() {
-        match manager.text().split_once('/') {
-            Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-                names::subdomain(host).into_iter().for_each(|fault| manager.invalid_as(host, fault));
-            }
-            _ => manager.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")"),
-        }
+        validation::domain_prefixed_path(manager);
     }
     if manager.text().len() > MAX_MANAGED_BY_BYTES {
         manager.too_long(MAX_MANAGED_BY_BYTES);
