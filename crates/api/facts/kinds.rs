@@ -27,17 +27,21 @@ pub(crate) fn add_all(types: &mut Types) {
         autoscaling::v1::{HorizontalPodAutoscaler, Scale}
         autoscaling::v2::{HorizontalPodAutoscaler}
         batch::v1::{CronJob, Job}
-        certificates::v1::{CertificateSigningRequest}
+        certificates::v1::{CertificateSigningRequest, ClusterTrustBundle}
         coordination::v1::{Lease}
         discovery::v1::{EndpointSlice}
         events::v1::{Event}
         flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration}
-        networking::v1::{IngressClass}
+        networking::v1::{Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR}
         node::v1::{RuntimeClass}
         policy::v1::{Eviction, PodDisruptionBudget}
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding}
+        resource::v1::{DeviceClass, DeviceTaintRule, ResourceClaim, ResourceClaimTemplate, ResourceSlice}
         scheduling::v1::{PriorityClass}
-        storage::v1::{StorageClass}
+        storage::v1::{
+            CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass,
+        }
+        storagemigration::v1::{StorageVersionMigration}
     }
     types.add_kind::<k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService>();
     types.add_kind::<meta::Status>();

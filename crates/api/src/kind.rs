@@ -49,6 +49,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that is one path segment (RBAC kinds).
     PathSegment,
+    /// An IP address in its usual form (IPAddress).
+    Ip,
 }
 
 /// A path below an object: `pods/{name}/log`.

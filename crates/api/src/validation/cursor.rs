@@ -183,6 +183,11 @@ impl Cursor<'_> {
     pub(crate) fn not_supported(&self, supported: &[&str]) {
         // A missing string reads as "", as it does in Go.
         let value = if self.is_set() { self.value.clone() } else { Value::from("") };
+        self.not_supported_as(value, supported);
+    }
+
+    /// The value is none of these, and is shown as `value`.
+    pub(crate) fn not_supported_as(&self, value: impl Into<Value>, supported: &[&str]) {
         self.fault(Error::not_supported(&self.path, value, supported));
     }
 

@@ -6,7 +6,9 @@
 
 pub(crate) mod certificates;
 mod claims;
+mod conditions;
 mod cursor;
+pub(crate) mod devices;
 pub(crate) mod flowcontrol;
 mod labels;
 mod metadata;
@@ -23,9 +25,10 @@ mod webhook;
 mod workload;
 
 pub(crate) use claims::{access_modes, claim_spec, volume_mode};
+pub(crate) use conditions::conditions;
 pub(crate) use cursor::{Cursor, check};
 pub use flowcontrol::flow_control_objects;
-pub(crate) use labels::{labels, selector as label_selector};
+pub(crate) use labels::{annotations, labels, selector as label_selector};
 pub use metadata::{metadata, metadata_update, namespace_finalizers};
 pub use pod::ephemeral_containers_update;
 pub(crate) use pod::{

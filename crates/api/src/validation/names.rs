@@ -20,6 +20,7 @@ pub(crate) fn of_kind(rule: NameRule) -> fn(&str) -> Vec<String> {
         NameRule::Label => label,
         NameRule::Label1035 => label_1035,
         NameRule::PathSegment => path_segment,
+        NameRule::Ip => canonical_ip,
     }
 }
 
@@ -32,6 +33,20 @@ pub(crate) fn subdomain(text: &str) -> Vec<String> {
              and must start and end with an alphanumeric character",
             SUBDOMAIN_FORMAT,
             &["example.com"],
+        ));
+    }
+    faults
+}
+
+/// A DNS-1123 subdomain below any name: `*.example.com`.
+pub(crate) fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut faults = at_most(text, SUBDOMAIN_BYTES);
+    if !text.strip_prefix("*.").is_some_and(is_subdomain) {
+        faults.push(with_format(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of \
+             lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+            &format!(r"\*\.{SUBDOMAIN_FORMAT}"),
+            &["*.example.com"],
         ));
     }
     faults
@@ -199,6 +214,79 @@ pub(crate) fn percent(text: &str) -> Vec<String> {
 /// An IP address of either family.
 pub(crate) fn ip(text: &str) -> Vec<String> {
     unless(text.parse::<IpAddr>().is_ok(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+}
+
+/// An IP address of either family, written as everyone writes it.
+pub(crate) fn canonical_ip(text: &str) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            vec!["must not be an IPv4-mapped IPv6 address".to_owned()]
+        }
+        Ok(ip) if ip.to_string() != text => vec![format!("must be in canonical form (\"{ip}\")")],
+        _ => ip(text),
+    }
+}
+
+/// A network, written as everyone writes it.
+pub(crate) fn canonical_cidr(text: &str) -> Vec<String> {
+    match text.parse::<ipnet::IpNet>() {
+        Ok(net) if net.addr() != net.network() => vec!["must not have bits set beyond the prefix length".to_owned()],
+        Ok(net) if net.to_string() != text => vec![format!("must be in canonical form (\"{net}\")")],
+        _ => cidr(text),
+    }
+}
+
+/// An address of a network interface, with the length of its network's prefix: `192.0.2.0/24`.
+pub(crate) fn interface_address(text: &str) -> Vec<String> {
+    match text.parse::<ipnet::IpNet>() {
+        Ok(net) if net.to_string() != text => vec![format!("must be in canonical form (\"{net}\")")],
+        Ok(_) => Vec::new(),
+        Err(_) => {
+            vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned()]
+        }
+    }
+}
+
+/// An identifier as C has them.
+pub(crate) fn c_identifier(text: &str) -> Vec<String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if text.bytes().all(good) && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        return Vec::new();
+    }
+    vec![with_format(
+        "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric \
+         characters or '_'",
+        "[A-Za-z_][A-Za-z0-9_]*",
+        &["my_name", "MY_NAME", "MyName"],
+    )]
+}
+
+/// The reason of a condition.
+pub(crate) fn condition_reason(text: &str) -> Vec<String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b',' | b':');
+    let ends = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.bytes().all(good) && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.ends_with(ends) {
+        return Vec::new();
+    }
+    vec![with_format(
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric \
+         characters or '_,:', and must end with an alphanumeric character or '_'",
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+    )]
+}
+
+/// A UUID in lower case with dashes.
+pub(crate) fn uuid(text: &str) -> Vec<String> {
+    let dashes = [8, 13, 18, 23];
+    let good = |(at, b): (usize, u8)| {
+        if dashes.contains(&at) { b == b'-' } else { b.is_ascii_digit() || (b'a'..=b'f').contains(&b) }
+    };
+    unless(
+        text.len() == 36 && text.bytes().enumerate().all(good),
+        "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal \
+         characters",
+    )
 }
 
 /// An IPv4 address.

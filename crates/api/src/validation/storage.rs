@@ -11,6 +11,7 @@ use super::same::same;
 /// How many parameters a class may have, and how many bytes together.
 const MAX_PARAMETERS: usize = 512;
 const MAX_PARAMETER_BYTES: usize = 256 * 1024;
+const MAX_DRIVER_BYTES: usize = 63;
 
 /// The name of a provisioner or driver: a qualified name whose case does not matter.
 pub(crate) fn driver(driver: &Cursor<'_>) {
@@ -19,6 +20,22 @@ pub(crate) fn driver(driver: &Cursor<'_>) {
         for fault in names::qualified(&name) {
             driver.invalid_as(name.as_str(), fault);
         }
+    }
+}
+
+/// The name of a CSI driver, or of a driver of devices.
+pub(crate) fn driver_name(name: &Cursor<'_>) {
+    name.must();
+    driver_name_text(name.text(), name);
+}
+
+/// The same for a name that is part of the text at `at`.
+pub(crate) fn driver_name_text(name: &str, at: &Cursor<'_>) {
+    if name.len() > MAX_DRIVER_BYTES {
+        at.too_long(MAX_DRIVER_BYTES);
+    }
+    for fault in names::subdomain(&name.to_lowercase()) {
+        at.invalid_as(name, fault);
     }
 }
 
