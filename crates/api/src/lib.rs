@@ -4,6 +4,7 @@
 //! Start at [`kind`] (what a kind is) and [`kinds`] (the list of them).
 
 pub mod custom;
+pub mod amounts;
 pub mod decode;
 pub mod field;
 pub mod kind;
@@ -11,6 +12,7 @@ pub mod kinds;
 pub mod openapi;
 pub mod patch;
 pub mod pod_security;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;

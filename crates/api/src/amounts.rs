@@ -1,0 +1,122 @@
+//! Amounts by resource name (`cpu`, `memory`, `nvidia.com/gpu`): sums, maxima, and what a whole Pod asks for.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::quantity::Quantity;
+
+/// Amounts by resource name.
+pub type Amounts = BTreeMap<String, Quantity>;
+
+/// Resources that may be given for a Pod as a whole.
+const POD_LEVEL: [&str; 2] = ["cpu", "memory"];
+
+/// The amounts of a resource list; what is no quantity is left out, validation has told of it.
+pub fn read(list: &Value) -> Amounts {
+    let fields = list.as_object().into_iter().flatten();
+    fields.filter_map(|(name, amount)| Some((name.clone(), quantity(amount)?))).collect()
+}
+
+/// The quantity that a value is: a text, or a plain number where nothing has brought it into canonical form yet.
+pub fn quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+/// The resource list of the amounts.
+pub fn write(amounts: &Amounts) -> Value {
+    amounts.iter().map(|(name, amount)| (name.clone(), Value::from(amount.to_string()))).collect::<Map<_, _>>().into()
+}
+
+/// `cpu=1,memory=2Gi`
+pub fn sentence(amounts: &Amounts) -> String {
+    amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
+}
+
+/// Adds `more` to `sum`.
+pub fn add(sum: &mut Amounts, more: &Amounts) {
+    for (name, amount) in more {
+        let sum = sum.entry(name.clone()).or_insert(Quantity::ZERO);
+        *sum = *sum + *amount;
+    }
+}
+
+/// Raises `most` to what `other` has more of.
+pub fn raise(most: &mut Amounts, other: &Amounts) {
+    for (name, amount) in other {
+        let most = most.entry(name.clone()).or_insert(*amount);
+        *most = (*most).max(*amount);
+    }
+}
+
+/// What of `amounts` the names in `names` cover.
+pub fn only<'a>(amounts: &Amounts, names: impl Fn(&str) -> bool + 'a) -> Amounts {
+    amounts.iter().filter(|(name, _)| names(name)).map(|(name, amount)| (name.clone(), *amount)).collect()
+}
+
+/// What the containers of a Pod ask for together (`list` is `requests`) or may use at most (`limits`): containers and
+/// sidecars add up, an init container needs its own beside the sidecars started before it, and amounts given for the
+/// whole Pod win. Overhead is not part of it.
+pub fn of_pod(spec: &Value, list: &str) -> Amounts {
+    let containers = |field: &str| spec[field].as_array().into_iter().flatten();
+    let of = |container: &Value| read(&container["resources"][list]);
+    let mut sum = Amounts::new();
+    for container in containers("containers") {
+        add(&mut sum, &of(container));
+    }
+    let (mut sidecars, mut most) = (Amounts::new(), Amounts::new());
+    for container in containers("initContainers") {
+        if container["restartPolicy"] == "Always" {
+            add(&mut sum, &of(container));
+            add(&mut sidecars, &of(container));
+            raise(&mut most, &sidecars);
+        } else {
+            let mut alone = of(container);
+            add(&mut alone, &sidecars);
+            raise(&mut most, &alone);
+        }
+    }
+    raise(&mut sum, &most);
+    sum.extend(only(&read(&spec["resources"][list]), |name| POD_LEVEL.contains(&name)));
+    sum
+}
+
+/// [`of_pod`] with the Pod's overhead: requests grow by it, limits where there is one.
+pub fn of_pod_with_overhead(spec: &Value, list: &str) -> Amounts {
+    let mut sum = of_pod(spec, list);
+    let overhead = read(&spec["overhead"]);
+    let counted = if list == "limits" { only(&overhead, |name| sum.contains_key(name)) } else { overhead };
+    add(&mut sum, &counted);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{of_pod, of_pod_with_overhead, sentence};
+
+    #[test]
+    fn a_pod_needs_what_its_containers_need_at_the_same_time() {
+        let spec = serde_yaml_ng::from_str(
+            "{initContainers: [{resources: {requests: {cpu: 2}}}, {restartPolicy: Always, resources: {requests: {cpu: \
+             500m}}}, {resources: {requests: {cpu: 100m, memory: 1Gi}}}], containers: [{resources: {requests: {cpu: \
+             1}, limits: {memory: 2Gi}}}, {resources: {requests: {cpu: 250m}}}], overhead: {cpu: 10m, memory: 1Mi}}",
+        )
+        .unwrap();
+        assert_eq!(sentence(&of_pod(&spec, "requests")), "cpu=2,memory=1Gi");
+        assert_eq!(sentence(&of_pod_with_overhead(&spec, "requests")), "cpu=2010m,memory=1025Mi");
+        assert_eq!(sentence(&of_pod_with_overhead(&spec, "limits")), "memory=2049Mi");
+    }
+
+    #[test]
+    fn amounts_of_the_whole_pod_win() {
+        let spec = serde_yaml_ng::from_str(
+            "{resources: {requests: {cpu: 3, other/x: 1}}, containers: [{resources: {requests: {cpu: 1, other/x: 2}}}]}",
+        )
+        .unwrap();
+        assert_eq!(sentence(&of_pod(&spec, "requests")), "cpu=3,other/x=2");
+    }
+}
