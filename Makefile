@@ -13,7 +13,7 @@ up: ## Build, start a cluster here, and run the guestbook on it
 down: ## End the cluster: processes, mounts, links, rules, cgroups
 	@$(SAMPAN) down
 
-test: deps build ## Run every test
+test: deps ## Run every test
 	@scripts/test.sh
 
 check: deps ## Format, lints as errors, layering, docs

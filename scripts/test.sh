@@ -7,5 +7,8 @@ if [ "$(id -u)" -ne 0 ]; then
   echo "the tests make namespaces, mounts and links: run them as root" >&2
   exit 1
 fi
+# The clusters run the program as it is built for tests: one build for everything. `make bench` measures the released one.
+cargo build --workspace --locked
+export SAMPAN="${SAMPAN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/sampan}"
 cargo test --workspace --locked --exclude sampan-testkit
 cargo test --locked -p sampan-testkit

@@ -12,10 +12,13 @@
 //! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
 mod default_tolerations;
+mod limit_ranger;
 pub(crate) mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
+mod quota;
 mod rbac_escalation;
 mod request;
 mod service_account;
@@ -43,17 +46,16 @@ trait Plugin: Sync {
 }
 
 /// The plugins in upstream's order.
-const PLUGINS: [&dyn Plugin; 6] = [
+const PLUGINS: [&dyn Plugin; 8] = [
     &namespace_lifecycle::NamespaceLifecycle,
+    &limit_ranger::LimitRanger,
     &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
+    &pod_security::PodSecurity,
     &priority::Priority,
     &default_tolerations::DefaultTolerations,
     &rbac_escalation::RbacEscalation,
 ];
-
-/// Those that have the last word, when all others agree: what they grant they count.
-const LAST: [&dyn Plugin; 0] = [];
 
 /// The mutating phase.
 pub(crate) async fn mutate(registry: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
@@ -71,7 +73,7 @@ pub(crate) async fn mutate(registry: &Registry, request: &Request<'_>, new: &mut
 pub(crate) async fn validate(registry: &Registry, request: &Request<'_>, new: &Value) -> Result<(), Status> {
     PLUGINS.iter().try_for_each(|plugin| plugin.validate(registry, request, new))?;
     webhooks::validate(registry, request, new).await?;
-    LAST.iter().try_for_each(|plugin| plugin.validate(registry, request, new))
+    quota::admit(registry, request, new).await
 }
 
 /// Both phases for something that is not stored; what becomes of it.

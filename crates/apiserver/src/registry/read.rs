@@ -7,7 +7,7 @@ use sampan_api::status::Status;
 use serde_json::Value;
 
 use super::{Attempt, Registry};
-use crate::cache::{Match, Object};
+use crate::cache::{Filter, Match, Object};
 
 impl Registry {
     /// The object, at least as new as asked.
@@ -26,6 +26,15 @@ impl Registry {
         let kind = super::built_in(group, kind).ok()?;
         let attempt = Attempt::internal(kind, namespace, name);
         Some(self.cache.room(kind).ok()?.get(&attempt.key())?.value())
+    }
+}
+
+impl Registry {
+    /// All objects of a built-in kind in a namespace, as they are in memory.
+    pub(crate) fn peek_all(&self, group: &str, kind: &str, namespace: &str) -> Vec<Value> {
+        let room = super::built_in(group, kind).and_then(|kind| self.cache.room(kind));
+        let Ok(room) = room else { return Vec::new() };
+        room.snapshot(&Filter::of_namespace(namespace)).0.iter().map(|object| object.value()).collect()
     }
 }
 
