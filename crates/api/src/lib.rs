@@ -3,8 +3,8 @@
 //! Nothing here does I/O and nothing reads a clock: all of it is functions over JSON values and typed objects.
 //! Start at [`kind`] (what a kind is) and [`kinds`] (the list of them).
 
-pub mod custom;
 pub mod amounts;
+pub mod custom;
 pub mod decode;
 pub mod field;
 pub mod kind;

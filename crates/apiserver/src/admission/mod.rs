@@ -11,17 +11,21 @@
 //! what is posted to a subresource and not stored (bindings, evictions, token requests, reviews) and every connection
 //! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
+mod default_class;
 mod default_tolerations;
 mod limit_ranger;
 pub(crate) mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
+mod node_taint;
 mod pod_security;
 mod priority;
 mod quota;
 mod rbac_escalation;
 mod request;
+mod runtime_class;
 mod service_account;
+mod storage;
 mod webhooks;
 
 use sampan_api::status::Status;
@@ -46,14 +50,20 @@ trait Plugin: Sync {
 }
 
 /// The plugins in upstream's order.
-const PLUGINS: [&dyn Plugin; 8] = [
+const PLUGINS: &[&dyn Plugin] = &[
     &namespace_lifecycle::NamespaceLifecycle,
     &limit_ranger::LimitRanger,
     &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
+    &node_taint::NodeTaint,
     &pod_security::PodSecurity,
     &priority::Priority,
     &default_tolerations::DefaultTolerations,
+    &default_class::STORAGE,
+    &storage::InUseProtection,
+    &storage::ClaimResize,
+    &runtime_class::RuntimeClass,
+    &default_class::INGRESS,
     &rbac_escalation::RbacEscalation,
 ];
 

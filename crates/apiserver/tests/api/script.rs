@@ -142,6 +142,7 @@ macro_rules! scripts {
 
 // One a line, so that lines of several authors do not meet.
 scripts! {
+    admission
     apply
     certificates
     configmaps
