@@ -11,4 +11,6 @@ fi
 cargo build --workspace --locked
 export SAMPAN="${SAMPAN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/sampan}"
 cargo test --workspace --locked --exclude sampan-testkit
+# What holds for the API server on its own store holds for it on etcd.
+SAMPAN_TEST_STORE=etcd cargo test --locked -p sampan-apiserver --test api
 cargo test --locked -p sampan-testkit

@@ -4,10 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../../../store/tests/support/etcd_server.rs"]
+mod etcd_server;
 mod https;
 mod race;
 mod remote;
 mod script;
+mod several;
 mod support;
 mod watch;
 mod webhooks;

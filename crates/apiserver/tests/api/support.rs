@@ -1,6 +1,10 @@
-//! An API server in memory on a store in a directory of its own, and requests to it.
+//! An API server in memory on a store of its own, and requests to it.
+//!
+//! The store is the embedded one, or a prefix in an etcd when `SAMPAN_TEST_STORE=etcd` is in the environment: the same
+//! tests hold for both.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -8,14 +12,39 @@ use http_body_util::BodyExt as _;
 use sampan_apiserver::{ApiServer, Handle, Listen, Options, Ranges, Version};
 use sampan_auth::token::Tokens;
 use sampan_auth::{Identity, Peer};
+use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
+use sampan_store::etcd::{self, Etcd};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 
-/// A running server with its directory.
+use crate::etcd_server::EtcdServer;
+
+/// A running server with its directory, if it has one.
 pub(crate) struct Cluster {
     pub(crate) handle: Handle,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// The etcd of all tests of this process.
+static ETCD: OnceCell<EtcdServer> = OnceCell::const_new();
+/// How many prefixes in it are taken.
+static PREFIXES: AtomicUsize = AtomicUsize::new(0);
+
+/// A part of the etcd that nobody else uses.
+pub(crate) async fn etcd_prefix() -> etcd::Options {
+    let server = ETCD.get_or_init(EtcdServer::start).await;
+    let prefix = PREFIXES.fetch_add(1, Ordering::Relaxed);
+    etcd::Options { location: format!("etcd://{}/{prefix}", server.address).parse().unwrap(), tls: None }
+}
+
+async fn open_store() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
+    if std::env::var_os("SAMPAN_TEST_STORE").is_some_and(|store| store == "etcd") {
+        return (Arc::new(Etcd::connect(etcd_prefix().await).await.unwrap()), None);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    (Arc::new(Embedded::open(embedded::Options { dir: dir.path().into() }).unwrap()), Some(dir))
 }
 
 impl Cluster {
@@ -26,11 +55,19 @@ impl Cluster {
 
     /// The same, with ways in and out on the network.
     pub(crate) async fn listening(listen: Option<Listen>, kubelet_tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Embedded::open(embedded::Options { dir: dir.path().into() }).unwrap();
+        let (store, dir) = open_store().await;
+        Self { _dir: dir, ..Self::on(store, listen, kubelet_tls).await }
+    }
+
+    /// A server on a store that others may use too.
+    pub(crate) async fn on(
+        store: Arc<dyn Store>,
+        listen: Option<Listen>,
+        kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Self {
         let key = Tokens::generate_key().unwrap();
         let handle = ApiServer::start(Options {
-            store: Arc::new(store),
+            store,
             tokens: Arc::new(Tokens::load("https://kubernetes.default.svc", &key).unwrap()),
             ranges: Ranges { addresses: "10.43.0.0/16".parse().unwrap(), node_ports: 30000..=32767 },
             advertised: "192.0.2.1:6443".parse().unwrap(),
@@ -40,7 +77,7 @@ impl Cluster {
         })
         .await
         .unwrap();
-        Self { handle, _dir: dir }
+        Self { handle, _dir: None }
     }
 
     /// Sends a request.

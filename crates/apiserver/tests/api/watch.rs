@@ -11,13 +11,13 @@ use crate::support::{Cluster, in_process};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-struct Events {
+pub(crate) struct Events {
     body: Body,
     buffer: Vec<u8>,
 }
 
 impl Events {
-    async fn open(cluster: &Cluster, query: &str) -> Self {
+    pub(crate) async fn open(cluster: &Cluster, query: &str) -> Self {
         Self::accepting(cluster, query, "application/json").await
     }
 
@@ -49,7 +49,7 @@ impl Events {
         format!("{} {name}", event["type"].as_str().unwrap()).trim_end().to_owned()
     }
 
-    async fn expect(&mut self, want: &[&str]) {
+    pub(crate) async fn expect(&mut self, want: &[&str]) {
         for want in want {
             assert_eq!(Self::told(self.next().await), *want);
         }

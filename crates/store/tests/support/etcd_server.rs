@@ -3,8 +3,9 @@
 
 #![allow(dead_code, reason = "shared by test programs of which each uses a part")]
 
+use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) struct EtcdServer {
     /// `HOST:PORT` for clients.
     pub(crate) address: String,
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     process: Child,
 }
 
@@ -41,9 +42,11 @@ impl EtcdServer {
     }
 
     async fn start_with(flags: &[String], client: Option<&Tls>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where that is possible: these tests are not about the disk.
+        let parent = Some(PathBuf::from("/dev/shm")).filter(|path| path.is_dir()).unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::Builder::new().prefix("sampan-test-etcd-").tempdir_in(parent).unwrap().keep();
         let address = free_address();
-        let process = spawn(dir.path(), &address, flags);
+        let process = spawn(&dir, &address, flags);
         let server = Self { address, dir, process };
         server.answers(client).await;
         server
@@ -51,8 +54,8 @@ impl EtcdServer {
 
     /// Kills it and starts it again on the same data.
     pub(crate) async fn restart(&mut self) {
-        self.end();
-        self.process = spawn(self.dir.path(), &self.address, &[]);
+        self.end("restart\n");
+        self.process = spawn(&self.dir, &self.address, &[]);
         self.answers(None).await;
     }
 
@@ -65,27 +68,35 @@ impl EtcdServer {
         }
     }
 
-    fn end(&mut self) {
-        drop(self.process.stdin.take());
+    fn end(&mut self, word: &str) {
+        self.process.stdin.take().unwrap().write_all(word.as_bytes()).unwrap();
         self.process.wait().unwrap();
     }
 }
 
 impl Drop for EtcdServer {
     fn drop(&mut self) {
-        self.end();
+        self.end("");
     }
 }
 
-/// Kills etcd as soon as nobody holds the other end of the pipe, however that came about.
-const KEEPER: &str = r#"dir=$1; shift; etcd --data-dir "$dir" "$@" </dev/null & read -r _; kill -9 $!; wait $!"#;
+/// Kills etcd as soon as nobody holds the other end of the pipe, however that came about, and removes its data unless
+/// it was told a word.
+const KEEPER: &str = r#"
+dir=$1; shift
+etcd --data-dir "$dir/data" "$@" </dev/null &
+read -r word
+kill -9 $!
+wait $!
+[ -n "$word" ] || rm -rf "$dir"
+"#;
 
 fn spawn(dir: &Path, address: &str, flags: &[String]) -> Child {
     let scheme = if flags.is_empty() { "http" } else { "https" };
     // Nobody else belongs to the cluster, but etcd wants an address for it.
     let peer = format!("http://{}", free_address());
     let mut command = Command::new("sh");
-    command.args(["-c", KEEPER, "sh"]).arg(dir.join("data")).args(["--log-level", "error", "--name", "only"]);
+    command.args(["-c", KEEPER, "sh"]).arg(dir).args(["--log-level", "error", "--name", "only"]);
     command.args([format!("--listen-client-urls={scheme}://{address}")]);
     command.args([format!("--advertise-client-urls={scheme}://{address}")]);
     command.args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")]);
