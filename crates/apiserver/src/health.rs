@@ -4,71 +4,128 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use sampan_api::status::Status;
+use sampan_store::Store;
 
 use crate::request::Query;
 
-/// What the checks look at.
-#[derive(Clone, Default)]
-pub(crate) struct Health(Arc<State>);
+/// How long the store may take to answer before it counts as failed.
+const STORE: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
-struct State {
+/// What the checks look at.
+pub(crate) struct Health {
+    store: Arc<dyn Store>,
     ready: AtomicBool,
     stopping: AtomicBool,
 }
 
+/// One check, by the name it has upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Ping,
+    Etcd,
+    EtcdReadiness,
+    Bootstrap,
+    Shutdown,
+}
+
+impl Check {
+    const ALL: [Self; 5] = [Self::Ping, Self::Etcd, Self::EtcdReadiness, Self::Bootstrap, Self::Shutdown];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Etcd => "etcd",
+            Self::EtcdReadiness => "etcd-readiness",
+            Self::Bootstrap => "poststarthook/bootstrap",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// Whether it belongs to an endpoint: a server that stops is alive, but takes no new clients.
+    fn is_of(self, endpoint: &str) -> bool {
+        endpoint == "readyz" || !matches!(self, Self::EtcdReadiness | Self::Shutdown)
+    }
+}
+
 impl Health {
+    /// A server that has not started yet.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, ready: AtomicBool::new(false), stopping: AtomicBool::new(false) }
+    }
+
     /// The start is over: everything that must exist exists.
     pub(crate) fn ready(&self) {
-        self.0.ready.store(true, Ordering::Release);
+        self.ready.store(true, Ordering::Release);
     }
 
     /// The server is about to stop.
     pub(crate) fn stopping(&self) {
-        self.0.stopping.store(true, Ordering::Release);
+        self.stopping.store(true, Ordering::Release);
     }
 
-    fn checks(&self, endpoint: &str) -> Vec<(&'static str, bool)> {
-        let mut checks =
-            vec![("ping", true), ("etcd", true), ("poststarthook/bootstrap", self.0.ready.load(Ordering::Acquire))];
-        if endpoint == "readyz" {
-            checks.push(("shutdown", !self.0.stopping.load(Ordering::Acquire)));
+    /// Why a check fails.
+    async fn run(&self, check: Check) -> Result<(), &'static str> {
+        let holds = |condition: bool, why| if condition { Ok(()) } else { Err(why) };
+        match check {
+            Check::Ping => Ok(()),
+            Check::Etcd | Check::EtcdReadiness => match tokio::time::timeout(STORE, self.store.revision()).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the store failed its health check");
+                    Err("the storage is not available")
+                }
+                Err(_) => Err("the storage did not answer in time"),
+            },
+            Check::Bootstrap => holds(self.ready.load(Ordering::Acquire), "not finished"),
+            Check::Shutdown => holds(!self.stopping.load(Ordering::Acquire), "process is shutting down"),
         }
-        checks
     }
 
     /// Answers `/{endpoint}` and `/{endpoint}/{check}`.
-    pub(crate) fn answer(&self, path: &str, query: &Query) -> Result<Response<Body>, Status> {
+    pub(crate) async fn answer(&self, path: &str, query: &Query) -> Result<Response<Body>, Status> {
         let path = path.trim_start_matches('/');
         let (endpoint, one) = path.split_once('/').unwrap_or((path, ""));
-        let mut checks = self.checks(endpoint);
-        if !one.is_empty() {
-            checks.retain(|(name, _)| *name == one);
-            if checks.is_empty() {
-                return Err(Status::no_such_path());
-            }
+        let checks = Check::ALL.into_iter().filter(|check| check.is_of(endpoint));
+        if one.is_empty() {
+            return Ok(self.report(endpoint, checks, query).await);
         }
-        let excluded: BTreeSet<&str> = query.all("exclude").collect();
-        let mut report = String::new();
-        let mut passed = true;
-        for (name, ok) in checks {
-            let excluded = excluded.contains(name);
-            let (sign, word) = match (ok, excluded) {
-                (_, true) => ('+', "excluded: ok"),
-                (true, false) => ('+', "ok"),
-                (false, false) => ('-', "failed: reason withheld"),
+        let check = checks.into_iter().find(|check| check.name() == one).ok_or_else(Status::no_such_path)?;
+        Ok(match self.run(check).await {
+            Ok(()) => reply(true, "ok".to_owned()),
+            Err(why) => reply(false, format!("internal server error: {why}\n")),
+        })
+    }
+
+    async fn report(&self, endpoint: &str, checks: impl Iterator<Item = Check>, query: &Query) -> Response<Body> {
+        let mut excluded: BTreeSet<&str> = query.all("exclude").filter(|name| !name.is_empty()).collect();
+        let (mut report, mut passed) = (String::new(), true);
+        for check in checks {
+            let name = check.name();
+            let (sign, word) = if excluded.remove(name) {
+                ('+', "excluded: ok")
+            } else if self.run(check).await.is_ok() {
+                ('+', "ok")
+            } else {
+                passed = false;
+                // The reason is for the log, and for whoever may ask for this one check.
+                ('-', "failed: reason withheld")
             };
-            passed &= ok || excluded;
             let _ = writeln!(report, "[{sign}]{name} {word}");
+        }
+        if !excluded.is_empty() {
+            let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+            let names = names.join(", ");
+            let _ = writeln!(report, "warn: some health checks cannot be excluded: no matches for {names}");
         }
         let verdict = if passed { "passed" } else { "failed" };
         let _ = writeln!(report, "{endpoint} check {verdict}");
-        let verbose = query.flag("verbose") || !passed;
-        Ok(reply(passed, if verbose { report } else { "ok".to_owned() }))
+        let verbose = query.get("verbose").is_some() || !passed;
+        reply(passed, if verbose { report } else { "ok".to_owned() })
     }
 }
 

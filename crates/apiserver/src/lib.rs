@@ -127,7 +127,7 @@ impl ApiServer {
             discovery: Discovery::new(options.advertised),
             openapi: OpenApi::new(&options.version.git_version),
             version: options.version,
-            health: Health::default(),
+            health: Health::new(options.store),
             metrics: Metrics::default(),
             kubelets: Kubelets::new(options.kubelet_tls),
             tasks: TaskTracker::new(),

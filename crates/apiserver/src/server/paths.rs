@@ -19,7 +19,7 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
         path => path,
     };
     match path.split('/').nth(1).unwrap_or_default() {
-        "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query),
+        "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query).await,
         "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
         "version" if path == "/version" => json_reply(call, &server.version.document()),
         "openapi" => server.openapi.answer(&server.registry.catalog.served(), path, call).await,

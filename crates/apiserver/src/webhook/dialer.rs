@@ -88,7 +88,9 @@ pub(crate) fn explain(error: &(dyn StdError + 'static)) -> String {
 fn explain_tls(error: &rustls::Error) -> String {
     use rustls::{CertificateError as Wrong, Error};
     let why = match error {
-        Error::InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => "certificate signed by unknown authority".to_owned(),
+        Error::InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => {
+            "certificate signed by unknown authority".to_owned()
+        }
         Error::InvalidCertificate(Wrong::Expired | Wrong::ExpiredContext { .. }) => {
             "certificate has expired or is not yet valid".to_owned()
         }

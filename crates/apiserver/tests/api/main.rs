@@ -6,6 +6,7 @@
 
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
+mod health;
 mod https;
 mod race;
 mod remote;

@@ -1,0 +1,68 @@
+//! Health endpoints: each check by name, what is excluded, and a store that does not answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt as _;
+use sampan_store::etcd::{self, Etcd};
+
+use crate::etcd_server::EtcdServer;
+use crate::support::{Cluster, in_process};
+
+async fn get(cluster: &Cluster, path: &str) -> (u16, String) {
+    let request = Request::get(path).extension(in_process("admin")).body(Body::empty()).unwrap();
+    let response = cluster.send(request).await;
+    let code = response.status().as_u16();
+    (code, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+async fn check(cluster: &Cluster, rows: &[(&str, u16, &str)]) {
+    for (path, code, body) in rows {
+        assert_eq!(get(cluster, path).await, (*code, (*body).to_owned()), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_are_told_one_by_one_and_the_store_is_really_asked() {
+    let server = EtcdServer::start().await;
+    let location = format!("etcd://{}", server.address).parse().unwrap();
+    let store = Arc::new(Etcd::connect(etcd::Options { location, tls: None }).await.unwrap());
+    let cluster = Cluster::on(store, None, None).await;
+    let live = "[+]ping ok\n[+]etcd ok\n[+]poststarthook/bootstrap ok\n";
+    check(
+        &cluster,
+        &[
+            ("/healthz", 200, "ok"),
+            ("/livez", 200, "ok"),
+            ("/readyz", 200, "ok"),
+            ("/livez/etcd", 200, "ok"),
+            ("/readyz/shutdown", 200, "ok"),
+            ("/livez?verbose", 200, &format!("{live}livez check passed\n")),
+            (
+                "/readyz?verbose&exclude=etcd&exclude=etcd-readiness&exclude=nothing",
+                200,
+                "[+]ping ok\n[+]etcd excluded: ok\n[+]etcd-readiness excluded: ok\n[+]poststarthook/bootstrap ok\n\
+                 [+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for \"nothing\"\n\
+                 readyz check passed\n",
+            ),
+        ],
+    )
+    .await;
+    assert_eq!(get(&cluster, "/livez/shutdown").await.0, 404);
+    drop(server);
+    check(
+        &cluster,
+        &[
+            (
+                "/livez",
+                500,
+                "[+]ping ok\n[-]etcd failed: reason withheld\n[+]poststarthook/bootstrap ok\nlivez check failed\n",
+            ),
+            ("/livez?exclude=etcd", 200, "ok"),
+            ("/livez/etcd", 500, "internal server error: the storage did not answer in time\n"),
+            ("/livez/ping", 200, "ok"),
+        ],
+    )
+    .await;
+}
