@@ -101,6 +101,7 @@ fn shape(name: &str, schema: &Value) -> &'static str {
         "Time" => "Time",
         "MicroTime" => "MicroTime",
         "RawExtension" | "FieldsV1" | "JSON" | "Patch" => "Json",
+        "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray" => "Json",
         _ if schema["type"] == "object" => "Struct",
         _ => "Json",
     }

@@ -1,6 +1,7 @@
 //! The types whose schema is built in. A new kind is one more name here; what it refers to comes along by itself.
 
 use k8s_openapi::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 
 use crate::types::Types;
@@ -44,6 +45,7 @@ pub(crate) fn add_all(types: &mut Types) {
         storagemigration::v1::{StorageVersionMigration}
     }
     types.add_kind::<k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService>();
+    types.add_kind::<apiextensions::v1::CustomResourceDefinition>();
     types.add_kind::<meta::Status>();
     types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");
     types.add::<meta::ListMeta>();

@@ -19,6 +19,9 @@ use serde_json::Value;
 
 use crate::custom::Custom;
 use crate::field;
+use crate::model::Model;
+use crate::schema;
+use crate::status::Status;
 
 /// Whether objects of a kind live in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +146,17 @@ impl KindRef {
         match self {
             Self::BuiltIn(_) => None,
             Self::Custom(custom) => Some(custom),
+        }
+    }
+
+    /// What is known of the form of its objects; an error if that is nothing, which cannot be.
+    pub fn model(&self) -> Result<Model<'_>, Status> {
+        match self {
+            Self::BuiltIn(kind) => {
+                let definition = schema::definition(kind.schema).map(Model::BuiltIn);
+                definition.ok_or_else(|| Status::internal("the kind has no schema"))
+            }
+            Self::Custom(custom) => Ok(Model::Custom(custom)),
         }
     }
 
@@ -299,6 +313,9 @@ pub trait Rules: Sync + Send {
     fn orphaning_warning(&self) -> Option<&'static str> {
         None
     }
+
+    /// When the deletion of an object begins: what is to be noted in it. `now` is the time as objects carry it.
+    fn begin_delete(&self, _object: &mut Value, _now: &str) {}
 
     /// Turns the form clients send into the stored form (Events of `events.k8s.io` are stored as core Events).
     fn stored_form(&self, _object: &mut Value) {}

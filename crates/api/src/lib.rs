@@ -9,6 +9,7 @@ pub mod decode;
 pub mod field;
 pub mod kind;
 pub mod kinds;
+pub mod model;
 pub mod openapi;
 pub mod patch;
 pub mod pod_security;
@@ -16,6 +17,7 @@ pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod structural;
 pub mod validation;
 
 pub use sampan_quantity as quantity;

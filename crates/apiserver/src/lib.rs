@@ -13,6 +13,8 @@ mod cache;
 mod catalog;
 mod compaction;
 mod connect;
+mod conversion;
+mod definitions;
 mod discovery;
 mod expiry;
 mod forms;
@@ -44,6 +46,7 @@ use crate::bootstrap::OwnService;
 use crate::cache::Cache;
 use crate::catalog::Catalog;
 use crate::connect::Kubelets;
+use crate::definitions::Definitions;
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -118,6 +121,8 @@ impl ApiServer {
         bootstrap::run(&registry, &own).await.map_err(Error::Bootstrap)?;
         // The policy that was just written must be there before the first request.
         registry.cache.fresh().await.map_err(Error::Bootstrap)?;
+        let definitions = Definitions::load(Arc::clone(&registry)).await.map_err(Error::Bootstrap)?;
+        background.spawn(definitions.follow(stop.clone()));
         background.spawn(expiry::run(Arc::clone(&registry), stop.clone()));
         background.spawn(bootstrap::keep_own_service(Arc::clone(&registry), own, stop.clone()));
         let server = Arc::new(Server {

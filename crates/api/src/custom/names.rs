@@ -21,8 +21,6 @@ pub struct Names<'a> {
     pub version: &'a str,
     /// `CronTab`
     pub kind: &'a str,
-    /// `CronTabList`
-    pub list_kind: &'a str,
     /// `crontabs`
     pub plural: &'a str,
     /// `crontab`
@@ -162,7 +160,6 @@ mod tests {
             group: "example.com",
             version: "v1",
             kind: "CronTab",
-            list_kind: "CronTabList",
             plural: "crontabs",
             singular: "crontab",
             short_names: vec!["ct"],

@@ -3,7 +3,7 @@
 //! A file reads: names, columns, [`Rules`](crate::kind::Rules); what several kinds share is in `cells` (tables),
 //! `fill` (defaults), `read` (fields) and [`crate::validation`] (everything that can be wrong).
 
-mod cells;
+pub(crate) mod cells;
 pub(crate) mod fill;
 pub(crate) mod read;
 mod subresources;
@@ -25,6 +25,7 @@ mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
 mod daemon_set;
+mod custom_resource_definition;
 mod deployment;
 mod device_class;
 mod device_taint_rule;
@@ -90,6 +91,7 @@ pub use csi_driver::CSI_DRIVER;
 pub use csi_node::CSI_NODE;
 pub use csi_storage_capacity::CSI_STORAGE_CAPACITY;
 pub use daemon_set::DAEMON_SET;
+pub use custom_resource_definition::CUSTOM_RESOURCE_DEFINITION;
 pub use deployment::DEPLOYMENT;
 pub use device_class::DEVICE_CLASS;
 pub use device_taint_rule::DEVICE_TAINT_RULE;
@@ -168,6 +170,7 @@ pub static ALL: &[&Kind] = &[
     &DEPLOYMENT,
     &REPLICA_SET,
     &STATEFUL_SET,
+    &CUSTOM_RESOURCE_DEFINITION,
     &TOKEN_REVIEW,
     &SELF_SUBJECT_REVIEW,
     &LOCAL_SUBJECT_ACCESS_REVIEW,

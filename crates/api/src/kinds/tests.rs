@@ -147,7 +147,7 @@ fn finalizers_have_domains() {
 }
 
 fn check_change(old: &str, new: &str, want: &[&str]) {
-    let faults: Vec<String> = metadata_update(&object(new), &object(old)).iter().map(Error::to_string).collect();
+    let faults: Vec<String> = metadata_update(&POD, &object(new), &object(old)).iter().map(Error::to_string).collect();
     assert_eq!(faults, want, "{old} to {new}");
 }
 

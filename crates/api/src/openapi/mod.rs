@@ -4,6 +4,7 @@
 //! cache the bytes. [`routes`] lists what can be done on which path, [`schemas`] the types; both are then written in
 //! the words of either version. Start at [`v2()`], [`v2_protobuf`] and [`v3()`].
 
+mod custom;
 mod parameters;
 mod protobuf;
 mod routes;

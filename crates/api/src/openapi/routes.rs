@@ -1,8 +1,8 @@
 //! What can be done on which path.
 
 use super::parameters::{self, NAME, NAMESPACE, Parameter};
-use crate::kind::{Kind, Scope, Subresource, Verbs};
-use crate::schema::{self, Definition};
+use crate::kind::{KindRef, Scope, Subresource, Verbs};
+use crate::schema;
 
 /// A path with its operations.
 pub(super) struct Route {
@@ -34,43 +34,46 @@ pub(super) struct Operation {
     pub(super) tag: String,
 }
 
-/// What a request carries.
+/// What a request carries. Types are told by the names of their schemas.
 #[derive(Clone, Copy)]
 pub(super) enum Body {
     Nothing,
     /// An object that must be there.
-    Object(&'static Definition),
+    Object(&'static str),
     /// Options that may be there.
-    Options(&'static Definition),
-    /// A patch of any form.
-    Patch,
+    Options(&'static str),
+    /// A patch in one of these forms.
+    Patch(&'static [&'static str]),
 }
 
 /// What comes back.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
-    Object(&'static Definition),
+    Object(&'static str),
     /// The list of a kind.
-    List(&'static Definition),
+    List(&'static str),
     /// A text or a stream.
     Text,
 }
 
 /// The content types of patches.
-pub(super) const PATCHES: [&str; 4] = [
+const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
 
+/// The same for custom kinds, which have no merge keys.
+const CUSTOM_PATCHES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+
 /// The forms in which objects are given.
 pub(super) const PRODUCES: [&str; 2] = ["application/json", "application/yaml"];
 
 /// All routes of a kind.
-pub(super) fn of_kind(kind: &Kind) -> Vec<Route> {
-    let Some(definition) = schema::definition(kind.schema) else { return Vec::new() };
-    let make = Maker { kind, definition };
+pub(super) fn of_kind(kind: &KindRef) -> Vec<Route> {
+    let make = Maker { kind, definition: kind.schema };
     let collection = make.collection_path();
     let below = match kind.scope {
         Scope::Namespaced => vec![NAMESPACE],
@@ -106,8 +109,8 @@ pub(super) fn of_kind(kind: &Kind) -> Vec<Route> {
 }
 
 struct Maker<'a> {
-    kind: &'a Kind,
-    definition: &'static Definition,
+    kind: &'a KindRef,
+    definition: &'static str,
 }
 
 impl Maker<'_> {
@@ -202,7 +205,7 @@ impl Maker<'_> {
             action: "patch",
             id: format!("patch{}", self.noun("")),
             description: format!("partially update the specified {}", self.kind.kind),
-            body: Body::Patch,
+            body: Body::Patch(if self.kind.custom().is_some() { CUSTOM_PATCHES } else { PATCHES }),
             parameters: parameters::PATCH,
             statuses: &[200, 201],
             ..self.read()
@@ -210,13 +213,14 @@ impl Maker<'_> {
     }
 
     fn delete(&self) -> Operation {
-        let status = schema::of_kind("", "v1", "Status").unwrap_or(self.definition);
+        let status = schema::of_kind("", "v1", "Status").map_or(self.definition, |status| status.name);
         Operation {
             method: "delete",
             action: "delete",
             id: format!("delete{}", self.noun("")),
             description: format!("delete a {}", self.kind.kind),
-            body: schema::of_kind("", "v1", "DeleteOptions").map_or(Body::Nothing, Body::Options),
+            body: schema::of_kind("", "v1", "DeleteOptions")
+                .map_or(Body::Nothing, |options| Body::Options(options.name)),
             parameters: parameters::DELETE,
             statuses: &[200, 202],
             answer: Answer::Object(status),
@@ -238,7 +242,9 @@ impl Maker<'_> {
     /// The operations of a subresource: those of the object on another type, or connections.
     fn subresource(&self, subresource: &Subresource) -> Vec<Operation> {
         let (group, version, kind) = subresource.gvk;
-        let definition = schema::of_kind(group, version, kind);
+        let is_own = subresource.gvk == (self.kind.group, self.kind.version, self.kind.kind);
+        let other = || schema::of_kind(group, version, kind).map(|definition| definition.name);
+        let definition = if is_own { Some(self.definition) } else { other() };
         let of_verb = |verb: &&str| {
             let operation = match *verb {
                 "get" => self.read(),
@@ -269,7 +275,7 @@ impl Maker<'_> {
 
 impl Operation {
     /// The same on another type.
-    fn on(self, definition: &'static Definition, description: String) -> Self {
+    fn on(self, definition: &'static str, description: String) -> Self {
         let body = match self.body {
             Body::Object(_) => Body::Object(definition),
             other => other,

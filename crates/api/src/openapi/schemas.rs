@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, gvk};
+use super::{Dialect, custom, gvk};
+use crate::kind::{KindRef, Verbs};
 use crate::schema::{self, Definition, Descriptions, Field, List, Scalar, Shape, Type};
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -28,19 +29,24 @@ impl Schemas {
         }
     }
 
-    /// The schemas of these types, of the lists of `listed`, and of all they refer to, by name.
-    pub(super) fn all(&self, types: &[&'static Definition], listed: &[&'static Definition]) -> Map<String, Value> {
+    /// The schemas of these types, of the kinds with their lists, and of all they refer to, by name.
+    pub(super) fn all(&self, types: impl Iterator<Item = &'static str>, kinds: &[KindRef]) -> Map<String, Value> {
         let mut names = BTreeSet::new();
-        types.iter().chain(listed).for_each(|definition| reach(definition, &mut names));
-        if !listed.is_empty() {
-            schema::definition(LIST_META).into_iter().for_each(|definition| reach(definition, &mut names));
-        }
+        let built_in = types.chain(kinds.iter().map(|kind| kind.schema)).chain([LIST_META]);
+        built_in.filter_map(schema::definition).for_each(|definition| reach(definition, &mut names));
         let mut schemas: Map<String, Value> = names
             .into_iter()
             .filter_map(schema::definition)
             .map(|definition| (definition.name.to_owned(), self.definition(definition)))
             .collect();
-        schemas.extend(listed.iter().map(|item| (list_name(item), self.list(item))));
+        for kind in kinds {
+            if let Some(custom) = kind.custom() {
+                schemas.insert(kind.schema.to_owned(), custom::object(custom, self, self.dialect));
+            }
+            if kind.verbs == Verbs::All {
+                schemas.insert(list_name(kind.schema), self.list(kind));
+            }
+        }
         schemas
     }
 
@@ -138,20 +144,22 @@ impl Schemas {
     }
 
     /// The list of a kind, which every kind has and no type of ours describes.
-    fn list(&self, item: &'static Definition) -> Value {
+    fn list(&self, kind: &KindRef) -> Value {
         let text = |text: &str| json!({"type": "string", "description": text});
-        let own = item.gvk.map_or(Value::Null, |own| gvk((own.group, own.version, &format!("{}List", own.kind))));
+        let usual = format!("{}List", kind.kind);
+        let list_kind = kind.custom().map_or(usual.as_str(), |custom| custom.list_kind.as_str());
+        let own = gvk((kind.group, kind.version, list_kind));
         let metadata = match self.dialect {
             Dialect::V2 => self.reference(LIST_META),
             Dialect::V3 => json!({"allOf": [self.reference(LIST_META)]}),
         };
         json!({
-            "description": format!("{}List is a list of {} objects.", item.short_name(), item.short_name()),
+            "description": format!("{list_kind} is a list of {} objects.", kind.kind),
             "type": "object",
             "required": ["items"],
             "properties": {
                 "apiVersion": text("Group and version of this representation of an object."),
-                "items": {"type": "array", "description": "The objects.", "items": self.reference(item.name)},
+                "items": {"type": "array", "description": "The objects.", "items": self.reference(kind.schema)},
                 "kind": text("The kind of object this is."),
                 "metadata": metadata,
             },
@@ -161,8 +169,8 @@ impl Schemas {
 }
 
 /// The name of a kind's list.
-pub(super) fn list_name(item: &Definition) -> String {
-    format!("{}List", item.name)
+pub(super) fn list_name(item: &str) -> String {
+    format!("{item}List")
 }
 
 /// Adds the names of a type and of all it refers to.

@@ -3,24 +3,22 @@
 use serde_json::{Map, Value, json};
 
 use super::parameters::{PRETTY, Parameter};
-use super::routes::{self, Answer, Body, Operation, PATCHES, PRODUCES, Route};
+use super::routes::{self, Answer, Body, Operation, PRODUCES, Route};
 use super::schemas::{Schemas, list_name};
 use super::{Dialect, gvk, object};
-use crate::kind::{KindRef, Verbs};
-use crate::schema::{self, Definition};
+use crate::kind::KindRef;
+use crate::schema;
 
 /// The document of all kinds.
 pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V2);
-    let stored = kinds.iter().filter(|kind| kind.verbs == Verbs::All);
-    let listed: Vec<&'static Definition> = stored.filter_map(|kind| schema::definition(kind.schema)).collect();
     let routes = kinds.iter().flat_map(|kind| routes::of_kind(kind));
     let paths: Map<String, Value> = routes.map(|route| (route.path.clone(), path_item(&route, &schemas))).collect();
     object([
         ("swagger", "2.0".into()),
         ("info", json!({"title": "Kubernetes", "version": release})),
         ("paths", Value::Object(paths)),
-        ("definitions", Value::Object(schemas.all(schema::all(), &listed))),
+        ("definitions", Value::Object(schemas.all(schema::all().iter().map(|definition| definition.name), kinds))),
         (
             "securityDefinitions",
             json!({"BearerToken": {
@@ -44,7 +42,7 @@ fn path_item(route: &Route, schemas: &Schemas) -> Value {
 
 fn operation(operation: &Operation, schemas: &Schemas) -> Value {
     let answer = match operation.answer {
-        Answer::Object(definition) => schemas.reference(definition.name),
+        Answer::Object(definition) => schemas.reference(definition),
         Answer::List(item) => schemas.reference(&list_name(item)),
         Answer::Text => json!({"type": "string"}),
     };
@@ -53,9 +51,9 @@ fn operation(operation: &Operation, schemas: &Schemas) -> Value {
     responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
     let (body, consumes): (Option<Value>, &[&str]) = match operation.body {
         Body::Nothing => (None, &["*/*"]),
-        Body::Object(definition) => (Some(body(schemas.reference(definition.name), true)), &["*/*"]),
-        Body::Options(definition) => (Some(body(schemas.reference(definition.name), false)), &["*/*"]),
-        Body::Patch => (Some(body(schemas.reference(PATCH), true)), &PATCHES),
+        Body::Object(definition) => (Some(body(schemas.reference(definition), true)), &["*/*"]),
+        Body::Options(definition) => (Some(body(schemas.reference(definition), false)), &["*/*"]),
+        Body::Patch(forms) => (Some(body(schemas.reference(PATCH), true)), forms),
     };
     let parameters: Vec<Value> = body.into_iter().chain(operation.parameters.iter().map(parameter)).collect();
     object([

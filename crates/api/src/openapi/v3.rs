@@ -3,23 +3,19 @@
 use serde_json::{Map, Value, json};
 
 use super::parameters::{PRETTY, Parameter};
-use super::routes::{self, Answer, Body, Operation, PATCHES, PRODUCES, Route};
+use super::routes::{self, Answer, Body, Operation, PRODUCES, Route};
 use super::schemas::{Schemas, list_name};
 use super::v2::{PATCH, phrase};
 use super::{Dialect, gvk, object};
-use crate::kind::{KindRef, Verbs};
-use crate::schema::{self, Definition};
+use crate::custom::OBJECT_META;
+use crate::kind::KindRef;
 
 /// The document of the kinds of one group and version.
 pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V3);
-    let of_kind = |kind: &KindRef| schema::definition(kind.schema);
-    let listed: Vec<&'static Definition> =
-        kinds.iter().filter(|kind| kind.verbs == Verbs::All).filter_map(of_kind).collect();
     let routes: Vec<Route> = kinds.iter().flat_map(|kind| routes::of_kind(kind)).collect();
-    let mut types: Vec<&'static Definition> =
-        kinds.iter().filter_map(of_kind).chain(schema::definition(PATCH)).collect();
-    types.extend(routes.iter().flat_map(|route| &route.operations).flat_map(mentioned));
+    let mentioned = routes.iter().flat_map(|route| &route.operations).flat_map(mentioned);
+    let types = mentioned.chain([PATCH, OBJECT_META]);
     let paths: Map<String, Value> =
         routes.iter().map(|route| (route.path.clone(), path_item(route, &schemas))).collect();
     object([
@@ -29,7 +25,7 @@ pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
         (
             "components",
             object([
-                ("schemas", Value::Object(schemas.all(&types, &listed))),
+                ("schemas", Value::Object(schemas.all(types, kinds))),
                 (
                     "securitySchemes",
                     json!({"BearerToken": {
@@ -43,7 +39,7 @@ pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
 }
 
 /// The types that an operation takes and gives.
-fn mentioned(operation: &Operation) -> Vec<&'static Definition> {
+fn mentioned(operation: &Operation) -> Vec<&'static str> {
     let mut types = Vec::new();
     if let Body::Object(definition) | Body::Options(definition) = operation.body {
         types.push(definition);
@@ -67,7 +63,7 @@ fn path_item(route: &Route, schemas: &Schemas) -> Value {
 
 fn operation(operation: &Operation, schemas: &Schemas) -> Value {
     let answer = match operation.answer {
-        Answer::Object(definition) => content(&PRODUCES, schemas.reference(definition.name)),
+        Answer::Object(definition) => content(&PRODUCES, schemas.reference(definition)),
         Answer::List(item) => content(&PRODUCES, schemas.reference(&list_name(item))),
         Answer::Text => content(&["*/*"], json!({"type": "string"})),
     };
@@ -86,10 +82,10 @@ fn operation(operation: &Operation, schemas: &Schemas) -> Value {
     let body = match operation.body {
         Body::Nothing => None,
         Body::Object(definition) => {
-            Some(json!({"content": content(&["*/*"], schemas.reference(definition.name)), "required": true}))
+            Some(json!({"content": content(&["*/*"], schemas.reference(definition)), "required": true}))
         }
-        Body::Options(definition) => Some(json!({"content": content(&["*/*"], schemas.reference(definition.name))})),
-        Body::Patch => Some(json!({"content": content(&PATCHES, schemas.reference(PATCH)), "required": true})),
+        Body::Options(definition) => Some(json!({"content": content(&["*/*"], schemas.reference(definition))})),
+        Body::Patch(forms) => Some(json!({"content": content(forms, schemas.reference(PATCH)), "required": true})),
     };
     if let Some(body) = body {
         value["requestBody"] = body;

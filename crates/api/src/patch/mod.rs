@@ -12,7 +12,7 @@ pub mod strategic;
 use serde_json::Value;
 
 use crate::decode::{self, FieldValidation, Format};
-use crate::schema::Definition;
+use crate::model::Model;
 use crate::status::Status;
 
 /// The form of a patch, but for server-side apply.
@@ -31,7 +31,7 @@ pub fn patched(
     form: Form,
     live: &Value,
     body: &[u8],
-    definition: &'static Definition,
+    model: Model<'_>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
     let (patch, duplicates) = decode::any(body, Format::Json)?;
@@ -41,9 +41,12 @@ pub fn patched(
     let changed = match form {
         Form::Json => json::patch(live, patch)?,
         Form::Merge => merge::patch(live, patch)?,
-        Form::Strategic => strategic::patch(live, patch, definition)?,
+        Form::Strategic => match model {
+            Model::BuiltIn(definition) => strategic::patch(live, patch, definition)?,
+            Model::Custom(_) => return Err(rejected()),
+        },
     };
-    let (value, mut warnings) = decode::patched(changed, definition, validation)?;
+    let (value, mut warnings) = model.patched(changed, validation)?;
     if validation == FieldValidation::Warn {
         warnings.splice(0..0, duplicates);
     }

@@ -139,6 +139,25 @@ impl Cursor<'_> {
         self.faults.borrow_mut().push(error);
     }
 
+    /// Adds a fault of a value here that was judged by itself: its path is one below this place.
+    pub(crate) fn fault_below(&self, fault: Error) {
+        let (below, own) = (fault.path.to_string(), self.path.to_string());
+        let place = if fault.path == Path::root() {
+            self.path.clone()
+        } else if below.starts_with('[') {
+            Path::new(&format!("{own}{below}"))
+        } else {
+            self.path.child(&below)
+        };
+        let detail = fault.detail.replacen(&format!("{below} in body"), &format!("{place} in body"), 1);
+        self.fault(Error { path: place, detail, ..fault });
+    }
+
+    /// Where this is, as faults name it.
+    pub(crate) fn place(&self) -> String {
+        self.path.to_string()
+    }
+
     /// How many faults there are so far.
     pub(crate) fn fault_count(&self) -> usize {
         self.faults.borrow().len()

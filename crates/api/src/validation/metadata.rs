@@ -6,6 +6,7 @@ use super::cursor::{Cursor, check};
 use super::{labels, names};
 use crate::field::Error;
 use crate::kind::{Kind, NameRule, Scope, Verbs};
+use crate::kinds;
 
 /// Finalizers that may have a name without a domain.
 const STANDARD_FINALIZERS: &[&str] = &["kubernetes", "orphan", "foregroundDeletion"];
@@ -22,12 +23,12 @@ pub fn metadata(kind: &Kind, object: &Value) -> Vec<Error> {
         let metadata = object.get("metadata");
         name(&metadata, kind.names);
         namespace(&metadata, kind.scope);
-        details(&metadata);
+        details(&metadata, has_free_finalizers(kind));
     })
 }
 
 /// The faults of a change of metadata.
-pub fn metadata_update(new: &Value, old: &Value) -> Vec<Error> {
+pub fn metadata_update(kind: &Kind, new: &Value, old: &Value) -> Vec<Error> {
     check(new, |object| {
         let (new, old) = (object.get("metadata"), &old["metadata"]);
         if !old["deletionTimestamp"].is_null() {
@@ -40,7 +41,7 @@ pub fn metadata_update(new: &Value, old: &Value) -> Vec<Error> {
         for field in IMMUTABLE {
             new.get(field).immutable(&old[*field]);
         }
-        details(&new);
+        details(&new, has_free_finalizers(kind));
     })
 }
 
@@ -51,6 +52,12 @@ pub fn namespace_finalizers(namespace: &Value) -> Vec<Error> {
             self::finalizer(&finalizer);
         }
     })
+}
+
+/// Custom kinds, and those that describe or serve them, may have finalizers without a domain.
+fn has_free_finalizers(kind: &Kind) -> bool {
+    matches!(kind.group, "apiextensions.k8s.io" | "apiregistration.k8s.io")
+        || kinds::find(kind.group, kind.version, kind.kind).is_none()
 }
 
 fn name(metadata: &Cursor<'_>, rule: NameRule) {
@@ -81,12 +88,12 @@ fn namespace(metadata: &Cursor<'_>, scope: Scope) {
     }
 }
 
-fn details(metadata: &Cursor<'_>) {
+fn details(metadata: &Cursor<'_>, free_finalizers: bool) {
     metadata.get("generation").non_negative();
     labels::labels(&metadata.get("labels"));
     labels::annotations(&metadata.get("annotations"));
     owners(&metadata.get("ownerReferences"));
-    finalizers(&metadata.get("finalizers"));
+    finalizers(&metadata.get("finalizers"), free_finalizers);
 }
 
 fn owners(owners: &Cursor<'_>) {
@@ -119,12 +126,14 @@ fn owners(owners: &Cursor<'_>) {
     }
 }
 
-fn finalizers(finalizers: &Cursor<'_>) {
+fn finalizers(finalizers: &Cursor<'_>, free: bool) {
     for finalizer in finalizers.items() {
         for fault in names::qualified(finalizer.text()) {
             finalizers.invalid_as(finalizer.text(), fault);
         }
-        standard_or_qualified(&finalizer);
+        if !free {
+            standard_or_qualified(&finalizer);
+        }
     }
     let has = |name: &str| finalizers.texts().any(|finalizer| finalizer == name);
     if has("orphan") && has("foregroundDeletion") {

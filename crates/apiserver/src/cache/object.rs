@@ -52,6 +52,8 @@ pub(crate) struct Object {
     pub(crate) labels: BTreeMap<String, String>,
     /// Its selectable fields besides name and namespace.
     pub(crate) fields: Vec<(&'static str, String)>,
+    /// Whether it is in the form of another version than the kind's.
+    pub(crate) foreign: bool,
     frame: Bytes,
     start: usize,
 }
@@ -61,8 +63,10 @@ const FRAME_END: &[u8] = b"}\n";
 impl Object {
     /// Takes an entry from the store. `kind` is the one whose form is stored. An error says what is wrong with the bytes.
     pub(crate) fn from_entry(kind: &KindRef, entry: &Entry, event: EventType) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
-        let (frame, start) = frame(event, &entry.value, None, entry.modified)?;
+        let mut value: Value = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
+        let refreshed = kind.custom().filter(|custom| custom.refresh_stored(&mut value)).map(|_| encode(&value));
+        let foreign = kind.custom().is_some_and(|custom| !custom.is_form_of(&value));
+        let (frame, start) = frame(event, refreshed.as_ref().unwrap_or(&entry.value), None, entry.modified)?;
         let meta = &value["metadata"];
         Ok(Self {
             namespace: meta["namespace"].as_str().unwrap_or_default().into(),
@@ -70,9 +74,26 @@ impl Object {
             revision: entry.modified,
             labels: labels(&value),
             fields: kind.rules().selectable_fields(&value),
+            foreign,
             frame,
             start,
         })
+    }
+
+    /// The same object in the form of `kind`, which is `value`.
+    pub(crate) fn as_form(&self, kind: &KindRef, value: &Value) -> Self {
+        let framed = frame(EventType::Modified, &encode(value), None, self.revision);
+        let (frame, start) = framed.unwrap_or_default();
+        Self {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            revision: self.revision,
+            labels: labels(value),
+            fields: kind.rules().selectable_fields(value),
+            foreign: false,
+            frame,
+            start,
+        }
     }
 
     /// The object's JSON, `resourceVersion` included; shares the memory.

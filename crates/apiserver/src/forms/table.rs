@@ -14,17 +14,22 @@ const PLAIN: &[Column] = &[
 
 /// A table of objects.
 pub(super) fn table(kind: &KindRef, objects: impl Iterator<Item = Value>, meta: Value, include: Include) -> Value {
-    let columns = if kind.columns.is_empty() { PLAIN } else { kind.columns };
+    let plain = kind.columns.is_empty() && kind.custom().is_none();
+    let columns = match kind.custom() {
+        Some(custom) => custom.column_definitions(),
+        None if plain => PLAIN.iter().map(definition).collect(),
+        None => kind.columns.iter().map(definition).collect(),
+    };
     let now = sampan_clock::now();
     let rows: Vec<Value> = objects
         .map(|object| {
-            let cells = if kind.columns.is_empty() { plain_row(&object) } else { kind.rules().row(&object, now) };
+            let cells = if plain { plain_row(&object) } else { kind.rules().row(&object, now) };
             json!({ "cells": cells, "object": included(object, include) })
         })
         .collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-        "columnDefinitions": columns.iter().map(definition).collect::<Vec<_>>(), "rows": rows,
+        "columnDefinitions": columns, "rows": rows,
     })
 }
 

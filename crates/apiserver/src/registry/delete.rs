@@ -140,6 +140,7 @@ fn plan(attempt: &Attempt, options: &DeleteOptions, old: &Value) -> Result<Plan,
         shorten(&mut new, old, grace, requested.is_some());
     } else {
         mark(&mut new, old, attempt.now, grace);
+        attempt.kind.rules().begin_delete(&mut new, &metadata::time(attempt.now));
     }
     if is_namespace(attempt) {
         new["status"]["phase"] = "Terminating".into();

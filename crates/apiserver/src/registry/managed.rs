@@ -1,9 +1,7 @@
 //! Who owns which field: the account that every write keeps, for server-side apply.
 
-use sampan_api::decode::{self, Format};
 use sampan_api::kind::Kind;
 use sampan_api::patch::apply::{self, Write};
-use sampan_api::schema::{self, Definition};
 use sampan_api::status::Status;
 use serde_json::Value;
 
@@ -38,28 +36,18 @@ pub(super) fn updated(attempt: &Attempt, new: &mut Value, old: &Value, how: How)
     Ok(())
 }
 
-/// What a client applies, decoded: only what it says, without defaults.
-pub(super) fn decode_applied(
-    attempt: &Attempt,
-    body: &[u8],
-    definition: &'static Definition,
-) -> Result<(Value, Vec<String>), Status> {
-    decode::object(body, Format::Yaml, definition, attempt.validation)
-}
-
 /// The object after an apply, account included.
 pub(super) fn applied(attempt: &Attempt, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
     apply::apply(live, config, force, &write(attempt, attempt.subresource)?)
 }
 
 fn write<'a>(attempt: &'a Attempt, subresource: &'a str) -> Result<Write<'a>, Status> {
-    let definition = schema::definition(attempt.kind.schema);
     Ok(Write {
         manager: &attempt.manager,
         subresource,
         reset: reset(&attempt.kind, attempt.subresource),
         now: attempt.now,
-        definition: definition.ok_or_else(|| Status::internal("the kind has no schema"))?,
+        model: attempt.kind.model()?,
     })
 }
 

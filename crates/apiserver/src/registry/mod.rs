@@ -14,6 +14,7 @@
 
 mod attempt;
 mod binding;
+mod convert;
 mod create;
 mod delete;
 mod eviction;
@@ -125,15 +126,21 @@ impl Registry {
         attempt.check_stored()?;
         self.cache.fresh().await?;
         let found = self.cache.room(&attempt.kind)?.get(&attempt.key());
-        let mut current =
-            found.map(|object| Current { revision: object.revision, object: serve(&attempt.kind, object.value()) });
+        let mut current = match found {
+            None => None,
+            Some(object) => Some(Current {
+                revision: object.revision,
+                object: self.served(&attempt.kind, object.value()).await?,
+            }),
+        };
         let mut turn = None;
         for _ in 0..MAX_TRIES {
             let now = current.as_ref().map(|current| &current.object);
             let next = self.plan(attempt, draft(now)?, now).await?;
             match self.carry_out(attempt, next, current.as_ref()).await? {
                 Ok(done) => return Ok(done),
-                Err(entry) => current = entry.map(|entry| read_entry(&attempt.kind, &entry)).transpose()?,
+                Err(None) => current = None,
+                Err(Some(entry)) => current = Some(self.read_entry(&attempt.kind, &entry).await?),
             }
             // Whoever lost once waits for its turn, so that many writers of one object do not starve each other.
             if turn.is_none() {
@@ -169,10 +176,11 @@ impl Registry {
             (Plan::Keep, Some(current)) => return Ok(Ok(done(current.object.clone(), Effect::Nothing))),
             (Plan::Keep | Plan::Remove(_), None) => return Err(attempt.not_found()),
             (Plan::Put(object, claim), None) => {
-                (Write::Create { key, value: stored(&attempt.kind, &object) }, object, Effect::Created, claim)
+                let value = stored(&attempt.kind, self.storable(&attempt.kind, &object).await?);
+                (Write::Create { key, value }, object, Effect::Created, claim)
             }
             (Plan::Put(object, claim), Some(current)) => {
-                let value = stored(&attempt.kind, &object);
+                let value = stored(&attempt.kind, self.storable(&attempt.kind, &object).await?);
                 (Write::Update { key, value, expected: current.revision }, object, Effect::Updated, claim)
             }
             (Plan::Remove(object), Some(current)) => {
@@ -191,28 +199,26 @@ impl Registry {
             }
         }
     }
+
+    async fn read_entry(&self, kind: &KindRef, entry: &Entry) -> Result<Current, Status> {
+        let mut object: Value = serde_json::from_slice(&entry.value).map_err(|error| {
+            tracing::error!(%error, kind = kind.kind, "a stored object cannot be read");
+            Status::internal("a stored object cannot be read")
+        })?;
+        object["metadata"]["resourceVersion"] = entry.modified.to_string().into();
+        Ok(Current { object: self.served(kind, object).await?, revision: entry.modified })
+    }
 }
 
 fn done(object: Value, effect: Effect) -> Done {
     Done { object, effect }
 }
 
-fn read_entry(kind: &KindRef, entry: &Entry) -> Result<Current, Status> {
-    let mut object: Value = serde_json::from_slice(&entry.value).map_err(|error| {
-        tracing::error!(%error, kind = kind.kind, "a stored object cannot be read");
-        Status::internal("a stored object cannot be read")
-    })?;
-    object["metadata"]["resourceVersion"] = entry.modified.to_string().into();
-    Ok(Current { object: serve(kind, object), revision: entry.modified })
-}
-
 /// The stored bytes of an object in its kind's own form.
-fn stored(kind: &KindRef, object: &Value) -> Bytes {
-    if view_of(kind).is_none() {
-        return encode(object);
+fn stored(kind: &KindRef, mut object: Value) -> Bytes {
+    if view_of(kind).is_some() {
+        kind.rules().stored_form(&mut object);
     }
-    let mut object = object.clone();
-    kind.rules().stored_form(&mut object);
     encode(&object)
 }
 

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use sampan_api::patch::{self, Form};
-use sampan_api::schema::Definition;
 use sampan_api::status::Status;
 
 use super::create::draft_create;
@@ -48,20 +47,15 @@ impl Patch {
 
 impl Registry {
     /// Patches an object; an apply may create it.
-    pub(crate) async fn patch(
-        &self,
-        attempt: &Attempt,
-        patch: &Patch,
-        definition: &'static Definition,
-    ) -> Result<Done, Status> {
+    pub(crate) async fn patch(&self, attempt: &Attempt, patch: &Patch) -> Result<Done, Status> {
         if let PatchForm::Apply { force } = patch.form {
-            return self.apply(attempt, patch, force, definition).await;
+            return self.apply(attempt, patch, force).await;
         }
-        let form = patch.plain_form()?;
+        let (form, model) = (patch.plain_form()?, attempt.kind.model()?);
         let done = self
             .transact(attempt, |current| {
                 let old = current.ok_or_else(|| attempt.not_found())?;
-                let (mut new, warnings) = patch::patched(form, old, &patch.body, definition, attempt.validation)?;
+                let (mut new, warnings) = patch::patched(form, old, &patch.body, model, attempt.validation)?;
                 attempt.notes.warn_all(warnings);
                 metadata::place(attempt, &mut new)?;
                 check_version(attempt, &new, old)?;
@@ -72,14 +66,8 @@ impl Registry {
         Ok(done)
     }
 
-    async fn apply(
-        &self,
-        attempt: &Attempt,
-        patch: &Patch,
-        force: bool,
-        definition: &'static Definition,
-    ) -> Result<Done, Status> {
-        let (mut applied, warnings) = managed::decode_applied(attempt, &patch.body, definition)?;
+    async fn apply(&self, attempt: &Attempt, patch: &Patch, force: bool) -> Result<Done, Status> {
+        let (mut applied, warnings) = attempt.kind.model()?.decode_applied(&patch.body, attempt.validation)?;
         attempt.notes.warn_all(warnings);
         metadata::place(attempt, &mut applied)?;
         let done = self

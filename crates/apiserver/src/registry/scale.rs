@@ -1,5 +1,6 @@
 //! `scale`: the number of replicas of a kind that has some, as an object of its own.
 
+use sampan_api::kind::KindRef;
 use sampan_api::status::{Resource, Status};
 use serde_json::{Map, Value, json};
 
@@ -18,28 +19,28 @@ impl Registry {
         let mut done = self
             .transact(attempt, |current| {
                 let old = current.ok_or_else(|| attempt.not_found())?;
-                let scale = change(scale_of(old))?;
+                let scale = change(scale_of(&attempt.kind, old)?)?;
                 check_version(attempt, &scale, old)?;
                 Ok(Draft::Scale(scale))
             })
             .await?;
-        done.object = scale_of(&done.object);
+        done.object = scale_of(&attempt.kind, &done.object)?;
         Ok(done)
     }
 
     /// The steps behind the draft: what is admitted is the Scale, what is stored the object.
     pub(super) async fn plan_scale(&self, attempt: &Attempt, mut scale: Value, old: &Value) -> Result<Plan, Status> {
-        let before = scale_of(old);
+        let before = scale_of(&attempt.kind, old)?;
         let request = Request::update(attempt, &before);
         admission::mutate(self, &request, &mut scale).await?;
         check(attempt, &scale)?;
         let main = Attempt { subresource: "", ..attempt.clone() };
         let mut new = old.clone();
-        new["spec"]["replicas"] = scale["spec"]["replicas"].as_i64().unwrap_or(0).into();
+        set_replicas(attempt, &mut new, scale["spec"]["replicas"].as_i64().unwrap_or(0))?;
         managed::updated(&main, &mut new, old, How::Scale)?;
         let claim = self.prepare(&main, &mut new, old)?;
         self.validate(&main, &new, Some(old))?;
-        admission::validate(self, &request, &scale_of(&new)).await?;
+        admission::validate(self, &request, &scale_of(&attempt.kind, &new)?).await?;
         Ok(if unchanged(&new, old) { Plan::Keep } else { Plan::Put(new, claim) })
     }
 }
@@ -52,22 +53,35 @@ fn check(attempt: &Attempt, scale: &Value) -> Result<(), Status> {
     Err(Status::invalid(Resource { group: "autoscaling", name: "Scale" }, &attempt.name, &faults))
 }
 
+fn set_replicas(attempt: &Attempt, object: &mut Value, replicas: i64) -> Result<(), Status> {
+    let Some(scale) = attempt.kind.custom().and_then(|custom| custom.scale.as_ref()) else {
+        object["spec"]["replicas"] = replicas.into();
+        return Ok(());
+    };
+    if scale.set(object, replicas) { Ok(()) } else { Err(Status::internal("the object has no place for its replicas")) }
+}
+
 /// The Scale of an object.
-pub(crate) fn scale_of(object: &Value) -> Value {
+pub(crate) fn scale_of(kind: &KindRef, object: &Value) -> Result<Value, Status> {
     let mut meta = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {
             meta.insert(field.to_owned(), value.clone());
         }
     }
-    json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta,
-        "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
-        "status": {
-            "replicas": object["status"]["replicas"].as_i64().unwrap_or(0),
-            "selector": selector_text(&object["spec"]["selector"]),
-        },
-    })
+    let [spec, status] = match kind.custom().and_then(|custom| custom.scale.as_ref()) {
+        Some(scale) => scale.of(object).map_err(|why| Status::internal(&why))?,
+        None => [
+            json!({ "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) }),
+            json!({
+                "replicas": object["status"]["replicas"].as_i64().unwrap_or(0),
+                "selector": selector_text(&object["spec"]["selector"]),
+            }),
+        ],
+    };
+    Ok(json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status,
+    }))
 }
 
 /// A label selector in its one-line form; that of a ReplicationController is labels alone.

@@ -3,6 +3,7 @@
 use http::header;
 use sampan_api::decode::{self, Format};
 use sampan_api::field::{Error, Path};
+use sampan_api::model::Model;
 use sampan_api::schema::Definition;
 use sampan_api::status::{Resource, Status};
 use serde_json::{Map, Value, json};
@@ -96,6 +97,22 @@ pub(crate) fn media(call: &Call) -> Result<Media, Status> {
         "application/yaml" => Ok(Media::Text(Format::Yaml)),
         protobuf::MEDIA_TYPE => Ok(Media::Protobuf),
         _ => Err(Status::unsupported_media_type(ACCEPTED)),
+    }
+}
+
+/// Decodes an object of a kind; the texts are warnings for the client.
+pub(super) fn decode_object(
+    body: &[u8],
+    media: Media,
+    model: Model<'_>,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    match (media, model) {
+        (media, Model::BuiltIn(definition)) => decode(body, media, definition, validation),
+        (Media::Text(format), model) => model.decode(body, format, validation),
+        (Media::Protobuf, Model::Custom(_)) => {
+            Err(Status::unsupported_media_type("application/json, application/yaml"))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! get, list.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use sampan_api::kind::{Kind, KindRef};
@@ -16,7 +18,8 @@ use crate::server::{Answer, Call, Server};
 /// One object.
 pub(super) async fn get(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
-    let object = server.registry.get(&attempt(kind, call)?, version_asked(&call.query)?).await?;
+    let found = server.registry.get(&attempt(kind, call)?, version_asked(&call.query)?).await?;
+    let object = server.registry.all_served(kind, vec![Arc::clone(&found)]).await?.pop().unwrap_or(found);
     let body = match (&wanted.shape, view_of(kind)) {
         (Shape::Plain, None) => wanted.bytes(object.json()),
         _ => forms::object(kind, &serve(kind, object.value()), &wanted),
@@ -28,7 +31,8 @@ pub(super) async fn get(server: &Server, kind: &KindRef, call: &Call) -> Answer 
 pub(super) async fn scale(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let object = server.registry.get(&attempt(kind, call)?, version_asked(&call.query)?).await?;
-    Ok(wanted.response(StatusCode::OK, wanted.value(&scale_of(&object.value()))))
+    let object = server.registry.served(kind, object.value()).await?;
+    Ok(wanted.response(StatusCode::OK, wanted.value(&scale_of(kind, &object)?)))
 }
 
 fn version_asked(query: &Query) -> Result<Match, Status> {
@@ -42,7 +46,8 @@ fn version_asked(query: &Query) -> Result<Match, Status> {
 /// The objects that the request selects, and how they are seen.
 pub(super) fn filter(kind: &KindRef, call: &Call) -> Result<Filter, Status> {
     let filter = Filter::from_query(kind, namespace(kind, call), &call.query)?;
-    Ok(if view_of(kind).is_some() { filter.viewed_as(kind) } else { filter })
+    let is_view = view_of(kind).is_some() || kind.custom().is_some_and(|custom| !custom.is_stored);
+    Ok(if is_view { filter.viewed_as(kind) } else { filter })
 }
 
 fn namespace<'c>(kind: &Kind, call: &'c Call) -> &'c str {
@@ -55,7 +60,10 @@ pub(super) async fn list(server: &Server, kind: &KindRef, call: &Call) -> Answer
     let cache = &server.registry.cache;
     let filter = filter(kind, call)?;
     match cache.list(&*cache.room(kind)?, &filter, &ListOptions::from_query(&call.query)?).await {
-        Ok(list) => Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted))),
+        Ok(mut list) => {
+            list.objects = server.registry.all_served(kind, list.objects).await?;
+            Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted)))
+        }
         Err(refused) => refused_list(refused),
     }
 }

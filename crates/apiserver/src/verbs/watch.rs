@@ -56,7 +56,12 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     let room = cache.room(kind)?;
     let watch = Watch::begin(Arc::clone(cache), room, options, server.stop.clone());
     let mut former = Former { kind: kind.clone(), shape: wanted.shape, first: true };
-    let body = watch.stream().map(move |told| Ok::<Bytes, Infallible>(former.form(told)));
+    let (registry, served) = (Arc::clone(&server.registry), kind.clone());
+    let told = watch.stream().then(move |told| {
+        let (registry, served) = (Arc::clone(&registry), served.clone());
+        async move { registry.told(&served, told).await }
+    });
+    let body = told.map(move |told| Ok::<Bytes, Infallible>(former.form(told)));
     let mut response = Response::new(Body::from_stream(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

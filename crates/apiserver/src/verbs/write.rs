@@ -5,7 +5,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use sampan_api::decode::Format;
 use sampan_api::field::{Error, Path};
-use sampan_api::kind::{Kind, KindRef};
+use sampan_api::kind::KindRef;
+use sampan_api::model::Model;
 use sampan_api::schema::{self, Definition};
 use sampan_api::status::Status;
 use serde_json::{Value, json};
@@ -25,20 +26,15 @@ struct Sent {
     object: Value,
 }
 
-/// Reads a body that is an object of `definition`.
-async fn read_object(kind: &KindRef, call: &Call, body: Body, definition: &'static Definition) -> Result<Sent, Status> {
+/// Reads a body that is an object of this form.
+async fn read_object(kind: &KindRef, call: &Call, body: Body, model: Model<'_>) -> Result<Sent, Status> {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let attempt = attempt(kind, call)?;
     let media = params::media(call)?;
     let body = read_body(body).await?;
-    let (object, warnings) = params::decode(&body, media, definition, attempt.validation)?;
+    let (object, warnings) = params::decode_object(&body, media, model, attempt.validation)?;
     attempt.notes.warn_all(warnings);
     Ok(Sent { attempt, wanted, object })
-}
-
-/// The definition of a kind's objects.
-fn definition(kind: &Kind) -> Result<&'static Definition, Status> {
-    schema::definition(kind.schema).ok_or_else(|| Status::internal("the kind has no schema"))
 }
 
 /// The definition of what is written through a subresource.
@@ -47,31 +43,31 @@ fn definition_of(group: &str, version: &str, kind: &str) -> Result<&'static Defi
 }
 
 pub(super) async fn create(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let sent = read_object(kind, &call, body, definition(kind)?).await?;
+    let sent = read_object(kind, &call, body, kind.model()?).await?;
     let done = server.registry.create(&sent.attempt, sent.object).await?;
     Ok(reply(kind, &sent.wanted, &done))
 }
 
 pub(super) async fn update(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let sent = read_object(kind, &call, body, definition(kind)?).await?;
+    let sent = read_object(kind, &call, body, kind.model()?).await?;
     let done = server.registry.update(&sent.attempt, sent.object).await?;
     Ok(reply(kind, &sent.wanted, &done))
 }
 
 pub(super) async fn finalize(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let sent = read_object(kind, &call, body, definition(kind)?).await?;
+    let sent = read_object(kind, &call, body, kind.model()?).await?;
     let done = server.registry.finalize(&sent.attempt, sent.object).await?;
     Ok(reply(kind, &sent.wanted, &done))
 }
 
 pub(super) async fn bind(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let sent = read_object(kind, &call, body, definition_of("", "v1", "Binding")?).await?;
+    let sent = read_object(kind, &call, body, definition_of("", "v1", "Binding")?.into()).await?;
     server.registry.bind(&sent.attempt, sent.object).await?;
     Ok(created_status(&sent.wanted))
 }
 
 pub(super) async fn evict(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let sent = read_object(kind, &call, body, definition_of("policy", "v1", "Eviction")?).await?;
+    let sent = read_object(kind, &call, body, definition_of("policy", "v1", "Eviction")?.into()).await?;
     server.registry.evict(&sent.attempt, sent.object).await?;
     Ok(created_status(&sent.wanted))
 }
@@ -84,14 +80,14 @@ fn created_status(wanted: &Wanted) -> Response<Body> {
 pub(super) async fn scale(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let scale = definition_of("autoscaling", "v1", "Scale")?;
     let (wanted, done) = if call.info.verb == "update" {
-        let sent = read_object(kind, &call, body, scale).await?;
+        let sent = read_object(kind, &call, body, scale.into()).await?;
         let object = named_scale(&sent.attempt, sent.object)?;
         (sent.wanted, server.registry.update_scale(&sent.attempt, |_| Ok(object.clone())).await?)
     } else {
         let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
         let form = patch.plain_form()?;
         let change = |live: Value| {
-            let patched = sampan_api::patch::patched(form, &live, &patch.body, scale, attempt.validation);
+            let patched = sampan_api::patch::patched(form, &live, &patch.body, scale.into(), attempt.validation);
             patched.map(|(value, _)| value)
         };
         (wanted, server.registry.update_scale(&attempt, change).await?)
@@ -102,14 +98,19 @@ pub(super) async fn scale(server: &Server, kind: &KindRef, call: Call, body: Bod
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, \
                        application/strategic-merge-patch+json, application/apply-patch+yaml";
 
+/// Custom kinds have no merge keys for strategic merge patches.
+const CUSTOM_PATCHES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt, Wanted, Patch), Status> {
     let wanted = Wanted::from_request(call.headers(), &call.query)?;
     let attempt = attempt(kind, call)?;
     let form = match params::content_type(call) {
         "application/json-patch+json" => PatchForm::Json,
         "application/merge-patch+json" => PatchForm::Merge,
-        "application/strategic-merge-patch+json" => PatchForm::Strategic,
+        "application/strategic-merge-patch+json" if kind.custom().is_none() => PatchForm::Strategic,
         "application/apply-patch+yaml" => PatchForm::Apply { force: call.query.flag("force") },
+        _ if kind.custom().is_some() => return Err(Status::unsupported_media_type(CUSTOM_PATCHES)),
         _ => return Err(Status::unsupported_media_type(PATCHES)),
     };
     if matches!(form, PatchForm::Apply { .. }) && call.query.text("fieldManager").is_empty() {
@@ -126,7 +127,7 @@ async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt,
 
 pub(super) async fn patch(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
-    let done = server.registry.patch(&attempt, &patch, definition(kind)?).await?;
+    let done = server.registry.patch(&attempt, &patch).await?;
     Ok(reply(kind, &wanted, &done))
 }
 

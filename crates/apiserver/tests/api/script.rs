@@ -146,6 +146,7 @@ scripts! {
     apply
     certificates
     configmaps
+    crd
     discovery
     identity_access
     identity_nodes

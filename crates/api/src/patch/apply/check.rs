@@ -2,58 +2,55 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::place::{Grain, Place};
+use super::place::{Grain, Holds, Place};
 use super::set::{field, show};
-use crate::schema::{Scalar, Shape, Type};
+use crate::schema::Scalar;
 
 /// The faults of a configuration, as upstream words them: `.spec.foo: field not declared in schema`.
-pub(super) fn faults(config: &Value, place: Place) -> Vec<String> {
+pub(super) fn faults(config: &Value, place: Place<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     check(config, place, &mut Vec::new(), &mut faults);
     faults
 }
 
-fn check(value: &Value, place: Place, path: &mut Vec<String>, faults: &mut Vec<String>) {
-    let Some(ty) = place.ty() else { return };
+fn check(value: &Value, place: Place<'_>, path: &mut Vec<String>, faults: &mut Vec<String>) {
     if value.is_null() {
         return;
     }
-    match (ty, value) {
-        (Type::Scalar(scalar), value) if !fits(scalar, value) => {
-            let (expected, got) = (expected(scalar), go_value(value));
-            faults.push(format!("{}: expected {expected}, got {got}", show(path)));
+    let expected = match (place.holds(), value) {
+        (Holds::Anything, _) => return,
+        (Holds::Scalar(scalar), value) if fits(scalar, value) => return,
+        (Holds::AnyScalar, value) if !value.is_array() && !value.is_object() => return,
+        (Holds::List, Value::Array(items)) => return check_items(items, place, path, faults),
+        (Holds::Fields, Value::Object(fields)) => return check_fields(fields, place, path, faults),
+        (Holds::Scalar(scalar), _) => expected(scalar),
+        (Holds::AnyScalar, _) => "any scalar",
+        (Holds::List, _) => "list",
+        (Holds::Fields, _) => "map",
+    };
+    faults.push(format!("{}: expected {expected}, got {}", show(path), go_value(value)));
+}
+
+fn check_fields(fields: &Map<String, Value>, place: Place<'_>, path: &mut Vec<String>, faults: &mut Vec<String>) {
+    for (name, value) in fields {
+        path.push(field(name));
+        if place.allows(name) {
+            check(value, place.field(name), path, faults);
+        } else {
+            faults.push(format!("{}: field not declared in schema", show(path)));
         }
-        (Type::Scalar(_), _) => {}
-        (Type::Ref(definition), value) if definition.shape != Shape::Struct => {
-            if definition.shape != Shape::Json && (value.is_array() || value.is_object()) {
-                faults.push(format!("{}: expected any scalar, got {}", show(path), go_value(value)));
-            }
-        }
-        (Type::List(_), Value::Array(items)) => check_items(items, place, path, faults),
-        (Type::Map(_) | Type::Ref(_), Value::Object(fields)) => {
-            for (name, value) in fields {
-                path.push(field(name));
-                let known = place.field(name);
-                match known.ty() {
-                    Some(_) => check(value, known, path, faults),
-                    None => faults.push(format!("{}: field not declared in schema", show(path))),
-                }
-                path.pop();
-            }
-        }
-        (Type::List(_), other) => faults.push(format!("{}: expected list, got {}", show(path), go_value(other))),
-        (_, other) => faults.push(format!("{}: expected map, got {}", show(path), go_value(other))),
+        path.pop();
     }
 }
 
-fn check_items(items: &[Value], place: Place, path: &mut Vec<String>, faults: &mut Vec<String>) {
+fn check_items(items: &[Value], place: Place<'_>, path: &mut Vec<String>, faults: &mut Vec<String>) {
     let grain = place.grain([None, None]);
     let mut seen = HashSet::new();
     for (index, item) in items.iter().enumerate() {
         let element = match grain {
-            Grain::KeyedList(_) | Grain::Set => place.element(grain, item),
+            Grain::KeyedList | Grain::Set => place.element(grain, item),
             _ => Ok(format!("i:{index}")),
         };
         match element {

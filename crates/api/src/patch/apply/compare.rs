@@ -30,7 +30,7 @@ impl Comparison {
 }
 
 /// Compares two objects.
-pub(super) fn compare(old: &Value, new: &Value, place: Place) -> Comparison {
+pub(super) fn compare(old: &Value, new: &Value, place: Place<'_>) -> Comparison {
     let mut walk = Walk::default();
     walk.visit(Some(old), Some(new), place);
     walk.result
@@ -43,13 +43,13 @@ struct Walk {
 }
 
 impl Walk {
-    fn visit(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place) {
+    fn visit(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place<'_>) {
         let grain = place.grain([old, new]);
         if matches!(grain, Grain::Whole) || (is_empty(old) && is_empty(new)) {
             return self.note(old, new);
         }
         match grain {
-            Grain::KeyedList(_) | Grain::Set => self.visit_items(old, new, place, grain),
+            Grain::KeyedList | Grain::Set => self.visit_items(old, new, place, grain),
             _ => self.visit_fields(old, new, place),
         }
         let is_item = self.path.last().is_some_and(|element| !element.starts_with("f:"));
@@ -68,7 +68,7 @@ impl Walk {
         }
     }
 
-    fn visit_fields(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place) {
+    fn visit_fields(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place<'_>) {
         let names: BTreeSet<&String> = entries(old).chain(entries(new)).map(|(name, _)| name).collect();
         for name in names {
             let (old, new) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
@@ -78,7 +78,7 @@ impl Walk {
         }
     }
 
-    fn visit_items(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place, grain: Grain) {
+    fn visit_items(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place<'_>, grain: Grain) {
         let mut pairs: BTreeMap<String, [Vec<&Value>; 2]> = BTreeMap::new();
         for (side, list) in [old, new].into_iter().enumerate() {
             for item in items(list) {
@@ -95,7 +95,7 @@ impl Walk {
     }
 
     /// Compares the items of one element; several are duplicates and count as a whole.
-    fn visit_item(&mut self, old: &[&Value], new: &[&Value], place: Place) {
+    fn visit_item(&mut self, old: &[&Value], new: &[&Value], place: Place<'_>) {
         match (old, new) {
             ([] | [_], [] | [_]) => self.visit(old.first().copied(), new.first().copied(), place),
             ([_, _, ..], [_, _, ..]) if old == new => {}

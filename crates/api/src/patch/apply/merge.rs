@@ -7,22 +7,22 @@ use serde_json::{Map, Value};
 use super::place::{Grain, Place, entries, is_empty, items};
 
 /// `live` with `config` merged into it.
-pub(super) fn merge(live: &Value, config: &Value, place: Place) -> Value {
+pub(super) fn merge(live: &Value, config: &Value, place: Place<'_>) -> Value {
     visit(Some(live), Some(config), place).unwrap_or_default()
 }
 
-fn visit(live: Option<&Value>, config: Option<&Value>, place: Place) -> Option<Value> {
+fn visit(live: Option<&Value>, config: Option<&Value>, place: Place<'_>) -> Option<Value> {
     let grain = place.grain([live, config]);
     if matches!(grain, Grain::Whole) || (is_empty(live) && is_empty(config)) {
         return config.or(live).cloned();
     }
     match grain {
-        Grain::KeyedList(_) | Grain::Set => merge_items(items(live), items(config), place, grain),
+        Grain::KeyedList | Grain::Set => merge_items(items(live), items(config), place, grain),
         _ => merge_fields(live, config, place),
     }
 }
 
-fn merge_fields(live: Option<&Value>, config: Option<&Value>, place: Place) -> Option<Value> {
+fn merge_fields(live: Option<&Value>, config: Option<&Value>, place: Place<'_>) -> Option<Value> {
     let mut merged = Map::new();
     for (name, value) in entries(live) {
         let config = config.and_then(|config| config.get(name));
@@ -36,7 +36,7 @@ fn merge_fields(live: Option<&Value>, config: Option<&Value>, place: Place) -> O
 
 /// Shared items and those of the configuration come in its order; items that only the live list has stay where they are
 /// relative to the shared ones around them.
-fn merge_items(live: &[Value], config: &[Value], place: Place, grain: Grain) -> Option<Value> {
+fn merge_items(live: &[Value], config: &[Value], place: Place<'_>, grain: Grain) -> Option<Value> {
     let (live, config) = (with_elements(live, place, grain), with_elements(config, place, grain));
     let applied: HashSet<&String> = config.iter().map(|(element, _)| element).collect();
     // Of duplicates in the live list none is merged with.
@@ -66,7 +66,7 @@ fn merge_items(live: &[Value], config: &[Value], place: Place, grain: Grain) -> 
     (!merged.is_empty()).then_some(Value::Array(merged))
 }
 
-fn with_elements(list: &[Value], place: Place, grain: Grain) -> Vec<(String, &Value)> {
+fn with_elements<'v>(list: &'v [Value], place: Place<'_>, grain: Grain) -> Vec<(String, &'v Value)> {
     let element = |index, item| place.element(grain, item).unwrap_or_else(|_| format!("i:{index}"));
     list.iter().enumerate().map(|(index, item)| (element(index, item), item)).collect()
 }
@@ -80,7 +80,7 @@ mod tests {
 
     /// Merges containers given by their names: `abc` and `ca`.
     fn check(live: &str, config: &str, want: &str) {
-        let pod = Place::root(definition("io.k8s.api.core.v1.PodSpec").unwrap());
+        let pod = Place::root(definition("io.k8s.api.core.v1.PodSpec").unwrap().into());
         let list = |names: &str| -> Value {
             let containers: Value = names.chars().map(|name| json!({"name": name.to_string()})).collect();
             json!({"containers": containers})

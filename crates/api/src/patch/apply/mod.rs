@@ -18,8 +18,7 @@ mod set;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::decode;
-use crate::schema::Definition;
+use crate::model::Model;
 use crate::status::{Cause, Status};
 use managers::{Entry, Operation};
 use place::Place;
@@ -44,7 +43,7 @@ const UNOWNED: [&str; 11] = [
 ];
 
 /// One write: who writes what when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Write<'a> {
     /// Name of the field manager.
     pub manager: &'a str,
@@ -55,20 +54,16 @@ pub struct Write<'a> {
     /// The time of the write.
     pub now: Timestamp,
     /// The type of the object.
-    pub definition: &'static Definition,
+    pub model: Model<'a>,
 }
 
 impl Write<'_> {
-    fn place(&self) -> Place {
-        Place::root(self.definition)
+    fn place(&self) -> Place<'_> {
+        Place::root(self.model)
     }
 
     fn api_version(&self) -> String {
-        match self.definition.gvk {
-            Some(gvk) if gvk.group.is_empty() => gvk.version.to_owned(),
-            Some(gvk) => format!("{}/{}", gvk.group, gvk.version),
-            None => String::new(),
-        }
+        self.model.api_version()
     }
 
     fn entry(&self, operation: Operation, fields: Set) -> Entry {
@@ -156,7 +151,7 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
 fn checked(config: &Value, write: &Write<'_>) -> Result<Value, Status> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let sent = type_name(&text(&config["apiVersion"]), &text(&config["kind"]));
-    let own = type_name(&write.api_version(), write.definition.short_name());
+    let own = type_name(&write.api_version(), write.model.kind());
     if sent != own {
         return Err(Status::bad_request(format!("invalid object type: {sent}")));
     }
@@ -165,7 +160,7 @@ fn checked(config: &Value, write: &Write<'_>) -> Result<Value, Status> {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let faults = match check::faults(config, write.place()).as_slice() {
-        [] => decode::canonical(config.clone(), write.definition),
+        [] => write.model.canonical(config.clone()),
         [one] => Err(one.clone()),
         many => Err(format!("errors:\n  {}", many.join("\n  "))),
     };
@@ -225,9 +220,9 @@ fn take(entries: &mut Vec<Entry>, mine: &Entry) -> Option<Entry> {
 
 /// Takes what changed from its owners. Returns each owner with the fields that were changed (not removed) under it.
 fn lose(entries: &mut [Entry], changes: &compare::Comparison, write: &Write<'_>) -> Vec<(String, Set)> {
-    let (version, changed) = (write.api_version(), changes.modified.union(&changes.added));
+    let changed = changes.modified.union(&changes.added);
     let mut lost = Vec::new();
-    for entry in entries.iter_mut().filter(|entry| entry.api_version == version) {
+    for entry in entries.iter_mut().filter(|entry| write.model.shares_fields_with(&entry.api_version)) {
         let conflicts = entry.fields.intersection(&changed);
         entry.fields = entry.fields.difference(&conflicts).difference(&changes.removed);
         if !conflicts.is_empty() {
@@ -239,7 +234,7 @@ fn lose(entries: &mut [Entry], changes: &compare::Comparison, write: &Write<'_>)
 }
 
 /// Removes from the merged object what the manager applied last time, left out this time, and nobody else owns.
-fn prune(merged: Value, previous: Option<&Entry>, mine: &Entry, others: &[Entry], place: Place) -> Value {
+fn prune(merged: Value, previous: Option<&Entry>, mine: &Entry, others: &[Entry], place: Place<'_>) -> Value {
     let Some(previous) = previous.filter(|entry| !entry.fields.is_empty()) else { return merged };
     let last = owned::with_structs(&previous.fields, place);
     let everything = owned::with_structs(&owned::fields(&merged, place), place);

@@ -3,92 +3,162 @@
 use serde_json::{Map, Value};
 
 use super::set;
-use crate::schema::{Definition, List, Merge, Shape, Type};
+use crate::custom::object_meta;
+use crate::model::Model;
+use crate::schema::{List, Merge, Scalar, Shape, Type};
+use crate::structural::{ListType, Schema, Type as JsonType};
 
 /// A place in an object.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    ty: Option<Type>,
+pub(super) struct Place<'s> {
+    form: Form<'s>,
     merge: Option<Merge>,
     /// Whether upstream's types demand something there.
     required: bool,
 }
 
-/// How a place is owned.
+/// What is known of a place.
 #[derive(Clone, Copy)]
+enum Form<'s> {
+    /// Nothing: objects are owned by their keys, all else as a whole.
+    Unknown,
+    BuiltIn(Type),
+    /// An object of a custom kind.
+    Object(&'s Schema),
+    /// A part of one.
+    Custom(&'s Schema),
+}
+
+/// How a place is owned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grain {
     /// As a whole.
     Whole,
     /// By its fields.
-    Struct(&'static Definition),
+    Struct,
     /// By its keys.
     Map,
-    /// By its items, which these fields tell apart.
-    KeyedList(&'static [&'static str]),
+    /// By its items, which their keys tell apart.
+    KeyedList,
     /// By its items, which are scalars.
     Set,
 }
 
-impl Place {
+/// What a place can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Anything,
+    Scalar(Scalar),
+    AnyScalar,
+    List,
+    Fields,
+}
+
+impl<'s> Place<'s> {
     /// The place of a whole object.
-    pub(super) fn root(definition: &'static Definition) -> Self {
-        Self { ty: Some(Type::Ref(definition)), merge: None, required: true }
+    pub(super) fn root(model: Model<'s>) -> Self {
+        let form = match model {
+            Model::BuiltIn(definition) => Form::BuiltIn(Type::Ref(definition)),
+            Model::Custom(custom) => Form::Object(&custom.schema),
+        };
+        Self { form, merge: None, required: true }
     }
 
-    /// What the schema knows nothing of: objects by their keys, all else as a whole.
-    const UNKNOWN: Self = Self { ty: None, merge: None, required: false };
+    fn of(form: Form<'s>) -> Self {
+        Self { form, merge: None, required: false }
+    }
 
     /// How the place is owned, given what may be there.
     pub(super) fn grain(&self, values: [Option<&Value>; 2]) -> Grain {
         let map = self.merge.map_or("", |merge| merge.map);
-        match self.ty {
+        match self.form {
             _ if map == "atomic" => Grain::Whole,
-            None => self.untyped(values),
-            Some(Type::Scalar(_)) => Grain::Whole,
-            Some(Type::Map(_)) => Grain::Map,
-            Some(Type::Ref(definition)) => match definition.shape {
+            Form::Unknown => untyped(values),
+            Form::Object(_) => Grain::Struct,
+            Form::Custom(schema) => custom_grain(schema, values),
+            Form::BuiltIn(Type::Scalar(_)) => Grain::Whole,
+            Form::BuiltIn(Type::Map(_)) => Grain::Map,
+            Form::BuiltIn(Type::Ref(definition)) => match definition.shape {
                 Shape::Struct if definition.atomic && map != "granular" => Grain::Whole,
-                Shape::Struct => Grain::Struct(definition),
-                Shape::Json => self.untyped(values),
+                Shape::Struct => Grain::Struct,
+                Shape::Json => untyped(values),
                 _ => Grain::Whole,
             },
-            Some(Type::List(_)) => match self.merge.and_then(|merge| merge.list) {
-                Some(List::Map(keys)) => Grain::KeyedList(keys),
+            Form::BuiltIn(Type::List(_)) => match self.merge.and_then(|merge| merge.list) {
+                Some(List::Map(_)) => Grain::KeyedList,
                 Some(List::Set) => Grain::Set,
                 Some(List::Atomic) | None => Grain::Whole,
             },
         }
     }
 
-    fn untyped(&self, values: [Option<&Value>; 2]) -> Grain {
-        let objects = values.into_iter().flatten().all(Value::is_object);
-        if objects { Grain::Map } else { Grain::Whole }
+    /// What the place can hold.
+    pub(super) fn holds(&self) -> Holds {
+        match self.form {
+            Form::Unknown => Holds::Anything,
+            Form::Object(_) => Holds::Fields,
+            Form::Custom(schema) => custom_holds(schema),
+            Form::BuiltIn(Type::Scalar(scalar)) => Holds::Scalar(scalar),
+            Form::BuiltIn(Type::List(_)) => Holds::List,
+            Form::BuiltIn(Type::Map(_)) => Holds::Fields,
+            Form::BuiltIn(Type::Ref(definition)) => match definition.shape {
+                Shape::Struct => Holds::Fields,
+                Shape::Json => Holds::Anything,
+                _ => Holds::AnyScalar,
+            },
+        }
     }
 
     /// The place of a field or map key.
     pub(super) fn field(&self, name: &str) -> Self {
-        match self.ty {
-            Some(Type::Ref(definition)) => definition.field(name).map_or(Self::UNKNOWN, |field| Self {
-                ty: Some(field.ty),
+        match self.form {
+            Form::BuiltIn(Type::Ref(definition)) => definition.field(name).map_or(Self::of(Form::Unknown), |field| Self {
+                form: Form::BuiltIn(field.ty),
                 merge: Some(field.merge),
                 required: field.required,
             }),
-            Some(Type::Map(item)) => Self { ty: Some(*item), ..Self::UNKNOWN },
-            _ => Self::UNKNOWN,
+            Form::BuiltIn(Type::Map(item)) => Self::of(Form::BuiltIn(*item)),
+            Form::Object(schema) => own_field(name).unwrap_or_else(|| part(schema.field(name))),
+            Form::Custom(schema) if schema.embedded && !schema.properties.contains_key(name) => {
+                own_field(name).unwrap_or_else(|| part(schema.field(name)))
+            }
+            Form::Custom(schema) => part(schema.field(name)),
+            _ => Self::of(Form::Unknown),
         }
+    }
+
+    /// Whether the schema declares this very field, and not just any.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        match self.form {
+            Form::BuiltIn(Type::Ref(definition)) => definition.field(name).is_some(),
+            Form::Object(schema) => own_field(name).is_some() || schema.properties.contains_key(name),
+            Form::Custom(schema) => schema.properties.contains_key(name),
+            _ => false,
+        }
+    }
+
+    /// Whether the place may hold a field of this name.
+    pub(super) fn allows(&self, name: &str) -> bool {
+        let keeps_unknown = match self.form {
+            Form::Object(schema) | Form::Custom(schema) => schema.preserve_unknown || schema.any_additional,
+            _ => false,
+        };
+        keeps_unknown || !matches!(self.field(name).form, Form::Unknown)
     }
 
     /// The place of a list's items.
     pub(super) fn item(&self) -> Self {
-        match self.ty {
-            Some(Type::List(item)) => Self { ty: Some(*item), ..Self::UNKNOWN },
-            _ => Self::UNKNOWN,
+        match self.form {
+            Form::BuiltIn(Type::List(item)) => Self::of(Form::BuiltIn(*item)),
+            Form::Custom(schema) => part(schema.items.as_deref()),
+            _ => Self::of(Form::Unknown),
         }
     }
 
     /// Whether nobody owns the place itself, only what is in it: upstream's objects always have it.
     pub(super) fn is_implied(&self, grain: Grain, is_item: bool) -> bool {
-        !is_item && (self.required || matches!(grain, Grain::Struct(_)))
+        let is_custom = matches!(self.form, Form::Custom(_));
+        !is_item && (self.required || (grain == Grain::Struct && !is_custom))
     }
 
     /// The place at the end of a path below this one.
@@ -99,21 +169,28 @@ impl Place {
         })
     }
 
-    /// The type, if the schema knows it.
-    pub(super) fn ty(&self) -> Option<Type> {
-        self.ty
+    /// The fields that tell items of this list apart.
+    fn keys(&self) -> Vec<&'s str> {
+        match self.form {
+            Form::Custom(Schema { list: ListType::Map(keys), .. }) => keys.iter().map(String::as_str).collect(),
+            _ => match self.merge.and_then(|merge| merge.list) {
+                Some(List::Map(keys)) => keys.to_vec(),
+                _ => Vec::new(),
+            },
+        }
     }
 
     /// The path element of an item of a keyed list or set at this place; an `Err` says why it has none.
     pub(super) fn element(&self, grain: Grain, item: &Value) -> Result<String, String> {
-        let Grain::KeyedList(keys) = grain else {
+        if grain != Grain::KeyedList {
             return match item {
                 Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
                 Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
                 Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
                 scalar => Ok(set::value(scalar)),
             };
-        };
+        }
+        let keys = self.keys();
         let fields = match item {
             Value::Object(fields) => fields,
             Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
@@ -135,10 +212,57 @@ impl Place {
 
     /// The value of a key that an item leaves out.
     fn default_key(&self, key: &str) -> Option<Value> {
-        match self.item().ty {
-            Some(Type::Ref(definition)) => definition.field(key)?.default(),
+        match self.item().form {
+            Form::BuiltIn(Type::Ref(definition)) => definition.field(key)?.default(),
+            Form::Custom(schema) => schema.properties.get(key)?.default.clone(),
             _ => None,
         }
+    }
+}
+
+fn untyped(values: [Option<&Value>; 2]) -> Grain {
+    let objects = values.into_iter().flatten().all(Value::is_object);
+    if objects { Grain::Map } else { Grain::Whole }
+}
+
+/// A field that every object has.
+fn own_field<'s>(name: &str) -> Option<Place<'s>> {
+    match name {
+        "metadata" => object_meta().map(|meta| Place { required: true, ..Place::of(Form::BuiltIn(Type::Ref(meta))) }),
+        "apiVersion" | "kind" => Some(Place::of(Form::BuiltIn(Type::Scalar(Scalar::String)))),
+        _ => None,
+    }
+}
+
+fn part(schema: Option<&Schema>) -> Place<'_> {
+    Place::of(schema.map_or(Form::Unknown, Form::Custom))
+}
+
+fn custom_grain(schema: &Schema, values: [Option<&Value>; 2]) -> Grain {
+    match schema.ty {
+        _ if schema.int_or_string || schema.atomic_map => Grain::Whole,
+        Some(JsonType::Object) if !schema.properties.is_empty() => Grain::Struct,
+        Some(JsonType::Object) => Grain::Map,
+        Some(JsonType::Array) => match schema.list {
+            ListType::Map(_) => Grain::KeyedList,
+            ListType::Set => Grain::Set,
+            ListType::Atomic => Grain::Whole,
+        },
+        None if schema.preserve_unknown => untyped(values),
+        _ => Grain::Whole,
+    }
+}
+
+fn custom_holds(schema: &Schema) -> Holds {
+    match schema.ty {
+        _ if schema.int_or_string => Holds::AnyScalar,
+        None => Holds::Anything,
+        Some(JsonType::Object) => Holds::Fields,
+        Some(JsonType::Array) => Holds::List,
+        Some(JsonType::String) => Holds::Scalar(Scalar::String),
+        Some(JsonType::Boolean) => Holds::Scalar(Scalar::Boolean),
+        Some(JsonType::Integer) => Holds::Scalar(Scalar::Int64),
+        Some(JsonType::Number) => Holds::Scalar(Scalar::Double),
     }
 }
 

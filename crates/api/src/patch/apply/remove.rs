@@ -6,10 +6,10 @@ use super::place::{Grain, Place};
 use super::set::{Set, field};
 
 /// `value` without the fields and items of `gone`; what becomes empty by that goes, too.
-pub(super) fn remove(value: Value, gone: &Set, place: Place) -> Option<Value> {
+pub(super) fn remove(value: Value, gone: &Set, place: Place<'_>) -> Option<Value> {
     let grain = place.grain([Some(&value), None]);
     match (grain, value) {
-        (Grain::Struct(_) | Grain::Map, Value::Object(fields)) if !fields.is_empty() => {
+        (Grain::Struct | Grain::Map, Value::Object(fields)) if !fields.is_empty() => {
             let kept: Map<String, Value> = fields
                 .into_iter()
                 .filter_map(|(name, value)| {
@@ -19,7 +19,7 @@ pub(super) fn remove(value: Value, gone: &Set, place: Place) -> Option<Value> {
                 .collect();
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
-        (Grain::KeyedList(_) | Grain::Set, Value::Array(items)) if !items.is_empty() => {
+        (Grain::KeyedList | Grain::Set, Value::Array(items)) if !items.is_empty() => {
             let kept: Vec<Value> = items
                 .into_iter()
                 .filter_map(|item| {
@@ -33,7 +33,7 @@ pub(super) fn remove(value: Value, gone: &Set, place: Place) -> Option<Value> {
     }
 }
 
-fn part(value: Value, gone: Option<&Set>, place: Place) -> Option<Value> {
+fn part(value: Value, gone: Option<&Set>, place: Place<'_>) -> Option<Value> {
     match gone {
         None => Some(value),
         Some(gone) if gone.is_member() => None,

@@ -12,7 +12,7 @@ fn deployment() -> &'static Definition {
 
 fn by(manager: &str) -> Write<'_> {
     let now = Timestamp::from_second(1_700_000_000).unwrap();
-    Write { manager, subresource: "", reset: &["status"], now, definition: deployment() }
+    Write { manager, subresource: "", reset: &["status"], now, model: deployment().into() }
 }
 
 /// An object under trial: a sequence of writes with what each leaves behind.

@@ -1,0 +1,92 @@
+use super::CUSTOM_RESOURCE_DEFINITION as KIND;
+use crate::kinds::testing::{check, check_update, created};
+
+/// A definition with this version and these further fields of its spec.
+fn definition(version: &str, more: &str) -> String {
+    format!(
+        "{{metadata: {{name: foos.example.com}}, spec: {{group: example.com, scope: Namespaced, {more}
+           names: {{plural: foos, kind: Foo}}, versions: [{version}]}}}}"
+    )
+}
+
+fn schema(schema: &str) -> String {
+    definition(&format!("{{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {schema}}}}}"), "")
+}
+
+#[track_caller]
+fn refused(text: &str, want: &[&str]) {
+    let want: Vec<String> = want.iter().map(|fault| fault.replace("ROOT", "spec.validation.openAPIV3Schema")).collect();
+    let want: Vec<&str> = want.iter().map(String::as_str).collect();
+    check(&KIND, &schema(text), &want);
+}
+
+#[test]
+fn names_are_filled_in_and_the_storage_version_is_noted() {
+    let definition = created(&KIND, &schema("{type: object}"));
+    assert_eq!(definition["spec"]["names"]["singular"], "foo");
+    assert_eq!(definition["spec"]["names"]["listKind"], "FooList");
+    assert_eq!(definition["spec"]["conversion"]["strategy"], "None");
+    assert_eq!(definition["status"]["storedVersions"][0], "v1");
+}
+
+#[test]
+fn structural_schemas() {
+    refused("{type: object, properties: {spec: {type: object, properties: {a: {type: string, default: b}}}}}", &[]);
+    refused("{properties: {a: {type: string}}}", &["ROOT.type: Required value: must not be empty at the root"]);
+    refused(
+        "{type: object, properties: {a: {}, b: {type: array}, c: {type: array, items: {}}}}",
+        &[
+            "ROOT.properties[a].type: Required value: must not be empty for specified object fields",
+            "ROOT.properties[b].items: Required value: must be specified",
+            "ROOT.properties[c].items.type: Required value: must not be empty for specified array items",
+        ],
+    );
+    refused(
+        "{type: object, properties: {a: {type: string}}, anyOf: [{properties: {a: {type: string}, b: {minLength: 1}}}]}",
+        &[
+            "ROOT.anyOf[0].properties[a].type: Forbidden: must be empty to be structural",
+            "ROOT.properties[b]: Required value: because it is defined in ROOT.anyOf[0].properties[b]",
+        ],
+    );
+    refused("{type: object, properties: {a: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}}}", &[]);
+    refused(
+        "{type: object, properties: {a: {type: integer, default: b}}}",
+        &[r#"ROOT.properties[a].default: Invalid value: "string": ROOT.properties[a].default in body must be of type integer: "string""#],
+    );
+    refused(
+        "{type: object, properties: {a: {type: array, items: {type: object, properties: {k: {type: string}}},
+          x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k]}}}",
+        &["ROOT.properties[a].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"],
+    );
+    let text = "ROOT.properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified";
+    refused("{type: object, properties: {metadata: {type: object, properties: {labels: {type: object}}}}}", &[text]);
+}
+
+#[test]
+fn versions() {
+    let plain = "served: true, schema: {openAPIV3Schema: {type: object}}";
+    let two = format!("{{name: v1, storage: true, {plain}}}, {{name: v2, storage: false, {plain}}}");
+    check(&KIND, &definition(&two, ""), &[]);
+    check(
+        &KIND,
+        &definition("{name: v1, storage: true, served: true}", ""),
+        &["spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"],
+    );
+    check(
+        &KIND,
+        &definition(&format!("{{name: v1, storage: true, {plain}}}"), "conversion: {strategy: Webhook},"),
+        &[
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+            "spec.conversion.conversionReviewVersions: Required value",
+        ],
+    );
+}
+
+#[test]
+fn what_may_change() {
+    let one = schema("{type: object}");
+    check_update(&KIND, &one, &one.replace("kind: Foo", "kind: Bar"), &[]);
+    let other = one.replace("name: v1", "name: v2");
+    let text = "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions";
+    check_update(&KIND, &one, &other, &[text]);
+}

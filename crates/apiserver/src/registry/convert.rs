@@ -1,0 +1,86 @@
+//! Objects of custom kinds between the version they are stored in and those they are served in.
+
+use std::sync::Arc;
+
+use sampan_api::custom::{Conversion, Custom};
+use sampan_api::kind::KindRef;
+use sampan_api::status::Status;
+use serde_json::Value;
+
+use super::{Registry, serve};
+use crate::cache::{Object, Told};
+use crate::conversion;
+
+impl Registry {
+    /// A stored object in the form that `kind` serves.
+    pub(crate) async fn served(&self, kind: &KindRef, mut stored: Value) -> Result<Value, Status> {
+        let Some(custom) = kind.custom() else { return Ok(serve(kind, stored)) };
+        if custom.is_form_of(&stored) {
+            custom.refresh(&mut stored);
+            return Ok(stored);
+        }
+        let mut converted = convert(custom, vec![stored]).await?;
+        converted.pop().ok_or_else(|| Status::internal("the conversion gave nothing"))
+    }
+
+    /// The same for many objects. Those that have the form already are passed on as they are.
+    pub(crate) async fn all_served(
+        &self,
+        kind: &KindRef,
+        mut objects: Vec<Arc<Object>>,
+    ) -> Result<Vec<Arc<Object>>, Status> {
+        let Some(custom) = kind.custom() else { return Ok(objects) };
+        let is_stored = std::ptr::eq(self.cache.room(kind)?.kind.names(), kind.names());
+        let others: Vec<usize> = (0..objects.len()).filter(|index| !is_stored || objects[*index].foreign).collect();
+        if others.is_empty() {
+            return Ok(objects);
+        }
+        let values = others.iter().map(|index| objects[*index].value()).collect();
+        for (index, value) in others.into_iter().zip(convert(custom, values).await?) {
+            objects[index] = Arc::new(objects[index].as_form(kind, &value));
+        }
+        Ok(objects)
+    }
+
+    /// What a watcher is told, in the form that `kind` serves.
+    pub(crate) async fn told(&self, kind: &KindRef, told: Told) -> Told {
+        let (Some(_), Told::Event { event, object, revision, frame }) = (kind.custom(), &told) else { return told };
+        let as_stored = frame.clone();
+        match self.all_served(kind, vec![Arc::clone(object)]).await {
+            Err(status) => Told::Failed(status),
+            Ok(mut converted) => {
+                let Some(served) = converted.pop() else { return told };
+                let frame = as_stored.filter(|_| Arc::ptr_eq(&served, object));
+                Told::Event { event: *event, object: served, revision: *revision, frame }
+            }
+        }
+    }
+
+    /// An object that `kind` serves in the form in which it is stored.
+    pub(super) async fn storable(&self, kind: &KindRef, object: &Value) -> Result<Value, Status> {
+        let Some(custom) = kind.custom() else { return Ok(object.clone()) };
+        let stored = self.cache.room(kind)?.kind.clone();
+        let Some(stored) = stored.custom().filter(|stored| !std::ptr::eq(stored.names(), custom.names())) else {
+            return Ok(object.clone());
+        };
+        let mut converted = convert(stored, vec![object.clone()]).await?;
+        converted.pop().ok_or_else(|| Status::internal("the conversion gave nothing"))
+    }
+}
+
+/// Objects of other versions in the form of `to`.
+async fn convert(to: &Custom, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
+    let api_version = to.names().api_version();
+    let mut converted = match &to.conversion {
+        Conversion::Webhook(webhook) => conversion::ask(webhook, to.names(), objects).await?,
+        Conversion::None => objects
+            .into_iter()
+            .map(|mut object| {
+                object["apiVersion"] = api_version.as_str().into();
+                object
+            })
+            .collect(),
+    };
+    converted.iter_mut().for_each(|object| to.refresh(object));
+    Ok(converted)
+}
