@@ -150,11 +150,43 @@ impl Message {
             Shape::Quantity => Ok(first(raw)?.map_or(Ok(""), Raw::text)?.into()),
             Shape::IntOrString => int_or_string(raw),
             Shape::Time | Shape::MicroTime => time(raw),
+            Shape::Json if definition.short_name().starts_with("JSONSchemaPropsOr") => self.schema_or(definition, raw),
             Shape::Json => match first(raw)? {
                 Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|_| Bad),
                 None => Ok(Value::Null),
             },
         }
+    }
+}
+
+impl Message {
+    /// A schema in a place that can hold something else instead: several schemas, texts, or a boolean.
+    fn schema_or(self, definition: &'static Definition, raw: Raw<'_>) -> Result<Value, Bad> {
+        let name = definition.name.strip_suffix(definition.short_name()).unwrap_or_default();
+        let schema = schema::definition(&format!("{name}JSONSchemaProps")).ok_or(Bad)?;
+        let below = Self { depth: self.depth + 1, ..self };
+        let mut found = Value::Null;
+        for field in Fields::of(raw.bytes()?) {
+            match (definition.short_name(), field?) {
+                ("JSONSchemaPropsOrBool", Field { number: 1, raw }) if found.is_null() => found = (raw.number()? != 0).into(),
+                ("JSONSchemaPropsOrBool", Field { number: 2, raw })
+                | ("JSONSchemaPropsOrArray" | "JSONSchemaPropsOrStringArray", Field { number: 1, raw }) => {
+                    found = below.reference(schema, raw)?;
+                }
+                (which, Field { number: 2, raw }) => {
+                    let item = match which {
+                        "JSONSchemaPropsOrArray" => below.reference(schema, raw)?,
+                        _ => raw.text()?.into(),
+                    };
+                    if !found.is_array() {
+                        found = Value::Array(Vec::new());
+                    }
+                    found.as_array_mut().ok_or(Bad)?.push(item);
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 }
 
