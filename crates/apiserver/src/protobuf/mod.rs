@@ -163,7 +163,7 @@ impl Message {
     /// A schema in a place that can hold something else instead: several schemas, texts, or a boolean.
     fn schema_or(self, definition: &'static Definition, raw: Raw<'_>) -> Result<Value, Bad> {
         let name = definition.name.strip_suffix(definition.short_name()).unwrap_or_default();
-        let schema = schema::definition(&format!("{name}JSONSchemaProps")).ok_or(Bad)?;
+        let schema = sampan_api::schema::definition(&format!("{name}JSONSchemaProps")).ok_or(Bad)?;
         let below = Self { depth: self.depth + 1, ..self };
         let mut found = Value::Null;
         for field in Fields::of(raw.bytes()?) {
