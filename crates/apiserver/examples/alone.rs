@@ -17,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sampan_apiserver::{ApiServer, Listen, Options, Ranges, Version};
+use sampan_apiserver::{ApiServer, FrontProxy, Listen, Options, Ranges, Version};
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_store::embedded::{self, Embedded};
@@ -46,6 +46,7 @@ async fn main() -> Result<()> {
         advertised: address,
         listen: Some(Listen { listener, tls: Arc::new(tls(&authority, &served)?) }),
         kubelet_tls: None,
+        front_proxy: Some(front_proxy(&authority)?),
         version: Version::current(),
     })
     .await?;
@@ -53,6 +54,17 @@ async fn main() -> Result<()> {
     tokio::signal::ctrl_c().await?;
     handle.shutdown().await;
     Ok(())
+}
+
+fn front_proxy(clients: &Authority) -> Result<FrontProxy> {
+    let now = sampan_clock::now();
+    let authority = Authority::load(&Authority::generate("front-proxy-ca", now)?)?;
+    let certificate = authority.issue(&Purpose::Client { user: "front-proxy-client".to_owned(), group: None }, now)?;
+    Ok(FrontProxy {
+        client_authority_pem: clients.certificate_pem().to_owned(),
+        authority_pem: authority.certificate_pem().to_owned(),
+        certificate,
+    })
 }
 
 fn server_purpose() -> Purpose {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use sampan_api::kind::{Kind, KindRef};
+use tokio::sync::watch;
 
 /// The kinds that are served, at one moment.
 pub(crate) struct Served {
@@ -35,6 +36,7 @@ impl Served {
 pub(crate) struct Catalog {
     built_in: &'static [&'static Kind],
     served: RwLock<Arc<Served>>,
+    changed: watch::Sender<()>,
 }
 
 impl Catalog {
@@ -43,7 +45,13 @@ impl Catalog {
         Self {
             built_in,
             served: RwLock::new(Arc::new(Served::new(built_in.iter().map(|kind| (*kind).into()).collect()))),
+            changed: watch::Sender::new(()),
         }
+    }
+
+    /// Tells of every change.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The state now.
@@ -61,6 +69,7 @@ impl Catalog {
         let built_in = self.built_in.iter().map(|kind| KindRef::from(*kind));
         let served = Arc::new(Served::new(built_in.chain(custom).collect()));
         *self.served.write() = served;
+        self.changed.send_replace(());
     }
 }
 

@@ -8,6 +8,7 @@
 //! Start at [`ApiServer::start`]; follow a request through `server/chain.rs`, `verbs/`, `registry/` and `cache/`.
 
 mod admission;
+mod aggregator;
 mod bootstrap;
 mod cache;
 mod catalog;
@@ -42,6 +43,8 @@ use sampan_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::aggregator::Aggregator;
+pub use crate::aggregator::{FrontProxy, Unusable};
 use crate::bootstrap::OwnService;
 use crate::cache::Cache;
 use crate::catalog::Catalog;
@@ -74,6 +77,8 @@ pub struct Options {
     pub listen: Option<Listen>,
     /// The server's identity towards kubelets and whom it trusts there; `None` if there are none to talk to.
     pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+    /// How the server shows itself to the servers of aggregated APIs; `None` if it does not.
+    pub front_proxy: Option<FrontProxy>,
     /// What `/version` says.
     pub version: Version,
 }
@@ -87,6 +92,9 @@ pub enum Error {
     /// The objects that must exist cannot be made.
     #[error("making the objects that every cluster has: {0}")]
     Bootstrap(Status),
+    /// The certificate for aggregated APIs cannot be used.
+    #[error(transparent)]
+    FrontProxy(#[from] aggregator::Unusable),
 }
 
 /// The API server.
@@ -119,14 +127,22 @@ impl ApiServer {
         ));
         let own = OwnService { ranges: options.ranges, advertised: options.advertised };
         bootstrap::run(&registry, &own).await.map_err(Error::Bootstrap)?;
+        if let Some(front) = &options.front_proxy {
+            aggregator::publish(&registry, front).await.map_err(Error::Bootstrap)?;
+        }
+        aggregator::register::reconcile(&registry).await.map_err(Error::Bootstrap)?;
         // The policy that was just written must be there before the first request.
         registry.cache.fresh().await.map_err(Error::Bootstrap)?;
         let definitions = Definitions::load(Arc::clone(&registry)).await.map_err(Error::Bootstrap)?;
         background.spawn(definitions.follow(stop.clone()));
         background.spawn(expiry::run(Arc::clone(&registry), stop.clone()));
         background.spawn(bootstrap::keep_own_service(Arc::clone(&registry), own, stop.clone()));
+        let aggregator = Arc::new(Aggregator::new(Arc::clone(&registry), options.front_proxy.as_ref())?);
+        background.spawn(aggregator::register::follow(Arc::clone(&registry), stop.clone()));
+        background.spawn(aggregator::keep_conditions(Arc::clone(&aggregator), stop.clone()));
         let server = Arc::new(Server {
             registry,
+            aggregator,
             tokens: options.tokens,
             advertised: options.advertised,
             discovery: Discovery::new(options.advertised),
@@ -163,6 +179,7 @@ impl Handle {
         self.server.health.stopping();
         self.server.stop.cancel();
         self.server.kubelets.shutdown().await;
+        self.server.aggregator.shutdown().await;
         self.server.tasks.close();
         self.server.tasks.wait().await;
         self.cache_stop.cancel();

@@ -13,6 +13,7 @@ use sampan_api::status::Status;
 use serde_json::json;
 use sha2::{Digest as _, Sha512};
 
+use crate::aggregator::Aggregator;
 use crate::catalog::{Derived, Served};
 use crate::forms::accepted;
 use crate::server::{Answer, Call};
@@ -33,30 +34,32 @@ impl OpenApi {
     }
 
     /// Answers a path under `/openapi`.
-    pub(crate) async fn answer(&self, served: &Arc<Served>, path: &str, call: &Call) -> Answer {
+    pub(crate) async fn answer(&self, served: &Arc<Served>, others: &Aggregator, path: &str, call: &Call) -> Answer {
         match path.strip_prefix("/openapi/").unwrap_or_default() {
-            "v2" => self.v2(served, call).await,
-            "v3" => self.index(served).await,
+            "v2" => self.v2(served, others, call).await,
+            "v3" => self.index(served, others).await,
             path => self.v3(served, path.strip_prefix("v3/").ok_or_else(Status::no_such_path)?, call).await,
         }
     }
 
-    async fn v2(&self, served: &Arc<Served>, call: &Call) -> Answer {
+    async fn v2(&self, served: &Arc<Served>, others: &Aggregator, call: &Call) -> Answer {
         let (served, release) = (Arc::clone(served), self.release.clone());
         if accepted(call.headers()).first().is_some_and(|first| first.name == V2_PROTOBUF) {
             let body = make(move || openapi::v2_protobuf(&served.kinds, &release)).await?;
             // Media types cannot hold an "@", so clients are told a dot.
             return Ok(reply("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", body.into()));
         }
-        let body = make(move || openapi::v2(&served.kinds, &release).to_string()).await?;
-        Ok(reply("application/json", body.into()))
+        let mut document = make(move || openapi::v2(&served.kinds, &release)).await?;
+        others.merge_openapi_v2(&mut document).await;
+        Ok(reply("application/json", document.to_string().into()))
     }
 
-    async fn index(&self, served: &Arc<Served>) -> Answer {
+    async fn index(&self, served: &Arc<Served>, others: &Aggregator) -> Answer {
         let entry = |(path, hash): (&String, &String)| {
             (path.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }))
         };
-        let paths: serde_json::Map<_, _> = self.hashes(served).await?.iter().map(entry).collect();
+        let mut paths: serde_json::Map<_, _> = self.hashes(served).await?.iter().map(entry).collect();
+        paths.extend(others.openapi_index());
         Ok(reply("application/json", json!({ "paths": paths }).to_string().into()))
     }
 

@@ -59,6 +59,19 @@ impl Pki {
         Ok(files)
     }
 
+    /// The authority of the front proxy, PEM, which vouches for nothing else, and the front proxy's certificate.
+    pub(crate) fn front_proxy(&self) -> Result<(String, Issued)> {
+        let files = match read_pair(&self.dir, "front-proxy-ca")? {
+            Some(files) => files,
+            None => write_pair(&self.dir, "front-proxy-ca", Authority::generate("front-proxy-ca", self.now)?)?,
+        };
+        let authority = Authority::load(&files).context("loading the front proxy's authority")?;
+        let authority = Self { dir: self.dir.clone(), authority, now: self.now };
+        let user = Purpose::Client { user: "front-proxy-client".to_owned(), group: None };
+        let certificate = authority.certificate("front-proxy-client", &user)?;
+        Ok((authority.ca_pem().to_owned(), certificate))
+    }
+
     /// The key that signs service-account tokens, PEM.
     pub(crate) fn token_key(&self) -> Result<String> {
         let path = self.dir.join("service-account.key");

@@ -20,17 +20,21 @@ impl Aggregated {
         Self { core: document(kinds, core), groups: document(kinds, groups) }
     }
 
-    /// The document for `/api` or `/apis` in `version`, and its ETag.
-    pub(crate) fn get(&self, path: &str, version: &str) -> Option<(Value, String)> {
+    /// The document for `/api` or `/apis` in `version`.
+    pub(crate) fn get(&self, path: &str, version: &str) -> Option<Value> {
         let mut document = match path {
             "/api" => self.core.clone(),
             "/apis" => self.groups.clone(),
             _ => return None,
         };
         document["apiVersion"] = format!("apidiscovery.k8s.io/{version}").into();
-        let tag = format!("\"{}\"", hex::encode_upper(Sha256::digest(document.to_string())));
-        Some((document, tag))
+        Some(document)
     }
+}
+
+/// The ETag of a document.
+pub(crate) fn tag(document: &Value) -> String {
+    format!("\"{}\"", hex::encode_upper(Sha256::digest(document.to_string())))
 }
 
 /// The version of the aggregated form that the client wants, if it is what it wants most.

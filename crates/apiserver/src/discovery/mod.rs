@@ -4,6 +4,7 @@
 
 mod aggregated;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use sampan_api::kind::{Kind, KindRef, Scope, Verbs};
 use serde_json::{Value, json};
 
-pub(crate) use self::aggregated::{Aggregated, wanted as aggregated_wanted};
+pub(crate) use self::aggregated::{Aggregated, tag, wanted as aggregated_wanted};
+use crate::aggregator::priorities;
 use crate::catalog::{Catalog, Derived};
 
 /// The verbs of a stored kind, as discovery lists them.
@@ -94,6 +96,10 @@ fn group_versions(kinds: &[KindRef]) -> Vec<(&'static str, Vec<&'static str>)> {
             Some((_, versions)) => versions.push(version),
             None => groups.push((group, vec![version])),
         }
+    }
+    groups.sort_by_key(|(group, versions)| Reverse(priorities::of(group, versions[0]).0));
+    for (group, versions) in &mut groups {
+        versions.sort_by_key(|version| Reverse(priorities::of(group, version).1));
     }
     groups
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! catch panics -> ids and metrics -> read the request line -> authenticate -> impersonate -> authorize -> deadline -> dispatch
+//!                                                                        (aggregated APIs, verbs, paths)
 //! ```
 
 use std::panic::AssertUnwindSafe;
@@ -86,6 +87,9 @@ fn is_long_running(info: &RequestInfo) -> bool {
 
 /// Writes run on a task of their own: a client that goes away must not stop one between its steps.
 async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Answer {
+    if let Some(remote) = server.aggregator.remote_of(&call.info.path) {
+        return Ok(server.aggregator.answer(&remote, call, body).await);
+    }
     if !call.info.is_resource {
         return paths::answer(&server, &call).await;
     }

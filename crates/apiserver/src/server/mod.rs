@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::authenticate::{Shown, from_token};
 pub(crate) use self::body::{read as read_body, reply_status};
+use crate::aggregator::Aggregator;
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
 use crate::health::Health;
@@ -42,6 +43,8 @@ use crate::version::Version;
 /// Everything that answering needs.
 pub(crate) struct Server {
     pub(crate) registry: Arc<Registry>,
+    /// The way to APIs that others serve.
+    pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) tokens: Arc<Tokens>,
     /// Where clients in the cluster reach this server.
     pub(crate) advertised: SocketAddr,

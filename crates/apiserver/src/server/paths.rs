@@ -6,7 +6,7 @@ use sampan_api::status::Status;
 use serde_json::json;
 
 use super::{Answer, Call, Server};
-use crate::discovery::aggregated_wanted;
+use crate::discovery::{aggregated_wanted, tag};
 use crate::forms::Wanted;
 
 /// Answers a path.
@@ -22,7 +22,7 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
         "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query).await,
         "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
         "version" if path == "/version" => json_reply(call, &server.version.document()),
-        "openapi" => server.openapi.answer(&server.registry.catalog.served(), path, call).await,
+        "openapi" => openapi(server, path, call).await,
         "api" | "apis" => discovery(server, path, call),
         ".well-known" if path == "/.well-known/openid-configuration" => {
             let keys = format!("https://{}{KEY_SET}", server.advertised);
@@ -60,11 +60,20 @@ fn issuer_document(media_type: &'static str, document: &serde_json::Value) -> Re
     response
 }
 
+async fn openapi(server: &Server, path: &str, call: &Call) -> Answer {
+    if let Some(theirs) = server.aggregator.openapi(path, call).await {
+        return Ok(theirs);
+    }
+    server.openapi.answer(&server.registry.catalog.served(), &server.aggregator, path, call).await
+}
+
 fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
     let documents = server.discovery.documents(&server.registry.catalog);
     if let Some(version) = aggregated_wanted(call.headers())
-        && let Some((document, tag)) = documents.aggregated().get(path, version)
+        && let Some(document) = documents.aggregated().get(path, version)
     {
+        let document = if path == "/apis" { server.aggregator.merged_aggregated(document) } else { document };
+        let tag = tag(&document);
         let seen = call.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
         let body = if seen { Body::empty() } else { Body::from(document.to_string()) };
         let mut response = Response::new(body);
@@ -77,7 +86,8 @@ fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
         put(&mut response, header::VARY, "Accept");
         return Ok(response);
     }
-    json_reply(call, documents.get(path).ok_or_else(Status::no_such_path)?)
+    let document = server.aggregator.merged(path, documents.get(path));
+    json_reply(call, &document.ok_or_else(Status::no_such_path)?)
 }
 
 fn json_reply(call: &Call, document: &serde_json::Value) -> Answer {

@@ -26,10 +26,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use self::dialer::Dialer;
+pub(crate) use self::dialer::{Dialer, explain};
 pub(crate) use self::endpoints::Services;
 pub(crate) use self::place::{Address, Place};
-pub(crate) use self::trust::Trust;
+pub(crate) use self::trust::{Shown, Trust};
 
 /// No answer is larger.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -105,13 +105,9 @@ impl Client {
     }
 
     /// Sends a request as it is; the texts of errors are without the URL.
-    pub(crate) async fn send(
-        &self,
-        place: &Place,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, String> {
+    async fn send(&self, place: &Place, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
         let pool = self.pool(place).map_err(|error| error.to_string())?;
-        pool.request(request).await.map_err(|error| dialer::explain(&error))
+        pool.request(request).await.map_err(|error| explain(&error))
     }
 
     /// The connections to a place.
@@ -145,12 +141,7 @@ impl Client {
 }
 
 /// A request with everything in it.
-pub(crate) fn request(
-    method: Method,
-    url: &str,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, Error> {
+fn request(method: Method, url: &str, headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = url.parse().map_err(|error| Error::Place(format!("{url}: {error}")))?;
@@ -161,7 +152,7 @@ pub(crate) fn request(
 }
 
 /// Reads an answer, bounded.
-pub(crate) async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Error> {
+async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Error> {
     let (head, body) = response.into_parts();
     let read = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
     let body = read.map_err(|error| Error::Unreadable(format!("the response cannot be read: {error}")))?;

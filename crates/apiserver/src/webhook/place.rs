@@ -1,7 +1,5 @@
 //! Where a webhook is, as objects say it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 
@@ -37,7 +35,7 @@ pub(crate) struct Place {
 impl Place {
     /// The place of a `clientConfig` of a webhook or a conversion.
     pub(crate) fn of_client_config(config: &Value) -> Result<Self, String> {
-        let trust = Trust::Bundle(bundle(&config["caBundle"])?);
+        let trust = Trust::of_bundle(&config["caBundle"])?;
         if let Some(url) = config["url"].as_str() {
             let (address, path) = of_url(url)?;
             return Ok(Self { address, path, trust });
@@ -45,7 +43,15 @@ impl Place {
         let service = &config["service"];
         let path = service["path"].as_str().unwrap_or_default();
         let path = if path.is_empty() || path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { address: of_service(service)?, path, trust })
+        Ok(Self { address: Self::of_service(service)?, path, trust })
+    }
+
+    /// The address of a reference to a Service's port.
+    pub(crate) fn of_service(service: &Value) -> Result<Address, String> {
+        let text = |field: &str| service[field].as_str().unwrap_or_default().to_owned();
+        let port = service["port"].as_u64().unwrap_or(443);
+        let port = u16::try_from(port).map_err(|_| format!("invalid port {port}"))?;
+        Ok(Address::Service { namespace: text("namespace"), name: text("name"), port })
     }
 
     /// The whole URL.
@@ -67,26 +73,12 @@ impl Place {
     }
 }
 
-/// A reference to a Service's port.
-pub(crate) fn of_service(service: &Value) -> Result<Address, String> {
-    let text = |field: &str| service[field].as_str().unwrap_or_default().to_owned();
-    let port = service["port"].as_u64().unwrap_or(443);
-    let port = u16::try_from(port).map_err(|_| format!("invalid port {port}"))?;
-    Ok(Address::Service { namespace: text("namespace"), name: text("name"), port })
-}
-
 fn of_url(url: &str) -> Result<(Address, String), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("parse {url:?}: {error}"))?;
     let host = uri.host().ok_or_else(|| format!("parse {url:?}: no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let path = if uri.path() == "/" && !url.ends_with('/') { "" } else { uri.path() };
     Ok((Address::Host(host, uri.port_u16().unwrap_or(443)), path.to_owned()))
-}
-
-/// The bytes of a `caBundle`.
-pub(crate) fn bundle(value: &Value) -> Result<Vec<u8>, String> {
-    let text = value.as_str().unwrap_or_default();
-    STANDARD.decode(text).map_err(|error| format!("caBundle: {error}"))
 }
 
 fn bracketed(host: &str) -> String {

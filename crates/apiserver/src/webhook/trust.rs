@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -14,6 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use serde_json::Value;
 
 /// Whom to believe.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +31,12 @@ pub(crate) enum Trust {
 pub(crate) type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Trust {
+    /// The authorities in a `caBundle`, which is PEM in base64.
+    pub(crate) fn of_bundle(value: &Value) -> Result<Self, String> {
+        let text = value.as_str().unwrap_or_default();
+        STANDARD.decode(text).map(Self::Bundle).map_err(|error| format!("caBundle: {error}"))
+    }
+
     /// The TLS configuration of a client that believes so, and shows a certificate if it has one.
     pub(crate) fn client_config(&self, shown: Option<Shown>) -> Result<ClientConfig, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -60,7 +69,7 @@ impl Trust {
 }
 
 /// The certificates in a PEM bundle.
-pub(crate) fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = || "unable to load root certificates: unable to parse bytes as PEM block".to_owned();
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|_| unreadable())?;

@@ -7,6 +7,7 @@
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
 mod health;
+mod aggregated;
 mod https;
 mod race;
 mod remote;

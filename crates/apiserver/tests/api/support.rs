@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use sampan_apiserver::{ApiServer, Handle, Listen, Options, Ranges, Version};
+use sampan_apiserver::{ApiServer, FrontProxy, Handle, Listen, Options, Ranges, Version};
+use sampan_auth::authority::{Authority, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_auth::{Identity, Peer};
 use sampan_store::Store;
@@ -73,6 +74,7 @@ impl Cluster {
             advertised: "192.0.2.1:6443".parse().unwrap(),
             listen,
             kubelet_tls,
+            front_proxy: Some(front_proxy()),
             version: Version::current(),
         })
         .await
@@ -99,6 +101,17 @@ impl Cluster {
         let request = Request::builder().method(method).uri(path).header("content-type", media_type);
         let request = request.extension(in_process("admin")).body(Body::from(body.to_owned())).unwrap();
         read(self.send(request).await).await
+    }
+}
+
+fn front_proxy() -> FrontProxy {
+    let now = sampan_clock::now();
+    let authority = Authority::load(&Authority::generate("front-proxy-ca", now).unwrap()).unwrap();
+    let user = Purpose::Client { user: "front-proxy-client".to_owned(), group: None };
+    FrontProxy {
+        client_authority_pem: "clients".to_owned(),
+        authority_pem: authority.certificate_pem().to_owned(),
+        certificate: authority.issue(&user, now).unwrap(),
     }
 }
 

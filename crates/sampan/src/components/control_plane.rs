@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sampan_apiserver::{ApiServer, Listen, Options, Ranges, Service, Version};
+use sampan_apiserver::{ApiServer, FrontProxy, Listen, Options, Ranges, Service, Version};
 use sampan_auth::authority::{Issued, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_store::Store;
@@ -44,6 +44,7 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
         advertised: SocketAddr::new(config.node_ip, config.port),
         listen: Some(Listen { listener, tls: Arc::new(tls) }),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
+        front_proxy: Some(front_proxy(pki)?),
         version: Version::current(),
     })
     .await?;
@@ -101,6 +102,12 @@ fn server_purpose(config: &Config, ranges: &Ranges) -> Purpose {
         }
     }
     Purpose::Server { name: "kube-apiserver".to_owned(), dns, addresses }
+}
+
+/// How the API server shows itself to the servers of aggregated APIs.
+fn front_proxy(pki: &Pki) -> Result<FrontProxy> {
+    let (authority_pem, certificate) = pki.front_proxy()?;
+    Ok(FrontProxy { client_authority_pem: pki.ca_pem().to_owned(), authority_pem, certificate })
 }
 
 /// How the API server shows itself to kubelets, and whom it believes there: the cluster's own authority alone.
