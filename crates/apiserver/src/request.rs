@@ -74,7 +74,7 @@ pub(crate) struct RequestInfo {
     pub(crate) subresource: String,
     /// Object name; empty for collections.
     pub(crate) name: String,
-    /// The undecoded path behind the subresource, for the proxies, with its leading slash.
+    /// The path behind the subresource, with its leading slash; undecoded for the proxies.
     pub(crate) rest: String,
 }
 
@@ -138,6 +138,11 @@ impl RequestInfo {
             [resource] => self.set(resource, "", ""),
             [resource, name] => self.set(resource, name, ""),
             [resource, name, subresource] => self.set(resource, name, subresource),
+            // What an aggregated API has below its subresources is its own affair.
+            [resource, name, subresource, below @ ..] if !self.group.is_empty() => {
+                self.set(resource, name, subresource);
+                self.rest = below.iter().map(|part| format!("/{part}")).collect();
+            }
             _ => return Err(Status::no_such_path()),
         }
         Ok(())
@@ -286,6 +291,7 @@ mod tests {
         check("DELETE /api/v1/namespaces/a/pods/b", "delete /v1 ns=a pods b");
         check("GET /api/v1/nodes/n/proxy/metrics/x%2Fy/", "get /v1 ns= nodes n proxy/metrics/x%2Fy/");
         check("GET /api/v1/pods?fieldSelector=metadata.name%3Dx", "list /v1 ns= pods x");
+        check("GET /apis/g.io/v1/namespaces/a/vms/v/forward/80/tcp", "get g.io/v1 ns=a vms v forward/80/tcp");
     }
 
     #[test]

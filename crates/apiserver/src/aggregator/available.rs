@@ -80,10 +80,16 @@ impl Aggregator {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
-                _ = mine.changed() => return,
                 () = tokio::time::sleep_until(until) => return,
+                _ = mine.changed() => {}
                 _ = services.changed() => {}
                 _ = slices.changed() => {}
+            }
+            // The conditions are this task's own doing.
+            let same = |(a, b): (&Remote, &Remote)| (&a.name, &a.place) == (&b.name, &b.place);
+            let now = self.remotes();
+            if now.len() != remotes.len() || !now.iter().zip(remotes).all(same) {
+                return;
             }
             if remotes.iter().map(|remote| self.of_objects(remote)).ne(before.iter().cloned()) {
                 return;

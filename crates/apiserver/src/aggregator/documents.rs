@@ -47,7 +47,7 @@ impl Aggregator {
             });
             match items.iter_mut().find(|item| item["metadata"]["name"] == remote.group.as_str()) {
                 None => items.push(json!({ "metadata": { "name": remote.group }, "versions": [version] })),
-                Some(item) => put_version(&mut item["versions"], version, remote, "version"),
+                Some(item) => put_version(&mut item["versions"], version, remote, &remotes),
             }
         }
         items.sort_by_key(|item| Reverse(priority(item["metadata"]["name"].as_str().unwrap_or_default(), &remotes)));
@@ -131,17 +131,21 @@ fn group_document(group: &str, local: Option<&Value>, remotes: &[Remote]) -> Val
     let mut document = local.cloned().unwrap_or_else(|| json!({ "name": group, "versions": [] }));
     for remote in by_priority(remotes).into_iter().filter(|remote| remote.group == group) {
         let version = json!({ "groupVersion": format!("{group}/{}", remote.version), "version": remote.version });
-        put_version(&mut document["versions"], version, remote, "version");
+        put_version(&mut document["versions"], version, remote, remotes);
     }
     document["preferredVersion"] = document["versions"][0].clone();
     document
 }
 
 /// Puts a version among those of its group, by its priority, in place of one of that name.
-fn put_version(versions: &mut Value, version: Value, remote: &Remote, field: &str) {
+fn put_version(versions: &mut Value, version: Value, remote: &Remote, remotes: &[Remote]) {
     let Some(versions) = versions.as_array_mut() else { return };
-    versions.retain(|other| other[field] != version[field]);
-    let of = |other: &Value| priorities::of(&remote.group, other[field].as_str().unwrap_or_default()).1;
+    versions.retain(|other| other["version"] != version["version"]);
+    let of = |other: &Value| {
+        let name = other["version"].as_str().unwrap_or_default();
+        let theirs = remotes.iter().find(|other| other.group == remote.group && other.version == name);
+        theirs.map_or_else(|| priorities::of(&remote.group, name).1, |other| other.version_priority)
+    };
     let at = versions.iter().position(|other| of(other) < remote.version_priority).unwrap_or(versions.len());
     versions.insert(at, version);
 }

@@ -69,6 +69,9 @@ fn names_object(call: &Call) -> bool {
 }
 
 async fn subresource(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
+    if !call.info.rest.is_empty() && call.info.subresource != "proxy" {
+        return Err(Status::no_such_path());
+    }
     let sub = kind.subresources.iter().find(|sub| sub.name == call.info.subresource);
     let sub = sub.ok_or_else(Status::no_such_path)?;
     // The verbs of the proxied paths are whatever the client sends there.
