@@ -31,14 +31,15 @@ impl Local {
 
     fn object(&self) -> Value {
         let (group, version) = priorities::of(&self.group, &self.version);
-        json!({
+        let mut object = json!({
             "kind": KIND, "apiVersion": "apiregistration.k8s.io/v1",
             "metadata": { "name": self.name(), "labels": { MANAGED: if self.custom { "true" } else { "onstart" } } },
-            "spec": {
-                "group": self.group, "version": self.version,
-                "groupPriorityMinimum": group, "versionPriority": version,
-            },
-        })
+            "spec": { "version": self.version, "groupPriorityMinimum": group, "versionPriority": version },
+        });
+        if !self.group.is_empty() {
+            object["spec"]["group"] = self.group.as_str().into();
+        }
+        object
     }
 }
 
