@@ -4,10 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod aggregated;
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
 mod health;
-mod aggregated;
 mod https;
 mod race;
 mod remote;
