@@ -19,7 +19,10 @@ pub(crate) fn add_all(types: &mut Types) {
             Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
             Pod, PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
         }
-        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration}
+        admissionregistration::v1::{
+            MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
+            ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+        }
         apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet}
         authentication::v1::{SelfSubjectReview, TokenRequest, TokenReview}
         authorization::v1::{

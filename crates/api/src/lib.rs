@@ -12,6 +12,7 @@ pub mod kinds;
 pub mod model;
 pub mod openapi;
 pub mod patch;
+pub mod policy;
 pub mod pod_security;
 pub mod quota;
 pub mod schema;

@@ -40,7 +40,7 @@ pub use eval::cost::Budget;
 pub use issue::CompileError;
 pub use library::authorizer::{Authorizer, Decision, Query};
 pub use program::{Error, Program};
-pub use types::{Field, ListSemantics, ListType, Object, Schema, Type};
+pub use types::{Field, ListSemantics, ListType, Object, Record, Schema, Type};
 pub use value::{Key, List, Map, Opaque, Text, Value};
 
 #[cfg(test)]

@@ -91,6 +91,33 @@ pub struct Field {
     pub json_name: String,
 }
 
+/// A fixed list of fields whose names need no escaping.
+#[derive(Clone, Debug)]
+pub struct Record {
+    name: String,
+    fields: Vec<(String, Type)>,
+}
+
+impl Record {
+    /// An object type of these fields.
+    #[expect(clippy::new_ret_no_self, reason = "only ever used as a type")]
+    pub fn new<'n>(name: &str, fields: impl IntoIterator<Item = (&'n str, Type)>) -> Type {
+        let fields = fields.into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
+        Type::object(Arc::new(Self { name: name.to_owned(), fields }))
+    }
+}
+
+impl Schema for Record {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn field(&self, name: &str) -> Option<Field> {
+        let (_, ty) = self.fields.iter().find(|(known, _)| known == name)?;
+        Some(Field { ty: ty.clone(), json_name: name.to_owned() })
+    }
+}
+
 /// A handle on a [`Schema`].
 #[derive(Clone)]
 pub struct Object(pub Arc<dyn Schema>);

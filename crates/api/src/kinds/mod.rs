@@ -42,6 +42,8 @@ mod job;
 mod lease;
 mod limit_range;
 mod local_subject_access_review;
+mod mutating_admission_policy;
+mod mutating_admission_policy_binding;
 mod mutating_webhook_configuration;
 mod namespace;
 mod network_policy;
@@ -74,6 +76,8 @@ mod storage_class;
 mod storage_version_migration;
 mod subject_access_review;
 mod token_review;
+mod validating_admission_policy;
+mod validating_admission_policy_binding;
 mod validating_webhook_configuration;
 mod volume_attachment;
 mod volume_attributes_class;
@@ -108,6 +112,8 @@ pub use job::JOB;
 pub use lease::LEASE;
 pub use limit_range::LIMIT_RANGE;
 pub use local_subject_access_review::LOCAL_SUBJECT_ACCESS_REVIEW;
+pub use mutating_admission_policy::MUTATING_ADMISSION_POLICY;
+pub use mutating_admission_policy_binding::MUTATING_ADMISSION_POLICY_BINDING;
 pub use mutating_webhook_configuration::MUTATING_WEBHOOK_CONFIGURATION;
 pub use namespace::NAMESPACE;
 pub use network_policy::NETWORK_POLICY;
@@ -141,6 +147,8 @@ pub use storage_class::STORAGE_CLASS;
 pub use storage_version_migration::STORAGE_VERSION_MIGRATION;
 pub use subject_access_review::SUBJECT_ACCESS_REVIEW;
 pub use token_review::TOKEN_REVIEW;
+pub use validating_admission_policy::VALIDATING_ADMISSION_POLICY;
+pub use validating_admission_policy_binding::VALIDATING_ADMISSION_POLICY_BINDING;
 pub use validating_webhook_configuration::VALIDATING_WEBHOOK_CONFIGURATION;
 pub use volume_attachment::VOLUME_ATTACHMENT;
 pub use volume_attributes_class::VOLUME_ATTRIBUTES_CLASS;
@@ -212,6 +220,10 @@ pub static ALL: &[&Kind] = &[
     &VOLUME_ATTACHMENT,
     &VOLUME_ATTRIBUTES_CLASS,
     &STORAGE_VERSION_MIGRATION,
+    &MUTATING_ADMISSION_POLICY,
+    &MUTATING_ADMISSION_POLICY_BINDING,
+    &VALIDATING_ADMISSION_POLICY,
+    &VALIDATING_ADMISSION_POLICY_BINDING,
     &MUTATING_WEBHOOK_CONFIGURATION,
     &VALIDATING_WEBHOOK_CONFIGURATION,
     &API_SERVICE,

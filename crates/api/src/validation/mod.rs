@@ -14,6 +14,7 @@ mod labels;
 mod metadata;
 pub(crate) mod names;
 mod pod;
+pub(crate) mod policy;
 mod references;
 pub(crate) mod resource_names;
 mod same;

@@ -6,6 +6,7 @@
 pub(crate) mod authorizer;
 pub(crate) mod conversions;
 mod format;
+mod json_patch;
 mod lists;
 pub(crate) mod named_formats;
 pub(crate) mod net;
@@ -49,4 +50,5 @@ pub(crate) static ALL: &[&Library] = &[
     &semver::LIBRARY,
     &named_formats::LIBRARY,
     &authorizer::LIBRARY,
+    &json_patch::LIBRARY,
 ];
