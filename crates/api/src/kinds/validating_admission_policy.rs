@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn expressions_compile() {
-        faults("validations: [{expression: 'object.spec.replicas < 5', messageExpression: '\"x\" + object.kind'}]", &[]);
+        faults(
+            "validations: [{expression: 'object.spec.replicas < 5', messageExpression: '\"x\" + object.kind'}]",
+            &[],
+        );
         faults(
             "variables: [{name: a, expression: '1'}, {name: b, expression: 'variables.a + 1'}], \
              validations: [{expression: 'variables.b == 2'}]",

@@ -20,11 +20,8 @@ const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Una
 
 /// The faults of expressions in the specification of a policy of either sort.
 pub(crate) fn faults(spec: &Cursor<'_>) {
-    let scope = Scope {
-        params: spec.get("paramKind").is_set(),
-        authorizer: true,
-        mutates: spec.get("mutations").is_set(),
-    };
+    let scope =
+        Scope { params: spec.get("paramKind").is_set(), authorizer: true, mutates: spec.get("mutations").is_set() };
     conditions(&spec.get("matchConditions"), scope);
     let mut compiler = Compiler::new(scope);
     variables(&spec.get("variables"), &mut compiler);
@@ -38,7 +35,6 @@ pub(crate) fn faults(spec: &Cursor<'_>) {
 }
 
 /// The faults of a webhook's match conditions.
-#[expect(dead_code, reason = "webhook configurations use it")]
 pub(crate) fn match_condition_faults(list: &Cursor<'_>) {
     conditions(list, Scope { params: false, authorizer: true, mutates: false });
 }
@@ -185,7 +181,8 @@ pub fn expression_warnings(policy: &Value) -> Vec<Value> {
     let spec = &policy["spec"];
     let kinds = kinds_of(&spec["matchConstraints"]);
     let scope = Scope { params: spec["paramKind"].is_object(), authorizer: true, mutates: false };
-    let compilers: Vec<(String, Compiler)> = kinds.iter().map(|kind| (kind_name(kind), typed(kind, scope, spec))).collect();
+    let compilers: Vec<(String, Compiler)> =
+        kinds.iter().map(|kind| (kind_name(kind), typed(kind, scope, spec))).collect();
     let mut warnings = Vec::new();
     for (index, validation) in items(spec, "validations").enumerate() {
         for field in ["expression", "messageExpression"] {

@@ -7,11 +7,12 @@
 mod check;
 mod types;
 
+use std::sync::Arc;
+
 pub use check::expression_warnings;
 pub(crate) use check::{faults, match_condition_faults};
 use sampan_cel::{Env, Program, Record, Type};
 use serde_json::Value;
-use std::sync::Arc;
 pub use types::of_definition;
 
 /// An expression and what it compiled to; a stored one compiles unless it is older than the compiler.
@@ -111,7 +112,8 @@ impl Wanted {
                 .then_some("must evaluate to one of [string null_type]"),
             Self::Object => (!named(ty, types::OBJECT)).then_some("must evaluate to Object"),
             Self::JsonPatch => {
-                let fits = matches!(ty, Type::List(list) if named(&list.element, "JSONPatch") || list.element == Type::Dyn);
+                let fits =
+                    matches!(ty, Type::List(list) if named(&list.element, "JSONPatch") || list.element == Type::Dyn);
                 (!fits).then_some("must evaluate to list(JSONPatch)")
             }
         }

@@ -1,12 +1,10 @@
 //! What admission policies and their bindings share: match resources, parameters.
 
-use super::names;
-use super::{Cursor, labels};
-use crate::kinds::fill;
 use serde_json::{Value, json};
 
-const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
+use super::{Cursor, labels, names, webhook};
+use crate::kinds::fill;
+
 /// What a policy may do about what it cannot evaluate.
 pub(crate) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 
@@ -73,16 +71,7 @@ pub(crate) fn match_resources(resources: &Cursor<'_>) {
 }
 
 fn rule(rule: &Cursor<'_>) {
-    for (field, what) in [("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")] {
-        let list = rule.get(field);
-        list.must();
-        if list.len() > 1 && list.texts().any(|item| item == "*") {
-            list.invalid(format!("if '*' is present, must not specify other {what}"));
-        }
-    }
-    rule.get("operations").items().for_each(|operation| operation.may_be_one_of(OPERATIONS));
-    rule.get("resources").must();
-    rule.get("scope").may_be_one_of(SCOPES);
+    webhook::rule(rule);
     for name in rule.get("resourceNames").items() {
         name.follows(names::path_segment);
     }

@@ -2,14 +2,13 @@
 
 use super::cursor::Cursor;
 use super::{labels, names};
+use crate::policy;
 
 /// Versions of `AdmissionReview` that are spoken.
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES: [&str; 3] = ["*", "Cluster", "Namespaced"];
 const SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
-/// Conditions of one webhook or policy.
-const MAX_CONDITIONS: usize = 64;
 
 /// The list of webhooks of a configuration of either sort.
 pub(crate) fn admission_webhooks(webhooks: &Cursor<'_>) {
@@ -44,7 +43,7 @@ fn admission_webhook(webhook: &Cursor<'_>) {
     labels::selector(&webhook.get("objectSelector"));
     webhook.get("reinvocationPolicy").may_be_one_of(&["IfNeeded", "Never"]);
     client_config(&webhook.get("clientConfig"));
-    match_conditions(&webhook.get("matchConditions"));
+    policy::match_condition_faults(&webhook.get("matchConditions"));
 }
 
 /// `clientConfig`: a URL or a Service.
@@ -190,24 +189,5 @@ fn review_versions(versions: &Cursor<'_>) {
     }
     if !seen.iter().any(|version| REVIEW_VERSIONS.contains(version)) {
         versions.invalid("must include at least one of v1, v1beta1");
-    }
-}
-
-/// `matchConditions`: named expressions. What the expressions say is not judged here.
-pub(crate) fn match_conditions(conditions: &Cursor<'_>) {
-    if conditions.len() > MAX_CONDITIONS {
-        conditions.too_many(MAX_CONDITIONS);
-    }
-    let mut seen = Vec::new();
-    for condition in conditions.items() {
-        let (expression, name) = (condition.get("expression"), condition.get("name"));
-        if expression.text().trim().is_empty() {
-            expression.required("");
-        }
-        name.must_follow(names::qualified);
-        if !name.is_empty() && seen.contains(&name.text()) {
-            name.duplicate();
-        }
-        seen.push(name.text());
     }
 }

@@ -1,5 +1,6 @@
 //! Which requests a webhook or a policy is about: rules, and selectors of namespaces and objects.
 
+use sampan_api::kind::{KindRef, Verbs};
 use sampan_api::selector::Selector;
 use sampan_api::status::{Resource, Status};
 use serde_json::Value;
@@ -63,6 +64,40 @@ impl Rule {
 fn covers(resource: &str, target: &Target<'_>) -> bool {
     let (plural, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     (plural == "*" || plural == target.plural) && (subresource == "*" || subresource == target.subresource)
+}
+
+/// The kind in whose form somebody wants to see the request whose rules match these targets: the request's own or, if
+/// `equivalent` ones count, another that serves the same objects. `None` if the request does not concern them.
+pub(crate) fn seen_as(
+    registry: &Registry,
+    request: &Request<'_>,
+    equivalent: bool,
+    matches: impl Fn(&Target<'_>) -> bool,
+) -> Option<KindRef> {
+    let kind = &request.attempt.kind;
+    let matches = |kind: &KindRef| matches(&target(request, kind));
+    if matches(kind) {
+        return Some(kind.clone());
+    }
+    if !equivalent || kind.verbs != Verbs::All {
+        return None;
+    }
+    let served = registry.catalog.served();
+    let same = served.kinds.iter().filter(|other| other.storage == kind.storage && other.kind == kind.kind);
+    let subresource = request.attempt.subresource;
+    let mut equivalent =
+        same.filter(|other| subresource.is_empty() || other.subresources.iter().any(|sub| sub.name == subresource));
+    equivalent.find(|other| matches(other)).cloned()
+}
+
+fn target<'t>(request: &'t Request<'_>, kind: &'t KindRef) -> Target<'t> {
+    Target {
+        group: kind.group,
+        version: kind.version,
+        plural: kind.plural,
+        subresource: request.attempt.subresource,
+        namespaced: request.is_namespaced(),
+    }
 }
 
 /// Whether the namespace that a request is about is selected; what is in no namespace always is. 404 for a namespace

@@ -19,6 +19,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
 mod pod_security;
+mod policies;
 mod priority;
 mod quota;
 mod rbac_escalation;
@@ -31,6 +32,7 @@ mod webhooks;
 use sampan_api::status::Status;
 use serde_json::Value;
 
+pub(crate) use self::policies::Policies;
 pub(crate) use self::request::{Operation, Request};
 use self::webhooks::Rounds;
 pub(crate) use self::webhooks::Webhooks;
@@ -69,11 +71,13 @@ const PLUGINS: &[&dyn Plugin] = &[
 
 /// The mutating phase.
 pub(crate) async fn mutate(registry: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
-    let mut rounds = Rounds::default();
+    let (mut rounds, mut policy_rounds) = (Rounds::default(), Rounds::default());
     loop {
         PLUGINS.iter().try_for_each(|plugin| plugin.mutate(registry, request, new))?;
+        policies::mutate(registry, request, new, &mut policy_rounds)?;
         webhooks::mutate(registry, request, new, &mut rounds).await?;
-        if !rounds.next() {
+        // Both begin the next round, whoever asked for it.
+        if !(rounds.next() | policy_rounds.next()) {
             return Ok(());
         }
     }
@@ -82,6 +86,7 @@ pub(crate) async fn mutate(registry: &Registry, request: &Request<'_>, new: &mut
 /// The validating phase.
 pub(crate) async fn validate(registry: &Registry, request: &Request<'_>, new: &Value) -> Result<(), Status> {
     PLUGINS.iter().try_for_each(|plugin| plugin.validate(registry, request, new))?;
+    policies::validate(registry, request, new)?;
     webhooks::validate(registry, request, new).await?;
     quota::admit(registry, request, new).await
 }

@@ -1,9 +1,10 @@
 //! What admission is asked: upstream's `admission.Attributes`.
 
-use sampan_api::kind::Scope;
+use sampan_api::kind::{KindRef, Scope};
 use serde_json::{Value, json};
 
 use crate::registry::{Attempt, DeleteOptions};
+use crate::reviews::user_info;
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,45 @@ impl<'r> Request<'r> {
         let kind = &self.attempt.kind;
         let sub = kind.subresources.iter().find(|sub| sub.name == self.attempt.subresource);
         sub.map_or((kind.group, kind.version, kind.kind), |sub| sub.gvk)
+    }
+
+    /// Group, version and kind of the object in the form of `seen`, which serves the same objects.
+    pub(crate) fn gvk_seen(&self, seen: &KindRef) -> (&'static str, &'static str, &'static str) {
+        let sub = seen.subresources.iter().find(|sub| sub.name == self.attempt.subresource);
+        sub.map_or((seen.group, seen.version, seen.kind), |sub| sub.gvk)
+    }
+
+    /// The `request` of an `AdmissionReview` without its objects, for somebody who sees them in the form of `seen`.
+    pub(crate) fn described(&self, seen: &KindRef) -> Value {
+        let attempt = self.attempt;
+        // A name that was generated is not the client's.
+        let name = if attempt.generated_from.is_empty() { attempt.name.as_str() } else { "" };
+        let itself = attempt.kind.group.is_empty() && attempt.kind.plural == "namespaces";
+        let namespace = if itself { name } else { attempt.namespace.as_str() };
+        let gvk = |(group, version, kind)| json!({ "group": group, "version": version, "kind": kind });
+        let resource =
+            |kind: &KindRef| json!({ "group": kind.group, "version": kind.version, "resource": kind.plural });
+        let mut asked = json!({
+            "kind": gvk(self.gvk_seen(seen)),
+            "resource": resource(seen),
+            "requestKind": gvk(self.gvk()),
+            "requestResource": resource(&attempt.kind),
+            "operation": self.operation.as_str(),
+            "userInfo": user_info(&attempt.identity),
+            "dryRun": attempt.dry_run,
+            "options": self.options,
+        });
+        for (field, text) in [
+            ("name", name),
+            ("namespace", namespace),
+            ("subResource", attempt.subresource),
+            ("requestSubResource", attempt.subresource),
+        ] {
+            if !text.is_empty() {
+                asked[field] = text.into();
+            }
+        }
+        asked
     }
 
     /// Whether it is about `resource` (`pods`, `pods/status`) of `group`.

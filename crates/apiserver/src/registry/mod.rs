@@ -41,7 +41,7 @@ pub(crate) use self::patch::{Patch, PatchForm};
 pub(crate) use self::read::{converted, serve, view_of};
 pub(crate) use self::scale::{named as named_scale, scale_of};
 use self::turns::Turns;
-use crate::admission::Webhooks;
+use crate::admission::{Policies, Webhooks};
 use crate::cache::{Cache, PREFIX, encode, unavailable};
 use crate::catalog::Catalog;
 use crate::resources::{Claim, Resources};
@@ -63,6 +63,8 @@ pub(crate) struct Registry {
     pub(crate) caller: Arc<webhook::Client>,
     /// The webhooks of admission.
     pub(crate) webhooks: Webhooks,
+    /// The policies of admission.
+    pub(crate) policies: Policies,
     store: Arc<dyn Store>,
     resources: Resources,
     turns: Turns,
@@ -113,7 +115,8 @@ impl Registry {
     ) -> Self {
         let caller = Arc::new(webhook::Client::new(Arc::new(webhook::Services::new(Arc::clone(&cache)))));
         let webhooks = Webhooks::new(Arc::clone(&caller));
-        Self { cache, catalog, rights, caller, webhooks, store, resources, turns: Turns::default() }
+        let policies = Policies::default();
+        Self { cache, catalog, rights, caller, webhooks, policies, store, resources, turns: Turns::default() }
     }
 
     /// Reads the object, asks `draft` what to make of it, does what comes of that; again when someone else wrote in

@@ -31,7 +31,7 @@ pub(crate) static LIBRARY: Library = Library {
 };
 
 /// Who answers questions about the rights of the one who makes the request.
-pub trait Authorizer {
+pub trait Authorizer: Send + Sync {
     /// The answer to a question.
     fn check(&self, query: &Query) -> Decision;
 }

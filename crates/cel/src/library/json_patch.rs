@@ -4,10 +4,8 @@ use super::{Library, Ran};
 use crate::value::Value;
 
 /// The function for paths of patches.
-pub(crate) static LIBRARY: Library = Library {
-    declarations: "jsonpatch.escapeKey string_jsonpatch_escapeKey_string (string) -> string",
-    run,
-};
+pub(crate) static LIBRARY: Library =
+    Library { declarations: "jsonpatch.escapeKey string_jsonpatch_escapeKey_string (string) -> string", run };
 
 fn run<'a>(function: &str, args: &[Value<'a>]) -> Ran<'a> {
     match (function, args) {

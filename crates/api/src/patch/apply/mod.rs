@@ -122,6 +122,40 @@ pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_
     Ok(object)
 }
 
+/// `live` with `config` merged into it where nobody owns anything: for policies, whose changes belong to the writer.
+///
+/// What merges as a whole may not be named in part: the `Err` lists such places.
+pub fn merged(live: &Value, config: &Value, definition: &'static Definition) -> Result<Value, String> {
+    let place = Place::root(definition);
+    if let [fault, ..] = check::faults(config, place).as_slice() {
+        return Err(fault.clone());
+    }
+    let mut whole = Vec::new();
+    places_of_wholes(config, place, String::new(), &mut whole);
+    if !whole.is_empty() {
+        return Err(format!("may not mutate atomic arrays, maps or structs: {}", whole.join(", ")));
+    }
+    Ok(merge::merge(live, config, place))
+}
+
+/// The paths in `config` of lists and objects that merge as a whole.
+fn places_of_wholes(config: &Value, place: Place, path: String, found: &mut Vec<String>) {
+    let grain = place.grain([Some(config), None]);
+    match (grain, config) {
+        (place::Grain::Whole, Value::Object(_) | Value::Array(_)) => found.push(path),
+        (place::Grain::Whole | place::Grain::Set, _) => {}
+        (_, Value::Object(fields)) => {
+            fields.iter().for_each(|(name, value)| {
+                places_of_wholes(value, place.field(name), format!("{path}.{name}"), found);
+            });
+        }
+        (_, Value::Array(items)) => {
+            items.iter().for_each(|item| places_of_wholes(item, place.item(), format!("{path}[]"), found));
+        }
+        _ => {}
+    }
+}
+
 /// Accounts for a create, update or patch that turned `old` into `new`: what changed now belongs to the writer.
 ///
 /// Objects that existed without any account stay without one until someone applies.

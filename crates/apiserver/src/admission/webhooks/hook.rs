@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sampan_api::policy::{Named, match_conditions};
 use sampan_api::selector::Selector;
 use serde_json::Value;
 
@@ -42,6 +43,8 @@ pub(crate) struct Hook {
     pub(crate) namespaces: Selector,
     /// About which objects.
     pub(crate) objects: Selector,
+    /// What must be true of a request besides.
+    pub(crate) conditions: Vec<Named>,
     /// Whether it is passed over when it cannot be called.
     pub(crate) ignores_failures: bool,
     /// How long it may take.
@@ -77,6 +80,7 @@ impl Hook {
             equivalent: text("matchPolicy") == "Equivalent",
             namespaces: selector("namespaceSelector"),
             objects: selector("objectSelector"),
+            conditions: match_conditions(&webhook["matchConditions"]),
             ignores_failures: text("failurePolicy") == "Ignore",
             timeout: Duration::from_secs(webhook["timeoutSeconds"].as_u64().unwrap_or(TIMEOUT_SECONDS)),
             dry_runs: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),

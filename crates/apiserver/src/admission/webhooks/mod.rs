@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sampan_api::decode::{self, FieldValidation, Format};
-use sampan_api::kind::{KindRef, Verbs};
+use sampan_api::kind::KindRef;
 use sampan_api::patch;
 use sampan_api::schema;
 use sampan_api::status::Status;
@@ -23,10 +23,11 @@ use sampan_store::Revision;
 use serde_json::{Value, json};
 
 use self::hook::Hook;
-use self::review::{Gvk, Question, Verdict};
+use self::review::{Question, Verdict};
 pub(crate) use self::rounds::Rounds;
 use super::Request;
-use super::matching::{Target, selects_namespace, selects_object};
+use super::matching::{Target, seen_as, selects_namespace, selects_object};
+use super::policies::{Requester, Subject, conditions_hold, namespace_of};
 use crate::cache::{Cache, Filter};
 use crate::registry::{Registry, converted};
 use crate::webhook::Client;
@@ -144,45 +145,37 @@ fn is_exempt(request: &Request<'_>) -> bool {
 
 /// The kind in whose form a webhook wants to see the request; `None` if it does not concern it.
 fn concerned(hook: &Hook, registry: &Registry, request: &Request<'_>, new: &Value) -> Result<Option<KindRef>, Status> {
-    let Some(seen) = seen_as(hook, registry, request) else { return Ok(None) };
+    let matches = |target: &Target<'_>| hook.rules.iter().any(|rule| rule.matches(request.operation, target));
+    let Some(seen) = seen_as(registry, request, hook.equivalent, matches) else { return Ok(None) };
     if !selects_object(&hook.objects, request, new) || !selects_namespace(&hook.namespaces, registry, request, new)? {
         return Ok(None);
     }
-    Ok(Some(seen))
+    Ok(holds(hook, registry, request, new, &seen)?.then_some(seen))
 }
 
-fn seen_as(hook: &Hook, registry: &Registry, request: &Request<'_>) -> Option<KindRef> {
-    let kind = &request.attempt.kind;
-    let matches =
-        |kind: &KindRef| hook.rules.iter().any(|rule| rule.matches(request.operation, &target(request, kind)));
-    if matches(kind) {
-        return Some(kind.clone());
+/// Whether the hook's match conditions are true. What cannot be evaluated refuses the request, or passes over the hook.
+fn holds(hook: &Hook, registry: &Registry, request: &Request<'_>, new: &Value, seen: &KindRef) -> Result<bool, Status> {
+    if hook.conditions.is_empty() {
+        return Ok(true);
     }
-    if !hook.equivalent || kind.verbs != Verbs::All {
-        return None;
+    let (object, old) = forms(request, seen, new);
+    let namespace = namespace_of(registry, request)?;
+    let subject = Subject {
+        object: &object,
+        old: &old,
+        request: request.described(seen),
+        namespace: &namespace,
+        params: &Value::Null,
+        rights: Requester { rights: &registry.rights, identity: &request.attempt.identity },
+    };
+    match conditions_hold(&hook.conditions, &subject.bindings(&[])) {
+        Ok(holds) => Ok(holds),
+        Err(why) if hook.ignores_failures => {
+            tracing::warn!(webhook = hook.name, why, "a webhook's match conditions cannot be evaluated");
+            Ok(false)
+        }
+        Err(why) => Err(request.attempt.forbidden(&why)),
     }
-    let served = registry.catalog.served();
-    let same = served.kinds.iter().filter(|other| other.storage == kind.storage && other.kind == kind.kind);
-    let subresource = request.attempt.subresource;
-    let mut equivalent =
-        same.filter(|other| subresource.is_empty() || other.subresources.iter().any(|sub| sub.name == subresource));
-    equivalent.find(|other| matches(other)).cloned()
-}
-
-fn target<'t>(request: &'t Request<'_>, kind: &'t KindRef) -> Target<'t> {
-    Target {
-        group: kind.group,
-        version: kind.version,
-        plural: kind.plural,
-        subresource: request.attempt.subresource,
-        namespaced: request.is_namespaced(),
-    }
-}
-
-/// Group, version and kind of what a webhook sees that wants `seen`.
-fn kind_seen(request: &Request<'_>, seen: &KindRef) -> Gvk {
-    let sub = seen.subresources.iter().find(|sub| sub.name == request.attempt.subresource);
-    sub.map_or((seen.group, seen.version, seen.kind), |sub| sub.gvk)
 }
 
 /// Passes over a webhook that failed, if it may be; otherwise the failure is the request's.
@@ -238,7 +231,7 @@ async fn mutate_by(
 /// The object after a patch to the form that the webhook saw, with defaults for what it added.
 fn patched(request: &Request<'_>, seen: &KindRef, new: &Value, patch: Value) -> Result<Value, Status> {
     let kind = &request.attempt.kind;
-    let itself = kind_seen(request, seen) == (seen.group, seen.version, seen.kind);
+    let itself = request.gvk_seen(seen) == (seen.group, seen.version, seen.kind);
     if !itself {
         let patched = patch::json::patch(new, patch)?;
         let (group, version, word) = request.gvk();
@@ -258,7 +251,7 @@ fn patched(request: &Request<'_>, seen: &KindRef, new: &Value, patch: Value) -> 
 }
 
 /// The object as its type knows it: what the type does not have is dropped, as upstream does.
-fn reread(object: &Value, definition: &'static schema::Definition) -> Result<Value, Status> {
+pub(in crate::admission) fn reread(object: &Value, definition: &'static schema::Definition) -> Result<Value, Status> {
     let text = object.to_string();
     decode::object(text.as_bytes(), Format::Json, definition, FieldValidation::Ignore).map(|(object, _)| object)
 }
@@ -300,7 +293,7 @@ async fn ask(
 fn forms(request: &Request<'_>, seen: &KindRef, new: &Value) -> (Value, Value) {
     let kind = &request.attempt.kind;
     let old = request.old.cloned().unwrap_or_default();
-    if kind_seen(request, seen) != (seen.group, seen.version, seen.kind) {
+    if request.gvk_seen(seen) != (seen.group, seen.version, seen.kind) {
         return (new.clone(), old);
     }
     (converted(new, kind, seen), converted(&old, kind, seen))

@@ -8,10 +8,6 @@ use serde_json::{Value, json};
 
 use super::hook::ReviewVersion;
 use crate::admission::Request;
-use crate::reviews::user_info;
-
-/// Group, version and kind.
-pub(super) type Gvk = (&'static str, &'static str, &'static str);
 
 /// A question.
 pub(super) struct Question<'q> {
@@ -27,46 +23,12 @@ pub(super) struct Question<'q> {
 impl Question<'_> {
     /// The review as it is sent.
     pub(super) fn document(&self) -> Value {
-        let (request, attempt) = (self.request, self.request.attempt);
-        let own_kind = request.gvk();
-        let kind = super::kind_seen(request, self.seen);
-        // A name that was generated is not the client's.
-        let name = if attempt.generated_from.is_empty() { attempt.name.as_str() } else { "" };
-        let itself = attempt.kind.group.is_empty() && attempt.kind.plural == "namespaces";
-        let namespace = if itself { name } else { attempt.namespace.as_str() };
-        let mut asked = json!({
-            "uid": self.uid,
-            "kind": gvk(kind),
-            "resource": resource(self.seen),
-            "requestKind": gvk(own_kind),
-            "requestResource": resource(&attempt.kind),
-            "operation": request.operation.as_str(),
-            "userInfo": user_info(&attempt.identity),
-            "object": self.object,
-            "oldObject": self.old,
-            "dryRun": attempt.dry_run,
-            "options": request.options,
-        });
-        for (field, text) in [
-            ("name", name),
-            ("namespace", namespace),
-            ("subResource", attempt.subresource),
-            ("requestSubResource", attempt.subresource),
-        ] {
-            if !text.is_empty() {
-                asked[field] = text.into();
-            }
-        }
+        let mut asked = self.request.described(self.seen);
+        asked["uid"] = self.uid.into();
+        asked["object"] = self.object.clone();
+        asked["oldObject"] = self.old.clone();
         json!({ "kind": "AdmissionReview", "apiVersion": self.version.api_version(), "request": asked })
     }
-}
-
-fn gvk((group, version, kind): Gvk) -> Value {
-    json!({ "group": group, "version": version, "kind": kind })
-}
-
-fn resource(kind: &KindRef) -> Value {
-    json!({ "group": kind.group, "version": kind.version, "resource": kind.plural })
 }
 
 /// What a webhook says.
