@@ -154,6 +154,7 @@ scripts! {
     lists
     namespaces
     pods
+    policies
     rights
     services
 }
