@@ -125,8 +125,8 @@ pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_
 /// `live` with `config` merged into it where nobody owns anything: for policies, whose changes belong to the writer.
 ///
 /// What merges as a whole may not be named in part: the `Err` lists such places.
-pub fn merged(live: &Value, config: &Value, definition: &'static Definition) -> Result<Value, String> {
-    let place = Place::root(definition);
+pub fn merged(live: &Value, config: &Value, model: Model<'_>) -> Result<Value, String> {
+    let place = Place::root(model);
     if let [fault, ..] = check::faults(config, place).as_slice() {
         return Err(fault.clone());
     }
@@ -139,7 +139,7 @@ pub fn merged(live: &Value, config: &Value, definition: &'static Definition) -> 
 }
 
 /// The paths in `config` of lists and objects that merge as a whole.
-fn places_of_wholes(config: &Value, place: Place, path: String, found: &mut Vec<String>) {
+fn places_of_wholes(config: &Value, place: Place<'_>, path: String, found: &mut Vec<String>) {
     let grain = place.grain([Some(config), None]);
     match (grain, config) {
         (place::Grain::Whole, Value::Object(_) | Value::Array(_)) => found.push(path),

@@ -1,5 +1,6 @@
 //! MutatingAdmissionPolicies, asked: each sees what the ones before it changed.
 
+use sampan_api::model::Model;
 use sampan_api::patch;
 use sampan_api::policy::{Expression, Mutation, check_type_names};
 use sampan_api::schema;
@@ -128,6 +129,10 @@ fn changed(
 ) -> Result<Value, String> {
     let (group, version, kind) = request.gvk_seen(&invocation.seen);
     let definition = schema::of_kind(group, version, kind).filter(|_| invocation.seen.custom().is_none());
+    let model = match definition {
+        Some(definition) => Model::BuiltIn(definition),
+        None => invocation.seen.model().map_err(|status| status.message)?,
+    };
     let changed = match mutation {
         Mutation::JsonPatch(expression) => {
             let operations = made(expression, bindings)?;
@@ -135,11 +140,7 @@ fn changed(
         }
         Mutation::Apply(expression) => {
             let configuration = made(expression, bindings)?;
-            let applied = match definition {
-                Some(definition) => patch::apply::merged(object, &configuration, definition),
-                None => patch::merge::patch(object, configuration).map_err(|status| status.message),
-            };
-            applied.map_err(|why| format!("error applying patch: {why}"))?
+            patch::apply::merged(object, &configuration, model).map_err(|why| format!("error applying patch: {why}"))?
         }
     };
     match definition {
