@@ -1,7 +1,8 @@
 //! Turns the JSON schemas of `k8s-openapi` and our own `facts/` into static tables for `src/schema`.
 //!
 //! Out come `schema.rs`, one `static` per definition, and `descriptions.z`, all their texts compressed.
-//! The schemas know fields and types; how lists merge and what is defaulted they do not know: `facts/` does.
+//! The schemas know fields and types; how lists merge, what is defaulted and which numbers
+//! fields have in protobuf they do not know: `facts/` does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,6 +13,8 @@ use serde_json::Value;
 
 #[path = "facts/kinds.rs"]
 mod kinds;
+#[path = "facts/messages.rs"]
+mod messages;
 #[path = "facts/types.rs"]
 mod types;
 
@@ -37,6 +40,7 @@ fn main() -> Result<()> {
 struct Facts {
     merge: BTreeMap<(String, String), [String; 5]>,
     defaults: BTreeMap<(String, String), String>,
+    messages: messages::Messages,
 }
 
 impl Facts {
@@ -49,7 +53,8 @@ impl Facts {
             .into_iter()
             .map(|[definition, field, value]: [String; 3]| ((definition, field), value))
             .collect();
-        Ok(Self { merge, defaults })
+        let messages = messages::Messages::read(&directory.join("protobuf.tsv"))?;
+        Ok(Self { merge, defaults, messages })
     }
 }
 
@@ -78,9 +83,10 @@ fn tables(definitions: &BTreeMap<String, Value>, kinds: &BTreeMap<String, [&str;
         let description = tables.descriptions.len();
         tables.descriptions.push(text_of(schema));
         let fields = if shape == "Struct" { definition.fields(&mut tables.descriptions)? } else { String::new() };
+        let message = facts.messages.slots(name, &definition.field_names())?;
         writeln!(
             tables.code,
-            "static D{index}: Definition = Definition {{ name: {name:?}, gvk: {}, shape: Shape::{shape}, atomic: {atomic}, description: {description}, fields: &[{fields}] }};",
+            "static D{index}: Definition = Definition {{ name: {name:?}, gvk: {}, shape: Shape::{shape}, atomic: {atomic}, description: {description}, fields: &[{fields}], message: {message} }};",
             gvk.map_or("None".to_owned(), |gvk| format!("Some({gvk})")),
         )?;
     }
@@ -116,6 +122,11 @@ struct Definition<'a> {
 }
 
 impl Definition<'_> {
+    /// The names of its fields, in the order of [`Self::fields`].
+    fn field_names(&self) -> Vec<&str> {
+        self.schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// The `Field` expressions of the definition; their descriptions go to `descriptions`.
     fn fields(&self, descriptions: &mut Vec<String>) -> Result<String> {
         let mut code = String::new();

@@ -51,6 +51,10 @@ pub(crate) fn add_all(types: &mut Types) {
     types.add_kind::<apiextensions::v1::CustomResourceDefinition>();
     types.add_kind::<meta::Status>();
     types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");
+    types.add_as::<meta::APIVersions>("", "v1", "APIVersions");
+    types.add_as::<meta::APIGroupList>("", "v1", "APIGroupList");
+    types.add_as::<meta::APIGroup>("", "v1", "APIGroup");
+    types.add_as::<meta::APIResourceList>("", "v1", "APIResourceList");
     types.add::<meta::ListMeta>();
     types.add::<meta::Patch>();
 }

@@ -4,6 +4,7 @@
 //! Start at [`kind`] (what a kind is) and [`kinds`] (the list of them).
 
 pub mod amounts;
+pub mod cbor;
 pub mod custom;
 pub mod decode;
 pub mod field;
@@ -15,6 +16,7 @@ pub mod patch;
 pub mod policy;
 pub mod pod_security;
 pub mod quota;
+pub mod protobuf;
 pub mod schema;
 pub mod selector;
 pub mod status;

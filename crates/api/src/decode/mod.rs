@@ -1,9 +1,10 @@
-//! Bodies to objects: JSON or YAML in, a value that fits its schema out, or upstream's complaint.
+//! Bodies to objects: JSON, YAML, CBOR or protobuf in, a value that fits its schema out, or upstream's complaint.
 //!
 //! First the text becomes a [`tree`], which still has duplicate keys and is bounded in size; then [`typed`] walks tree
 //! and schema together: checks types, finds unknown and duplicate fields, drops nulls, and rewrites quantities and
 //! times in canonical form. Defaults and validation are not done here. Start at [`object`].
 
+pub(crate) mod growth;
 mod scalar;
 mod tree;
 mod typed;
@@ -11,6 +12,7 @@ mod typed;
 use serde_json::Value;
 
 use crate::field;
+use crate::protobuf;
 use crate::schema::{self, Definition, Gvk};
 use crate::status::{Resource, Status};
 use tree::Tree;
@@ -22,6 +24,10 @@ pub enum Format {
     Json,
     /// `application/yaml`, `application/apply-patch+yaml`
     Yaml,
+    /// `application/cbor`, `application/apply-patch+cbor`
+    Cbor,
+    /// `application/vnd.kubernetes.protobuf`, which only types with a schema have.
+    Protobuf,
 }
 
 /// What happens to unknown and duplicate fields: the request's `fieldValidation`.
@@ -58,11 +64,15 @@ pub fn object(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
     let expected = definition.short_name();
-    let tree = tree::parse(body, format).map_err(|error| unrecognized(expected, &error, body))?;
+    let tree = match format {
+        Format::Protobuf => protobuf::decode(body, definition).map(Tree::from).map_err(|error| error.to_string()),
+        format => tree::parse(body, format),
+    };
+    let tree = tree.map_err(|error| unrecognized(expected, &unread(format, &error), body))?;
     let Tree::Map(fields) = &tree else {
         let found = tree.go_kind();
         let error = format!("json: cannot unmarshal {found} into Go value of type struct");
-        return Err(unrecognized(expected, &error, body));
+        return Err(unrecognized(expected, &unread(format, &error), body));
     };
     let text = |name: &str| fields.iter().rev().find(|(key, _)| key == name).and_then(|(_, tree)| tree.as_str());
     let sent = (text("apiVersion").unwrap_or_default().to_owned(), text("kind").unwrap_or_default().to_owned());
@@ -96,7 +106,8 @@ pub(crate) fn canonical(value: Value, definition: &'static Definition) -> Result
 pub fn any(body: &[u8], format: Format) -> Result<(Value, Vec<String>), Status> {
     let value = tree::parse(body, format).and_then(typed::untyped);
     let typed::Decoded { value, faults } = value.map_err(|error| match format {
-        Format::Json => Status::bad_request(format!("error decoding patch: {error}")),
+        Format::Json | Format::Protobuf => Status::bad_request(format!("error decoding patch: {error}")),
+        Format::Cbor => Status::bad_request(format!("error decoding CBOR: {error}")),
         Format::Yaml => Status::bad_request(format!("error decoding YAML: {error}")),
     })?;
     Ok((value, faults))
@@ -183,6 +194,15 @@ fn other_kind(sent_version: &str, sent_kind: &str, expected: Gvk) -> Status {
 /// What of a body is shown back to the client, in bytes.
 const SHOWN_BODY_BYTES: usize = 30;
 
+/// Why a body does not even tell what it holds.
+fn unread(format: Format, error: &str) -> String {
+    match format {
+        Format::Json | Format::Yaml => format!("couldn't get version/kind; json parse error: {error}"),
+        Format::Cbor => format!("unable to determine group/version/kind: {error}"),
+        Format::Protobuf => error.to_owned(),
+    }
+}
+
 fn unrecognized(expected: &str, error: &str, body: &[u8]) -> Status {
     let shown = &body[..body.len().min(SHOWN_BODY_BYTES)];
     let more = if body.len() > shown.len() { " ..." } else { "" };
@@ -192,8 +212,7 @@ fn unrecognized(expected: &str, error: &str, body: &[u8]) -> Status {
         _ => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
     Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {expected}): \
-         couldn't get version/kind; json parse error: {error} ({summary}{more})"
+        "the object provided is unrecognized (must be of type {expected}): {error} ({summary}{more})"
     ))
 }
 

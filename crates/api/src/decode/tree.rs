@@ -1,4 +1,4 @@
-//! Parsed JSON or YAML that still has duplicate keys and their order, bounded in size.
+//! A parsed document that still has duplicate keys and their order, bounded in size.
 //!
 //! YAML is read as version 1.2 has it (`yes` and `0644` are texts): kubectl itself turns the older forms into JSON.
 
@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::{Number, Value};
 
 use super::Format;
+use crate::cbor;
 
 /// What a document may grow to when its YAML aliases are written out: a body's limit with room for its structure.
 const MAX_EXPANDED_BYTES: usize = 64 << 20;
@@ -70,6 +71,8 @@ pub(super) fn parse(body: &[u8], format: Format) -> Result<Tree, String> {
         Format::Yaml => {
             budget.deserialize(serde_yaml_ng::Deserializer::from_slice(body)).map_err(|error| format!("yaml: {error}"))
         }
+        Format::Cbor => cbor::decode(body).map(Tree::from).map_err(|error| error.to_string()),
+        Format::Protobuf => Err("protobuf cannot be read without a type".to_owned()),
     }
 }
 

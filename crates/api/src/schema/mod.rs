@@ -23,6 +23,8 @@ pub struct Definition {
     pub atomic: bool,
     /// Its fields by name; none unless the shape is [`Shape::Struct`].
     pub fields: &'static [Field],
+    /// Its protobuf message by number; `None` for what has no such form.
+    pub message: Option<&'static [Slot]>,
     /// Where its texts begin in [`Descriptions`]: its own, then one per field.
     description: usize,
 }
@@ -68,6 +70,39 @@ pub struct Field {
     pub merge: Merge,
     /// Its declared default as JSON text, or empty.
     default: &'static str,
+}
+
+/// A numbered field of a protobuf message.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its number.
+    pub number: u32,
+    /// When it is written.
+    pub presence: Presence,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a numbered field holds.
+#[derive(Debug)]
+pub enum Content {
+    /// The field at this index of [`Definition::fields`].
+    Field(usize),
+    /// The list at this index, in a message of its own.
+    Items(usize),
+    /// A message whose fields are the definition's own in JSON.
+    Inline(&'static [Slot]),
+}
+
+/// When a field is written. Lists, maps and bytes are always written exactly when they are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// In protobuf always; in JSON unless it is zero.
+    Plain,
+    /// Always.
+    Shown,
+    /// When it is there, zero or not.
+    Pointer,
 }
 
 /// The type of a field, of a list's items or of a map's values.
