@@ -23,7 +23,6 @@ mod health;
 mod metrics;
 mod notes;
 mod openapi;
-mod protobuf;
 mod registry;
 mod request;
 mod resources;

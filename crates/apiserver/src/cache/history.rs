@@ -4,7 +4,7 @@
 //! watcher costs nobody anything, and one that the ring's end overtakes is told to list again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use sampan_store::Revision;
@@ -22,6 +22,8 @@ pub(crate) struct Change {
     pub(crate) after: Option<Arc<Object>>,
     /// The watch event for those who selected the object before and after.
     pub(crate) frame: Bytes,
+    /// The same in protobuf, once someone has asked for it.
+    pub(crate) protobuf: OnceLock<Bytes>,
 }
 
 /// The cursor is older than the ring.
@@ -33,7 +35,7 @@ pub(crate) struct TooOld {
 
 /// At most this many changes are kept,
 const MAX_CHANGES: usize = 4096;
-/// and at most this many bytes of them.
+/// and at most this many bytes of them, as JSON; their protobuf is smaller.
 const MAX_BYTES: usize = 8 << 20;
 
 /// The ring.
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     fn change(revision: Revision, size: usize) -> Arc<Change> {
-        Arc::new(Change { revision, before: None, after: None, frame: vec![0; size].into() })
+        Arc::new(Change { revision, before: None, after: None, frame: vec![0; size].into(), protobuf: OnceLock::new() })
     }
 
     #[test]

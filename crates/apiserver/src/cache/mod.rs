@@ -24,6 +24,7 @@ use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::filter::Filter;
+pub(crate) use self::history::Change;
 pub(crate) use self::list::revision_of;
 pub(crate) use self::list::{List, ListOptions, Match, Refused};
 pub(crate) use self::object::{EventType, Object, encode, frame_of, labels};

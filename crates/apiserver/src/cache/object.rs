@@ -115,16 +115,16 @@ impl Object {
     pub(crate) fn frame_as(&self, event: EventType, revision: Revision) -> Bytes {
         let json = self.json();
         if revision == self.revision {
-            return frame_of(event, &json);
+            return frame_of(event.as_str(), &json);
         }
         frame(event, &json, Some(self.revision), revision).map(|(bytes, _)| bytes).unwrap_or_default()
     }
 }
 
 /// The watch event of `event` with the object `json`.
-pub(crate) fn frame_of(event: EventType, json: &[u8]) -> Bytes {
+pub(crate) fn frame_of(event: &str, json: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(json.len() + 32);
-    let _ = write!(out, "{{\"type\":\"{}\",\"object\":", event.as_str());
+    let _ = write!(out, "{{\"type\":\"{event}\",\"object\":");
     out.extend_from_slice(json);
     out.extend_from_slice(FRAME_END);
     out.into()

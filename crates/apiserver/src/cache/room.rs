@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use sampan_api::kind::KindRef;
@@ -179,12 +179,12 @@ impl State {
                 let (revision, frame) = (object.revision, object.frame());
                 let after = Arc::new(object);
                 let before = self.objects.insert(key.into(), Arc::clone(&after));
-                Change { revision, before, after: Some(after), frame }
+                Change { revision, before, after: Some(after), frame, protobuf: OnceLock::new() }
             }
             News::Delete(revision) => {
                 let Some(before) = self.objects.remove(key) else { return };
                 let frame = before.frame_as(EventType::Deleted, revision);
-                Change { revision, before: Some(before), after: None, frame }
+                Change { revision, before: Some(before), after: None, frame, protobuf: OnceLock::new() }
             }
         };
         self.revision = change.revision;

@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::Stream;
 use sampan_api::status::Status;
 use sampan_store::Revision;
@@ -50,7 +49,7 @@ pub(crate) struct WatchOptions {
     pub(crate) until: Instant,
 }
 
-/// What a watcher is told. The plain form of each is ready; other forms are made from the object.
+/// What a watcher is told. The plain JSON of a change is ready; other forms are made from the object.
 pub(crate) enum Told {
     /// An object's event.
     Event {
@@ -60,8 +59,8 @@ pub(crate) enum Told {
         object: Arc<Object>,
         /// The revision to show it at.
         revision: Revision,
-        /// The encoded event, where all watchers share it.
-        frame: Option<Bytes>,
+        /// The change that all watchers share, where this is how they see it.
+        change: Option<Arc<Change>>,
     },
     /// Everything up to the revision has been told.
     Bookmark {
@@ -176,11 +175,11 @@ impl Watch {
 }
 
 fn added(object: Arc<Object>) -> Told {
-    Told::Event { event: EventType::Added, revision: object.revision, object, frame: None }
+    Told::Event { event: EventType::Added, revision: object.revision, object, change: None }
 }
 
 /// How a change looks to who sees only a selection: an object that enters it is added, one that leaves it is deleted.
-fn seen(filter: &Filter, change: &Change) -> Option<Told> {
+fn seen(filter: &Filter, change: &Arc<Change>) -> Option<Told> {
     let was = change.before.as_ref().filter(|object| filter.matches(object));
     let is = change.after.as_ref().filter(|object| filter.matches(object));
     let (event, object) = match (was, is) {
@@ -195,6 +194,6 @@ fn seen(filter: &Filter, change: &Change) -> Option<Told> {
         EventType::Modified => true,
         EventType::Deleted => change.after.is_none(),
     };
-    let frame = shared.then(|| change.frame.clone());
-    Some(Told::Event { event, object: Arc::clone(object), revision: change.revision, frame })
+    let shared = shared.then(|| Arc::clone(change));
+    Some(Told::Event { event, object: Arc::clone(object), revision: change.revision, change: shared })
 }

@@ -1,8 +1,9 @@
-//! The forms in which objects leave: as they are, as a table, as metadata alone; in JSON or YAML.
+//! The forms in which objects leave: as they are, as a table, as metadata alone; in JSON, YAML, CBOR or protobuf.
 //!
 //! The plain JSON form is the stored bytes; every other form is made here when a client asks for it, and only then.
 //! Start at [`Wanted`], which reads what a client accepts.
 
+mod encode;
 mod negotiate;
 mod partial;
 mod table;
@@ -11,12 +12,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use sampan_api::kind::KindRef;
+use sampan_api::status::Status;
 use serde_json::Value;
 
 pub(crate) use self::negotiate::{Encoding, Shape, Wanted};
 pub(crate) use self::negotiate::{MediaType, accepted};
 use crate::cache::List;
 use crate::registry::{serve, view_of};
+use crate::server::reply_status;
 
 /// The metadata of a list.
 pub(crate) fn list_meta(list: &List) -> Value {
@@ -31,12 +34,18 @@ pub(crate) fn list_meta(list: &List) -> Value {
 }
 
 /// A list in the wanted form.
-pub(crate) fn list(kind: &KindRef, list: &List, wanted: &Wanted) -> Bytes {
+pub(crate) fn list(kind: &KindRef, list: &List, wanted: &Wanted) -> Result<Bytes, Status> {
     let objects = || list.objects.iter().map(|object| serve(kind, object.value()));
-    match &wanted.shape {
-        Shape::Plain => wanted.bytes(plain_list(kind, list)),
-        Shape::Table(include) => wanted.value(&table::table(kind, objects(), list_meta(list), *include)),
-        Shape::Partial => wanted.value(&partial::list(objects(), list_meta(list))),
+    match (&wanted.shape, wanted.encoding) {
+        (Shape::Plain, Encoding::Json | Encoding::Yaml) => wanted.bytes(plain_list(kind, list)),
+        (Shape::Plain, _) => {
+            wanted.list((&kind.api_version(), &format!("{}List", kind.kind)), &list_meta(list), objects())
+        }
+        (Shape::Table(include), _) => wanted.value(&table::table(kind, objects(), list_meta(list), *include)),
+        (Shape::Partial, _) => {
+            let items = objects().map(|object| partial::object(&object));
+            wanted.list(("meta.k8s.io/v1", "PartialObjectMetadataList"), &list_meta(list), items)
+        }
     }
 }
 
@@ -66,7 +75,7 @@ fn plain_list(kind: &KindRef, list: &List) -> Bytes {
 }
 
 /// One object in the wanted form.
-pub(crate) fn object(kind: &KindRef, object: &Value, wanted: &Wanted) -> Bytes {
+pub(crate) fn object(kind: &KindRef, object: &Value, wanted: &Wanted) -> Result<Bytes, Status> {
     match &wanted.shape {
         Shape::Plain => wanted.value(object),
         shape => wanted.value(&shaped(kind, object, shape, true)),
@@ -91,36 +100,16 @@ pub(crate) fn shaped(kind: &KindRef, object: &Value, shape: &Shape, columns: boo
 }
 
 impl Wanted {
-    /// Encodes a value.
-    pub(crate) fn value(&self, value: &Value) -> Bytes {
-        match self.encoding {
-            Encoding::Yaml => serde_yaml_ng::to_string(value).unwrap_or_default().into(),
-            Encoding::Json if self.pretty => {
-                let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-                text.push(b'\n');
-                text.into()
-            }
-            Encoding::Json => value.to_string().into(),
-        }
-    }
-
-    /// Passes on JSON, or encodes it differently if that is wanted.
-    pub(crate) fn bytes(&self, json: Bytes) -> Bytes {
-        if self.encoding == Encoding::Json && !self.pretty {
-            return json;
-        }
-        serde_json::from_slice(&json).map(|value| self.value(&value)).unwrap_or(json)
-    }
-
-    /// A response of this encoding.
-    pub(crate) fn response(&self, code: StatusCode, body: Bytes) -> Response<Body> {
+    /// A response of this encoding, or the refusal if there is no body.
+    pub(crate) fn response(&self, code: StatusCode, body: Result<Bytes, Status>) -> Response<Body> {
+        let body = match body {
+            Ok(body) => body,
+            Err(status) => return reply_status(&status, self),
+        };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = code;
-        let media_type = match self.encoding {
-            Encoding::Json => "application/json",
-            Encoding::Yaml => "application/yaml",
-        };
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        let media_type = HeaderValue::from_static(self.encoding.media_type());
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
         response
     }
 }

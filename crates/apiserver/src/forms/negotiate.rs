@@ -1,9 +1,12 @@
 //! What a client accepts: `application/json;as=Table;v=v1;g=meta.k8s.io, application/json`.
 
 use http::{HeaderMap, header};
+use sampan_api::kind::Kind;
 use sampan_api::status::Status;
+use sampan_api::{cbor, protobuf, schema};
 
 use crate::request::Query;
+use crate::server::Call;
 
 /// What the client wants to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +48,87 @@ pub(crate) enum Encoding {
     Json,
     /// YAML.
     Yaml,
+    /// Protobuf in Kubernetes' envelope.
+    Protobuf,
+    /// CBOR.
+    Cbor,
 }
 
-/// What the server can make, as errors list it.
-const OFFERED: &str = "application/json, application/yaml";
+impl Encoding {
+    /// All of them, the first most liked.
+    const ALL: [Self; 4] = [Self::Json, Self::Yaml, Self::Protobuf, Self::Cbor];
+
+    /// Its media type.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+            Self::Protobuf => protobuf::MEDIA_TYPE,
+            Self::Cbor => cbor::MEDIA_TYPE,
+        }
+    }
+
+    /// The media type of a watch; YAML has no way to tell where an event ends.
+    pub(crate) fn stream_media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Json => Some("application/json"),
+            Self::Yaml => None,
+            Self::Protobuf => Some("application/vnd.kubernetes.protobuf;stream=watch"),
+            Self::Cbor => Some(cbor::SEQUENCE_MEDIA_TYPE),
+        }
+    }
+
+    /// Whether an Accept header's media type names it.
+    fn is(self, name: &str) -> bool {
+        matches!(name, "*/*" | "application/*" | "") || name.eq_ignore_ascii_case(self.media_type())
+    }
+}
+
+/// What can be made on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// Whether objects have a protobuf form. Their metadata has one in any case.
+    protobuf: bool,
+    /// Whether it is a watch.
+    stream: bool,
+}
+
+impl Offer {
+    const OBJECT: Self = Self { protobuf: true, stream: false };
+
+    fn of(kind: &Kind, stream: bool) -> Self {
+        let protobuf = schema::definition(kind.schema).is_some_and(|definition| definition.message.is_some());
+        Self { protobuf, stream }
+    }
+
+    fn has(self, encoding: Encoding, shape: &Shape) -> bool {
+        match (encoding, shape) {
+            (Encoding::Yaml, _) if self.stream => false,
+            (Encoding::Protobuf, Shape::Plain) => self.protobuf,
+            (Encoding::Protobuf | Encoding::Cbor, Shape::Table(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether an Accept header's media type names the encoding, here.
+    fn is(self, encoding: Encoding, name: &str) -> bool {
+        encoding.is(name) || (self.stream && encoding.stream_media_type() == Some(name))
+    }
+
+    /// 406, with what there is.
+    fn refuse(self) -> Status {
+        let offered = Encoding::ALL.into_iter().filter(|encoding| self.has(*encoding, &Shape::Plain));
+        let names = offered.filter_map(|encoding| match encoding {
+            Encoding::Json if self.stream => Some("application/json;stream=watch"),
+            encoding if self.stream => encoding.stream_media_type(),
+            encoding => Some(encoding.media_type()),
+        });
+        Status::not_acceptable(&names.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Clients that are people: they get JSON for human eyes.
+const PEOPLE: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];
 /// At most this many alternatives of an Accept header are looked at.
 const MAX_ALTERNATIVES: usize = 32;
 
@@ -78,8 +158,13 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Vec<MediaType<'_>> {
     let mut types: Vec<_> =
         texts.flat_map(|text| text.split(',')).take(MAX_ALTERNATIVES).map(MediaType::parse).collect();
     let quality = |t: &MediaType<'_>| t.parameter("q").parse::<f32>().unwrap_or(1.0);
-    types.sort_by(|a, b| quality(b).total_cmp(&quality(a)));
+    types.sort_by(|a, b| quality(b).total_cmp(&quality(a)).then(wildcards(a).cmp(&wildcards(b))));
     types
+}
+
+/// How much a media type leaves open.
+fn wildcards(media_type: &MediaType<'_>) -> usize {
+    media_type.name.matches('*').count()
 }
 
 impl Wanted {
@@ -88,33 +173,64 @@ impl Wanted {
         Self { shape: Shape::Plain, encoding: Encoding::Json, pretty: false }
     }
 
-    /// Reads the Accept header; 406 if nothing in it can be made.
+    /// Reads the Accept header of a request about an object of a built-in type; 406 if nothing in it can be made.
     pub(crate) fn from_request(headers: &HeaderMap, query: &Query) -> Result<Self, Status> {
+        Self::negotiate(headers, query, Offer::OBJECT)
+    }
+
+    /// The same for objects of `kind`.
+    pub(crate) fn of_kind(kind: &Kind, call: &Call) -> Result<Self, Status> {
+        Self::negotiate(call.headers(), &call.query, Offer::of(kind, false))
+    }
+
+    /// The same for a watch.
+    pub(crate) fn of_watch(kind: &Kind, call: &Call) -> Result<Self, Status> {
+        Self::negotiate(call.headers(), &call.query, Offer::of(kind, true))
+    }
+
+    /// How a refusal is told: as plain as it can be.
+    pub(crate) fn of_status(headers: &HeaderMap) -> Self {
+        let made = accepted(headers)
+            .iter()
+            .filter(|t| shape(t, Include::None) == Some(Shape::Plain))
+            .find_map(|t| Encoding::ALL.into_iter().find(|encoding| encoding.is(t.name)));
+        Self { encoding: made.unwrap_or(Encoding::Json), ..Self::json() }
+    }
+
+    fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Self, Status> {
         let include = match query.text("includeObject") {
             "" | "Metadata" => Include::Metadata,
             "None" => Include::None,
             "Object" => Include::Object,
             other => return Err(Status::bad_request(format!("unrecognized includeObject value: \"{other}\""))),
         };
+        let pretty = wants_pretty(headers, query);
         let types = accepted(headers);
         if types.is_empty() {
-            return Ok(Self { pretty: query.flag("pretty"), ..Self::json() });
+            return Ok(Self { pretty, ..Self::json() });
         }
-        let made = types.iter().find_map(|t| Some((shape(t, include)?, encoding(t.name)?)));
-        let (shape, encoding) = made.ok_or_else(|| Status::not_acceptable(OFFERED))?;
-        Ok(Self { shape, encoding, pretty: query.flag("pretty") })
+        let made = types.iter().find_map(|t| {
+            let shape = shape(t, include)?;
+            let encoding = Encoding::ALL.into_iter().find(|e| offer.is(*e, t.name) && offer.has(*e, &shape))?;
+            Some(Self { pretty: pretty || t.parameter("pretty") == "1", shape, encoding })
+        });
+        made.ok_or_else(|| offer.refuse())
     }
 }
 
-fn encoding(name: &str) -> Option<Encoding> {
-    match name {
-        "application/json" | "application/*" | "*/*" | "" => Some(Encoding::Json),
-        "application/yaml" => Some(Encoding::Yaml),
-        _ => None,
+/// `?pretty=true`, or a client that is somebody.
+fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
+    if !query.text("pretty").is_empty() {
+        return query.flag("pretty");
     }
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    PEOPLE.iter().any(|name| agent.starts_with(name))
 }
 
 fn shape(media_type: &MediaType<'_>, include: Include) -> Option<Shape> {
+    if !matches!(media_type.parameter("stream"), "" | "watch") {
+        return None;
+    }
     let meta = media_type.parameter("g") == "meta.k8s.io" && media_type.parameter("v") == "v1";
     match media_type.parameter("as") {
         "" => Some(Shape::Plain),
@@ -138,15 +254,37 @@ mod tests {
 
     #[test]
     fn accept() {
-        use Encoding::{Json, Yaml};
+        use Encoding::{Cbor, Json, Protobuf, Yaml};
         let table = Shape::Table(Include::Metadata);
         check("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Ok((table.clone(), Json)));
         check("application/json;as=Table;v=v2;g=meta.k8s.io,application/json", Ok((Shape::Plain, Json)));
-        check("application/vnd.kubernetes.protobuf,application/json", Ok((Shape::Plain, Json)));
+        check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", Err(406));
+        check("application/vnd.kubernetes.protobuf,application/json", Ok((Shape::Plain, Protobuf)));
+        check("application/vnd.kubernetes.protobuf;q=0.1,application/json", Ok((Shape::Plain, Json)));
         check("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Ok((Shape::Partial, Json)));
+        check(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+            Ok((Shape::Partial, Protobuf)),
+        );
         check("application/yaml", Ok((Shape::Plain, Yaml)));
+        check("application/cbor", Ok((Shape::Plain, Cbor)));
         check("application/json;q=0.5, application/yaml", Ok((Shape::Plain, Yaml)));
+        check("*/*, application/yaml", Ok((Shape::Plain, Yaml)));
+        check("application/json;stream=watch", Ok((Shape::Plain, Json)));
+        check("application/json;stream=other", Err(406));
         check("*/*", Ok((Shape::Plain, Json)));
-        check("application/vnd.kubernetes.protobuf", Err(406));
+        check("text/html", Err(406));
+    }
+
+    #[test]
+    fn a_custom_resource_has_no_protobuf_but_its_metadata_has() {
+        let offer = Offer { protobuf: false, stream: false };
+        assert!(!offer.has(Encoding::Protobuf, &Shape::Plain));
+        assert!(offer.has(Encoding::Protobuf, &Shape::Partial));
+        let message = offer.refuse().message;
+        assert_eq!(
+            message,
+            "only the following media types are accepted: application/json, application/yaml, application/cbor"
+        );
     }
 }

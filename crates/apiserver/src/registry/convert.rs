@@ -44,14 +44,14 @@ impl Registry {
 
     /// What a watcher is told, in the form that `kind` serves.
     pub(crate) async fn told(&self, kind: &KindRef, told: Told) -> Told {
-        let (Some(_), Told::Event { event, object, revision, frame }) = (kind.custom(), &told) else { return told };
-        let as_stored = frame.clone();
+        let (Some(_), Told::Event { event, object, revision, change }) = (kind.custom(), &told) else { return told };
+        let as_stored = change.clone();
         match self.all_served(kind, vec![Arc::clone(object)]).await {
             Err(status) => Told::Failed(status),
             Ok(mut converted) => {
                 let Some(served) = converted.pop() else { return told };
-                let frame = as_stored.filter(|_| Arc::ptr_eq(&served, object));
-                Told::Event { event: *event, object: served, revision: *revision, frame }
+                let change = as_stored.filter(|_| Arc::ptr_eq(&served, object));
+                Told::Event { event: *event, object: served, revision: *revision, change }
             }
         }
     }

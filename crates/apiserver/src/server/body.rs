@@ -2,9 +2,11 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use sampan_api::status::Status;
+
+use crate::forms::Wanted;
 
 /// No request body is larger.
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
@@ -18,14 +20,18 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
     }
 }
 
-/// A refusal as a response.
-pub(crate) fn reply_status(status: &Status) -> Response<Body> {
-    let mut response = Response::new(Body::from(status.to_json()));
-    *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// A refusal as a response, in the encoding that the client reads.
+pub(crate) fn reply_status(status: &Status, wanted: &Wanted) -> Response<Body> {
+    let object = serde_json::from_slice(&status.to_json()).unwrap_or_default();
+    // A Status has every form; should one fail after all, there is JSON.
+    let (wanted, body) = match wanted.value(&object) {
+        Ok(body) => (wanted.clone(), body),
+        Err(_) => (Wanted::json(), status.to_json().into()),
+    };
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = wanted.response(code, Ok(body));
     if let Some(seconds) = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|seconds| *seconds > 0) {
-        headers.insert(header::RETRY_AFTER, seconds.into());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }

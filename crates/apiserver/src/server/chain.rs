@@ -17,6 +17,7 @@ use sampan_auth::Peer;
 use tokio::time::Instant;
 
 use super::{Answer, Call, Server, authenticate, authorize, impersonate, paths, reply_status};
+use crate::forms::Wanted;
 use crate::notes::Notes;
 use crate::request::{Query, RequestInfo};
 use crate::verbs;
@@ -28,6 +29,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let audit_id = uuid::Uuid::new_v4().to_string();
+    let wanted = Wanted::of_status(request.headers());
     let line = read_line(&request);
     let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
     let notes = Arc::new(Notes::default());
@@ -42,7 +44,7 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
         }
         Err(status) => Err(status),
     };
-    let mut response = answer.unwrap_or_else(|status| reply_status(&status));
+    let mut response = answer.unwrap_or_else(|status| reply_status(&status, &wanted));
     let headers = response.headers_mut();
     headers.insert("audit-id", HeaderValue::from_str(&audit_id).unwrap_or(HeaderValue::from_static("")));
     for warning in notes.headers() {

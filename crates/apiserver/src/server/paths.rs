@@ -21,7 +21,7 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
     match path.split('/').nth(1).unwrap_or_default() {
         "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query).await,
         "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
-        "version" if path == "/version" => json_reply(call, &server.version.document()),
+        "version" if path == "/version" => Ok(json_reply(&server.version.document())),
         "openapi" => openapi(server, path, call).await,
         "api" | "apis" => discovery(server, path, call),
         ".well-known" if path == "/.well-known/openid-configuration" => {
@@ -32,7 +32,7 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
         "" => {
             let documents = server.discovery.documents(&server.registry.catalog);
             let paths: Vec<&str> = documents.paths().chain(OTHER_PATHS).collect();
-            json_reply(call, &json!({ "paths": paths }))
+            Ok(json_reply(&json!({ "paths": paths })))
         }
         _ => Err(Status::no_such_path()),
     }
@@ -86,13 +86,15 @@ fn discovery(server: &Server, path: &str, call: &Call) -> Answer {
         put(&mut response, header::VARY, "Accept");
         return Ok(response);
     }
-    let document = server.aggregator.merged(path, documents.get(path));
-    json_reply(call, &document.ok_or_else(Status::no_such_path)?)
+    let document = server.aggregator.merged(path, documents.get(path)).ok_or_else(Status::no_such_path)?;
+    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    Ok(wanted.response(StatusCode::OK, wanted.value(&document)))
 }
 
-fn json_reply(call: &Call, document: &serde_json::Value) -> Answer {
-    let wanted = Wanted::from_request(call.headers(), &call.query).unwrap_or_else(|_| Wanted::json());
-    Ok(wanted.response(StatusCode::OK, wanted.value(document)))
+/// What is no object of the API is always JSON.
+fn json_reply(document: &serde_json::Value) -> Response<Body> {
+    let json = Wanted::json();
+    json.response(StatusCode::OK, json.value(document))
 }
 
 fn text(media_type: &'static str, body: String) -> Response<Body> {

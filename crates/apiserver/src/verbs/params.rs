@@ -6,9 +6,9 @@ use sampan_api::field::{Error, Path};
 use sampan_api::model::Model;
 use sampan_api::schema::Definition;
 use sampan_api::status::{Resource, Status};
+use sampan_api::{cbor, protobuf};
 use serde_json::{Map, Value, json};
 
-use crate::protobuf;
 use crate::registry::FieldValidation;
 use crate::request::Query;
 use crate::server::Call;
@@ -73,7 +73,11 @@ pub(super) fn invalid_options(kind: &str, fault: Error) -> Status {
     Status::invalid(Resource { group: "meta.k8s.io", name: kind }, "", &[fault])
 }
 
-const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// What bodies of objects may be written in, as a refusal lists it.
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor";
+
+/// The same where there is no protobuf form.
+const WITHOUT_PROTOBUF: &str = "application/json, application/yaml, application/cbor";
 
 /// The media type of the request's body, without parameters.
 pub(super) fn content_type(call: &Call) -> &str {
@@ -81,21 +85,13 @@ pub(super) fn content_type(call: &Call) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// How the body of an object is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Media {
-    /// As text.
-    Text(Format),
-    /// In the binary form of built-in kinds.
-    Protobuf,
-}
-
 /// How the body is written; 415 for what cannot be read.
-pub(crate) fn media(call: &Call) -> Result<Media, Status> {
-    match content_type(call) {
-        "" | "application/json" | "*/*" => Ok(Media::Text(Format::Json)),
-        "application/yaml" => Ok(Media::Text(Format::Yaml)),
-        protobuf::MEDIA_TYPE => Ok(Media::Protobuf),
+pub(crate) fn media(call: &Call) -> Result<Format, Status> {
+    match content_type(call).to_ascii_lowercase().as_str() {
+        "" | "application/json" | "*/*" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        cbor::MEDIA_TYPE => Ok(Format::Cbor),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
         _ => Err(Status::unsupported_media_type(ACCEPTED)),
     }
 }
@@ -103,28 +99,26 @@ pub(crate) fn media(call: &Call) -> Result<Media, Status> {
 /// Decodes an object of a kind; the texts are warnings for the client.
 pub(super) fn decode_object(
     body: &[u8],
-    media: Media,
+    media: Format,
     model: Model<'_>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
     match (media, model) {
+        (Format::Protobuf, Model::Custom(_)) => Err(Status::unsupported_media_type(WITHOUT_PROTOBUF)),
         (media, Model::BuiltIn(definition)) => decode(body, media, definition, validation),
-        (Media::Text(format), model) => model.decode(body, format, validation),
-        (Media::Protobuf, Model::Custom(_)) => {
-            Err(Status::unsupported_media_type("application/json, application/yaml"))
-        }
+        (media, model) => model.decode(body, media, validation),
     }
 }
 
 /// Decodes an object of `definition`; the texts are warnings for the client.
 pub(crate) fn decode(
     body: &[u8],
-    media: Media,
+    media: Format,
     definition: &'static Definition,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
-    match media {
-        Media::Text(format) => decode::object(body, format, definition, validation),
-        Media::Protobuf => decode::object(&protobuf::to_json(body, definition)?, Format::Json, definition, validation),
+    if media == Format::Protobuf && definition.message.is_none() {
+        return Err(Status::unsupported_media_type(WITHOUT_PROTOBUF));
     }
+    decode::object(body, media, definition, validation)
 }

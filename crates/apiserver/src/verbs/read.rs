@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::Status;
 use serde_json::Value;
@@ -17,7 +16,7 @@ use crate::server::{Answer, Call, Server};
 
 /// One object.
 pub(super) async fn get(server: &Server, kind: &KindRef, call: &Call) -> Answer {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let wanted = Wanted::of_kind(kind, call)?;
     let found = server.registry.get(&attempt(kind, call)?, version_asked(&call.query)?).await?;
     let object = server.registry.all_served(kind, vec![Arc::clone(&found)]).await?.pop().unwrap_or(found);
     let body = match (&wanted.shape, view_of(kind)) {
@@ -56,7 +55,7 @@ fn namespace<'c>(kind: &Kind, call: &'c Call) -> &'c str {
 
 /// A collection.
 pub(super) async fn list(server: &Server, kind: &KindRef, call: &Call) -> Answer {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let wanted = Wanted::of_kind(kind, call)?;
     let cache = &server.registry.cache;
     let filter = filter(kind, call)?;
     match cache.list(&*cache.room(kind)?, &filter, &ListOptions::from_query(&call.query)?).await {
@@ -64,12 +63,12 @@ pub(super) async fn list(server: &Server, kind: &KindRef, call: &Call) -> Answer
             list.objects = server.registry.all_served(kind, list.objects).await?;
             Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted)))
         }
-        Err(refused) => refused_list(refused),
+        Err(refused) => refused_list(refused, &wanted),
     }
 }
 
 /// A list that is no longer possible may come with a token to go on differently.
-pub(super) fn refused_list(refused: Refused) -> Answer {
+pub(super) fn refused_list(refused: Refused, wanted: &Wanted) -> Answer {
     let (status, token) = match refused {
         Refused::Status(status) => return Err(status),
         Refused::Expired(status, token) => (status, token),
@@ -77,8 +76,5 @@ pub(super) fn refused_list(refused: Refused) -> Answer {
     let Some(token) = token else { return Err(status) };
     let mut body: Value = serde_json::from_slice(&status.to_json()).unwrap_or(Value::Null);
     body["metadata"]["continue"] = token.into();
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = StatusCode::GONE;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    Ok(wanted.response(StatusCode::GONE, wanted.value(&body)))
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::params::invalid_options;
 use super::read::filter;
-use crate::cache::{EventType, Object, Start, Told, Watch, WatchOptions, frame_of, revision_of};
+use crate::cache::{Change, EventType, Object, Start, Told, Watch, WatchOptions, revision_of};
 use crate::forms::{Encoding, Shape, Wanted, shaped};
 use crate::registry::{serve, view_of};
 use crate::request::Query;
@@ -30,10 +30,8 @@ const MAX_SECONDS: u64 = 86_400;
 
 /// Starts a watch.
 pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answer {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
-    if wanted.encoding != Encoding::Json {
-        return Err(Status::not_acceptable("application/json"));
-    }
+    let wanted = Wanted::of_watch(kind, call)?;
+    let media_type = wanted.encoding.stream_media_type().unwrap_or_default();
     let start = start(&call.query)?;
     let cache = &server.registry.cache;
     let mut filter = filter(kind, call)?;
@@ -55,7 +53,7 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     };
     let room = cache.room(kind)?;
     let watch = Watch::begin(Arc::clone(cache), room, options, server.stop.clone());
-    let mut former = Former { kind: kind.clone(), shape: wanted.shape, first: true };
+    let mut former = Former { kind: kind.clone(), wanted, first: true };
     let (registry, served) = (Arc::clone(&server.registry), kind.clone());
     let told = watch.stream().then(move |told| {
         let (registry, served) = (Arc::clone(&registry), served.clone());
@@ -63,7 +61,7 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     });
     let body = told.map(move |told| Ok::<Bytes, Infallible>(former.form(told)));
     let mut response = Response::new(Body::from_stream(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     Ok(response)
 }
 
@@ -101,51 +99,72 @@ fn start(query: &Query) -> Result<Start, Status> {
 /// Makes the bytes of what a watcher is told.
 struct Former {
     kind: KindRef,
-    shape: Shape,
+    wanted: Wanted,
     /// Only the first table carries its headings.
     first: bool,
 }
 
 impl Former {
     fn form(&mut self, told: Told) -> Bytes {
-        match told {
-            Told::Failed(status) => {
-                let object = String::from_utf8(status.to_json()).unwrap_or_default();
-                format!("{{\"type\":\"ERROR\",\"object\":{object}}}\n").into()
-            }
-            Told::Bookmark { revision, initial_end } => self.bookmark(revision, initial_end),
-            Told::Event { event, object, revision, frame } => {
-                if self.shape == Shape::Plain && view_of(&self.kind).is_none() {
-                    return frame.unwrap_or_else(|| object.frame_as(event, revision));
+        let formed = match told {
+            Told::Failed(status) => Err(status),
+            Told::Bookmark { revision, initial_end } => self.shaped("BOOKMARK", &self.bookmark(revision, initial_end)),
+            Told::Event { event, object, revision, change: Some(change) } if self.is_plain() => {
+                match self.wanted.encoding {
+                    Encoding::Json => Ok(change.frame.clone()),
+                    Encoding::Protobuf => self.shared(&change, event, &object),
+                    _ => self.event(event, &object, revision),
                 }
-                self.shaped(event, &object, revision)
             }
-        }
+            Told::Event { event, object, revision, change: None }
+                if self.is_plain() && self.wanted.encoding == Encoding::Json =>
+            {
+                Ok(object.frame_as(event, revision))
+            }
+            Told::Event { event, object, revision, .. } => self.event(event, &object, revision),
+        };
+        formed.unwrap_or_else(|status| self.failed(&status))
     }
 
-    fn shaped(&mut self, event: EventType, object: &Object, revision: Revision) -> Bytes {
+    /// Whether the client sees objects as they are stored.
+    fn is_plain(&self) -> bool {
+        self.wanted.shape == Shape::Plain && view_of(&self.kind).is_none()
+    }
+
+    /// The event in protobuf, made for the first watcher that wants it so.
+    fn shared(&mut self, change: &Change, event: EventType, object: &Object) -> Result<Bytes, Status> {
+        if let Some(made) = change.protobuf.get() {
+            return Ok(made.clone());
+        }
+        let made = self.event(event, object, change.revision)?;
+        Ok(change.protobuf.get_or_init(|| made).clone())
+    }
+
+    fn event(&mut self, event: EventType, object: &Object, revision: Revision) -> Result<Bytes, Status> {
         let mut value = serve(&self.kind, object.value());
         value["metadata"]["resourceVersion"] = revision.to_string().into();
-        let columns = std::mem::take(&mut self.first);
-        frame_of(event, shaped(&self.kind, &value, &self.shape, columns).to_string().as_bytes())
+        self.shaped(event.as_str(), &value)
     }
 
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
-        let mut object = match self.shape {
-            Shape::Plain => json!({ "kind": self.kind.kind, "apiVersion": self.kind.api_version() }),
-            Shape::Partial => json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1" }),
-            Shape::Table(_) => {
-                json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": null, "rows": [] })
-            }
-        };
-        object["metadata"] = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+    fn shaped(&mut self, event: &str, object: &Value) -> Result<Bytes, Status> {
+        let columns = std::mem::take(&mut self.first);
+        self.wanted.event(event, &shaped(&self.kind, object, &self.wanted.shape, columns))
+    }
+
+    /// An empty object that says how far the watcher has got.
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Value {
+        let mut object = json!({
+            "kind": self.kind.kind, "apiVersion": self.kind.api_version(),
+            "metadata": { "resourceVersion": revision.to_string() },
+        });
         if initial_end {
             object["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
-        line(&object)
+        object
     }
-}
 
-fn line(object: &Value) -> Bytes {
-    format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into()
+    fn failed(&self, status: &Status) -> Bytes {
+        let object = serde_json::from_slice(&status.to_json()).unwrap_or_default();
+        self.wanted.event("ERROR", &object).unwrap_or_default()
+    }
 }

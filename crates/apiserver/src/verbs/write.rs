@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use sampan_api::decode::Format;
+use sampan_api::decode::{self, Format};
 use sampan_api::field::{Error, Path};
 use sampan_api::kind::KindRef;
 use sampan_api::model::Model;
@@ -12,7 +12,7 @@ use sampan_api::status::Status;
 use serde_json::{Value, json};
 
 use super::attempt;
-use super::params::{self, Media, invalid_options};
+use super::params::{self, invalid_options};
 use super::read::{filter, refused_list};
 use crate::cache::ListOptions;
 use crate::forms::{self, Wanted};
@@ -28,7 +28,7 @@ struct Sent {
 
 /// Reads a body that is an object of this form.
 async fn read_object(kind: &KindRef, call: &Call, body: Body, model: Model<'_>) -> Result<Sent, Status> {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let wanted = Wanted::of_kind(kind, call)?;
     let attempt = attempt(kind, call)?;
     let media = params::media(call)?;
     let body = read_body(body).await?;
@@ -95,21 +95,24 @@ pub(super) async fn scale(server: &Server, kind: &KindRef, call: Call, body: Bod
     Ok(wanted.response(StatusCode::OK, wanted.value(&done.object)))
 }
 
+const APPLY_CBOR: &str = "application/apply-patch+cbor";
+
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, \
-                       application/strategic-merge-patch+json, application/apply-patch+yaml";
+                       application/strategic-merge-patch+json, application/apply-patch+yaml, \
+                       application/apply-patch+cbor";
 
 /// Custom kinds have no merge keys for strategic merge patches.
 const CUSTOM_PATCHES: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
 
 async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt, Wanted, Patch), Status> {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let wanted = Wanted::of_kind(kind, call)?;
     let attempt = attempt(kind, call)?;
     let form = match params::content_type(call) {
         "application/json-patch+json" => PatchForm::Json,
         "application/merge-patch+json" => PatchForm::Merge,
         "application/strategic-merge-patch+json" if kind.custom().is_none() => PatchForm::Strategic,
-        "application/apply-patch+yaml" => PatchForm::Apply { force: call.query.flag("force") },
+        "application/apply-patch+yaml" | APPLY_CBOR => PatchForm::Apply { force: call.query.flag("force") },
         _ if kind.custom().is_some() => return Err(Status::unsupported_media_type(CUSTOM_PATCHES)),
         _ => return Err(Status::unsupported_media_type(PATCHES)),
     };
@@ -121,7 +124,11 @@ async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt,
         let fault = Error::forbidden(&Path::new("force"), "may not be specified for non-apply patch");
         return Err(invalid_options("PatchOptions", fault));
     }
-    let body = read_body(body).await?;
+    let mut body = read_body(body).await?;
+    if params::content_type(call) == APPLY_CBOR {
+        let (applied, _) = decode::any(&body, Format::Cbor)?;
+        body = applied.to_string().into(); // JSON is YAML.
+    }
     Ok((attempt, wanted, Patch { form, body }))
 }
 
@@ -134,10 +141,9 @@ pub(super) async fn patch(server: &Server, kind: &KindRef, call: Call, body: Bod
 /// `DeleteOptions` from the body if there is one, else from the query.
 async fn delete_options(call: &Call, body: Body) -> Result<DeleteOptions, Status> {
     let query = &call.query;
-    let media = params::media(call).unwrap_or(Media::Text(Format::Json));
     let body = read_body(body).await?;
     if !body.is_empty() {
-        return read_options(&body, media);
+        return read_options(&body, params::media(call)?);
     }
     Ok(DeleteOptions {
         grace_period_seconds: query.number("gracePeriodSeconds")?,
@@ -147,14 +153,14 @@ async fn delete_options(call: &Call, body: Body) -> Result<DeleteOptions, Status
     })
 }
 
-fn read_options(body: &Bytes, media: Media) -> Result<DeleteOptions, Status> {
+fn read_options(body: &Bytes, media: Format) -> Result<DeleteOptions, Status> {
     let definition = definition_of("", "v1", "DeleteOptions")?;
     let (value, _) = params::decode(body, media, definition, FieldValidation::Ignore)?;
     serde_json::from_value(value).map_err(|e| Status::bad_request(format!("DeleteOptions cannot be read: {e}")))
 }
 
 pub(super) async fn delete(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let wanted = Wanted::of_kind(kind, &call)?;
     let mut attempt = attempt(kind, &call)?;
     let options = delete_options(&call, body).await?;
     attempt.dry_run |= !options.dry_run.is_empty();
@@ -170,14 +176,14 @@ pub(super) async fn delete(server: &Server, kind: &KindRef, call: Call, body: Bo
 const RETURNED: [&str; 3] = ["pods", "services", "serviceaccounts"];
 
 pub(super) async fn delete_collection(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
-    let wanted = Wanted::from_request(call.headers(), &call.query)?;
+    let wanted = Wanted::of_kind(kind, &call)?;
     let mut attempt = attempt(kind, &call)?;
     let (filter, list) = (filter(kind, &call)?, ListOptions::from_query(&call.query)?);
     let options = delete_options(&call, body).await?;
     attempt.dry_run |= !options.dry_run.is_empty();
     match server.registry.delete_collection(&attempt, &filter, &list, &options).await {
         Ok(list) => Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted))),
-        Err(refused) => refused_list(refused),
+        Err(refused) => refused_list(refused, &wanted),
     }
 }
 
