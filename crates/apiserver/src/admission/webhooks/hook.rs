@@ -35,6 +35,8 @@ pub(crate) struct Hook {
     pub(crate) configuration: String,
     /// Its own name.
     pub(crate) name: String,
+    /// Whether it may change what it sees.
+    pub(crate) mutating: bool,
     /// Which requests it is about.
     pub(crate) rules: Vec<Rule>,
     /// Whether rules about another version or group of the same resource count as well.
@@ -63,7 +65,9 @@ impl Hook {
     /// The webhooks of a configuration, in its order.
     pub(crate) fn all_of(configuration: &Value) -> Vec<Self> {
         let name = configuration["metadata"]["name"].as_str().unwrap_or_default();
-        configuration["webhooks"].as_array().into_iter().flatten().map(|webhook| Self::of(name, webhook)).collect()
+        let mutating = configuration["kind"] == "MutatingWebhookConfiguration";
+        let webhooks = configuration["webhooks"].as_array().into_iter().flatten();
+        webhooks.map(|webhook| Self { mutating, ..Self::of(name, webhook) }).collect()
     }
 
     fn of(configuration: &str, webhook: &Value) -> Self {
@@ -76,6 +80,7 @@ impl Hook {
         Self {
             configuration: configuration.to_owned(),
             name: text("name").to_owned(),
+            mutating: false,
             rules: webhook["rules"].as_array().into_iter().flatten().map(Rule::of).collect(),
             equivalent: text("matchPolicy") == "Equivalent",
             namespaces: selector("namespaceSelector"),

@@ -129,7 +129,7 @@ pub(crate) async fn validate(registry: &Registry, request: &Request<'_>, new: &V
     for (index, hook) in hooks.iter().enumerate() {
         if let Some(seen) = concerned(hook, registry, request, new)? {
             asked.push(async move {
-                match ask(hook, registry, request, &seen, new, false).await {
+                match ask(hook, registry, request, &seen, new).await {
                     Ok(_) => Ok(()),
                     Err(failure) => pass_over(hook, request, failure, "validating", &format!("round_0_index_{index}")),
                 }
@@ -206,7 +206,7 @@ async fn mutate_by(
     seen: &KindRef,
     new: &mut Value,
 ) -> Result<bool, Failure> {
-    let verdict = ask(hook, registry, request, seen, new, true).await?;
+    let verdict = ask(hook, registry, request, seen, new).await?;
     let patch: Value = match verdict.patch.as_slice() {
         [] => return Ok(false),
         bytes => serde_json::from_slice(bytes)
@@ -263,7 +263,6 @@ async fn ask(
     request: &Request<'_>,
     seen: &KindRef,
     new: &Value,
-    mutating: bool,
 ) -> Result<Verdict, Failure> {
     if request.attempt.dry_run && !hook.dry_runs {
         let why = format!("admission webhook {:?} does not support dry run", hook.name);
@@ -281,7 +280,7 @@ async fn ask(
     let question = Question { request, seen, object: &object, old: &old, version, uid: &uid };
     let answer = registry.webhooks.client.post(place, &question.document(), hook.timeout).await;
     let answer = answer.map_err(|error| Failure::Call(format!("failed to call webhook: {error}")))?;
-    let verdict = review::verdict(&answer, version, &uid, mutating)
+    let verdict = review::verdict(&answer, version, &uid, hook.mutating)
         .map_err(|why| Failure::Call(format!("received invalid webhook response: {why}")))?;
     let notes = &request.attempt.notes;
     verdict.annotations.iter().for_each(|(key, value)| notes.annotate(format!("{}/{key}", hook.name), value.as_str()));
