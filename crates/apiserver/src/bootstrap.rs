@@ -1,5 +1,5 @@
 //! What exists before the first client comes: the system namespaces and priority classes, the bootstrap policy, the
-//! priority levels and flow schemas, and the server's own Service with its endpoints.
+//! priority levels and flow schemas, the range of Services, and the server's own Service with its endpoints.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +42,11 @@ pub(crate) async fn run(registry: &Registry, own: &OwnService) -> Result<(), Sta
     priority_classes(registry).await?;
     policy(registry).await?;
     flow_control(registry).await?;
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": { "name": "kubernetes" },
+        "spec": { "cidrs": [own.ranges.addresses.to_string()] },
+    });
+    ensure(registry, "networking.k8s.io", "", &range).await?;
     own_service(registry, own).await
 }
 

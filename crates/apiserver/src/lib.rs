@@ -116,12 +116,12 @@ impl ApiServer {
         background.spawn(compaction::run(Arc::clone(&options.store), stop.clone()));
         let rights = Rights::load(&cache);
         background.spawn(Arc::clone(&rights).follow(stop.clone()));
-        let resources = Resources::new(options.ranges.clone(), stored_services(&cache).into_iter());
+        let resources = Resources::start(options.ranges.clone(), (&cache, &options.store), &background, &stop).await;
         let registry = Arc::new(Registry::new(
             cache,
             Arc::clone(&options.store),
             rights,
-            resources,
+            resources.map_err(Error::Bootstrap)?,
             Catalog::new(sampan_api::kinds::ALL),
         ));
         let own = OwnService { ranges: options.ranges, advertised: options.advertised };
@@ -135,6 +135,7 @@ impl ApiServer {
         let definitions = Definitions::load(Arc::clone(&registry)).await.map_err(Error::Bootstrap)?;
         background.spawn(definitions.follow(stop.clone()));
         background.spawn(expiry::run(Arc::clone(&registry), stop.clone()));
+        background.spawn(resources::cidrs::run(Arc::clone(&registry), stop.clone()));
         background.spawn(bootstrap::keep_own_service(Arc::clone(&registry), own, stop.clone()));
         let aggregator = Arc::new(Aggregator::new(Arc::clone(&registry), options.front_proxy.as_ref())?);
         background.spawn(aggregator::register::follow(Arc::clone(&registry), stop.clone()));
@@ -160,11 +161,6 @@ impl ApiServer {
         server.health.ready();
         Ok(Handle { server, cache_stop, background })
     }
-}
-
-fn stored_services(cache: &Cache) -> Vec<serde_json::Value> {
-    let Some(room) = cache.stored("services") else { return Vec::new() };
-    room.snapshot(&cache::Filter::default()).0.iter().map(|object| object.value()).collect()
 }
 
 impl Handle {

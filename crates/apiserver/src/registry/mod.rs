@@ -139,7 +139,10 @@ impl Registry {
         let mut turn = None;
         for _ in 0..MAX_TRIES {
             let now = current.as_ref().map(|current| &current.object);
-            let next = self.plan(attempt, draft(now)?, now).await?;
+            let mut next = self.plan(attempt, draft(now)?, now).await?;
+            if !self.secure(attempt, &mut next).await? {
+                continue;
+            }
             match self.carry_out(attempt, next, current.as_ref()).await? {
                 Ok(done) => return Ok(done),
                 Err(None) => current = None,
@@ -164,6 +167,14 @@ impl Registry {
             (Draft::Finalize(new), Some(old)) => self.plan_finalize(attempt, new, old).await,
             (Draft::Delete(options), Some(old)) => self.plan_delete(attempt, &options, old).await,
             (_, None) => Err(attempt.not_found()),
+        }
+    }
+
+    /// Puts what a plan has claimed where other servers see it; false if one of them was faster.
+    async fn secure(&self, attempt: &Attempt, plan: &mut Plan) -> Result<bool, Status> {
+        match plan {
+            Plan::Put(_, Some(claim)) if !attempt.dry_run => self.resources.secure(claim, attempt.now).await,
+            _ => Ok(true),
         }
     }
 
@@ -193,10 +204,16 @@ impl Registry {
         if attempt.dry_run {
             return Ok(Ok(done(object, effect)));
         }
+        let claim = claim.map(Claim::written);
         match self.store.write(write).await.map_err(|e| unavailable(&e))? {
-            Outcome::Unmet(entry) => Ok(Err(entry)),
+            Outcome::Unmet(entry) => {
+                if let Some(claim) = claim {
+                    self.resources.give_back(claim).await;
+                }
+                Ok(Err(entry))
+            }
             Outcome::Done(revision) => {
-                self.resources.settle(attempt, &object, effect, claim);
+                self.resources.settle(attempt, &object, effect, claim).await;
                 object["metadata"]["resourceVersion"] = revision.to_string().into();
                 Ok(Ok(done(object, effect)))
             }

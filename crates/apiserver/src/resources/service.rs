@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use sampan_api::field::{Error, Path};
 use serde_json::{Value, json};
 
-use super::Ranges;
-use super::table::{Claim, Slot, Table};
+use super::Pools;
+use super::table::{Claim, Slot};
 
 /// Everything a stored Service holds.
 pub(super) fn slots(service: &Value) -> Vec<Slot> {
@@ -24,16 +24,10 @@ fn port_number(value: &Value) -> Option<u16> {
     value.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0)
 }
 
-/// Fills in and claims what the Service needs.
-pub(super) fn claim(
-    ranges: &Ranges,
-    table: &Arc<Table>,
-    new: &mut Value,
-    old: Option<&Value>,
-) -> Result<Claim, Vec<Error>> {
+/// Fills in and claims what the Service needs, from `pools`.
+pub(super) fn claim(pools: &Pools, claim: Claim, new: &mut Value, old: Option<&Value>) -> Result<Claim, Vec<Error>> {
     let before = old.map(slots).unwrap_or_default();
-    let mut work =
-        Work { ranges, claim: Claim::new(table), mine: before.iter().copied().collect(), faults: Vec::new() };
+    let mut work = Work { pools, claim, mine: before.iter().copied().collect(), faults: Vec::new() };
     if let Some(old) = old {
         carry_over(new, old);
     }
@@ -85,7 +79,7 @@ fn wants_node_ports(spec: &Value) -> bool {
 }
 
 struct Work<'r> {
-    ranges: &'r Ranges,
+    pools: &'r Pools,
     claim: Claim,
     /// What the Service holds from before, or has claimed now.
     mine: HashSet<Slot>,
@@ -134,23 +128,14 @@ impl Work<'_> {
     }
 
     fn choose_address(&mut self) -> Option<String> {
-        let (network, size) = self.span();
-        // The lower part is for those who ask for an address by name, as upstream has it.
-        let reserved = (size / 16).clamp(16, 256).min(size / 2);
-        let candidates = scattered(reserved.max(1), size.saturating_sub(1)).chain(scattered(1, reserved.max(1)));
-        let slot = self.claim.take_first(candidates.map(|at| Slot::Address(Ipv4Addr::from(network + at))));
-        if let Some(Slot::Address(address)) = slot {
+        let pools = self.pools;
+        let candidates = pools.addresses.iter().flat_map(candidates);
+        if let Some(Slot::Address(address)) = self.claim.take_first(candidates.map(Slot::Address)) {
             return Some(address.to_string());
         }
         let path = Path::new("spec").child("clusterIPs");
         self.faults.push(Error::invalid(&path, json!([]), "failed to allocate a serviceIP: range is full"));
         None
-    }
-
-    /// The network's address, and how many there are.
-    fn span(&self) -> (u32, u32) {
-        let net = self.ranges.addresses;
-        (u32::from(net.network()), u32::from(net.broadcast()) - u32::from(net.network()) + 1)
     }
 
     fn request_address(&mut self, text: &str) -> Option<String> {
@@ -160,10 +145,10 @@ impl Work<'_> {
         if self.mine.contains(&slot) {
             return Some(text.to_owned());
         }
-        let net = self.ranges.addresses;
-        let usable = net.contains(&address) && address != net.network() && address != net.broadcast();
-        let why = if !usable {
-            format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {net}")
+        let usable = |net: &Ipv4Net| net.contains(&address) && address != net.network() && address != net.broadcast();
+        let why = if !self.pools.addresses.iter().any(usable) {
+            let nets = self.pools.addresses.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(",");
+            format!("the provided IP ({text}) is not in the valid range. The range of valid IPs is {nets}")
         } else if !self.claim.take(slot) {
             "provided IP is already allocated".to_owned()
         } else {
@@ -209,7 +194,7 @@ impl Work<'_> {
     /// One port may serve several protocols of the same Service, so what is its own already is no conflict.
     fn request_port(&mut self, path: &Path, number: u16) -> Option<u16> {
         let slot = Slot::Port(number);
-        let range = &self.ranges.node_ports;
+        let range = &self.pools.node_ports;
         if self.mine.contains(&slot) {
             return Some(number);
         }
@@ -227,7 +212,7 @@ impl Work<'_> {
     }
 
     fn choose_port(&mut self, path: &Path) -> Option<u16> {
-        let (first, last) = (u32::from(*self.ranges.node_ports.start()), u32::from(*self.ranges.node_ports.end()));
+        let (first, last) = (u32::from(*self.pools.node_ports.start()), u32::from(*self.pools.node_ports.end()));
         let reserved = ((last - first) / 32).clamp(16, 128).min((last - first) / 2);
         let candidates = scattered(first + reserved, last + 1).chain(scattered(first, first + reserved));
         let ports = candidates.filter_map(|port| u16::try_from(port).ok()).map(Slot::Port);
@@ -240,6 +225,16 @@ impl Work<'_> {
     }
 }
 
+/// The addresses of a network that Services may have. The lower part is for those who ask for an address by name, as
+/// upstream has it, and comes last.
+fn candidates(net: &Ipv4Net) -> impl Iterator<Item = Ipv4Addr> + use<> {
+    let network = u32::from(net.network());
+    let size = u32::from(net.broadcast()) - network + 1;
+    let reserved = (size / 16).clamp(16, 256).min(size / 2).max(1);
+    let offsets = scattered(reserved, size.saturating_sub(1)).chain(scattered(1, reserved));
+    offsets.map(move |at| Ipv4Addr::from(network + at))
+}
+
 /// All numbers from `first` up to `end`, beginning somewhere in the middle.
 fn scattered(first: u32, end: u32) -> impl Iterator<Item = u32> {
     let size = end.saturating_sub(first);
@@ -250,10 +245,24 @@ fn scattered(first: u32, end: u32) -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn ranges() -> Ranges {
-        Ranges { addresses: "10.43.0.0/29".parse().unwrap(), node_ports: 30000..=30003 }
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::resources::table::{Owner, Table};
+
+    fn pools() -> Pools {
+        Pools { addresses: vec!["10.43.0.0/29".parse().unwrap()], node_ports: 30000..=30003 }
+    }
+
+    fn claimed(table: &Arc<Table>, new: &mut Value, old: Option<&Value>) -> Result<Claim, Vec<Error>> {
+        let (returns, _) = mpsc::channel(1);
+        claim(&pools(), Claim::new(table, Owner::default(), &returns), new, old)
+    }
+
+    fn keep(table: &Table, claim: Claim) {
+        table.release(&claim.written().freed);
     }
 
     fn service(spec: Value) -> Value {
@@ -262,7 +271,7 @@ mod tests {
 
     #[track_caller]
     fn refused(table: &Arc<Table>, spec: Value, want: &str) {
-        let faults = claim(&ranges(), table, &mut service(spec), None).map(drop).unwrap_err();
+        let faults = claimed(table, &mut service(spec), None).map(drop).unwrap_err();
         assert_eq!(faults[0].to_string(), want);
     }
 
@@ -273,7 +282,7 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..6 {
             let mut new = service(json!({"type": "ClusterIP"}));
-            claims.push(claim(&ranges(), &table, &mut new, None).unwrap());
+            claims.push(claimed(&table, &mut new, None).unwrap());
             assert!(seen.insert(new["spec"]["clusterIP"].clone()));
         }
         refused(
@@ -282,14 +291,14 @@ mod tests {
             "spec.clusterIPs: Invalid value: []: failed to allocate a serviceIP: range is full",
         );
         claims.pop();
-        assert!(claim(&ranges(), &table, &mut service(json!({"type": "ClusterIP"})), None).is_ok());
+        assert!(claimed(&table, &mut service(json!({"type": "ClusterIP"})), None).is_ok());
     }
 
     #[test]
     fn requests_are_honoured_or_refused() {
         let table = Arc::new(Table::default());
         let mut new = service(json!({"type": "ClusterIP", "clusterIP": "10.43.0.3"}));
-        claim(&ranges(), &table, &mut new, None).unwrap().keep();
+        keep(&table, claimed(&table, &mut new, None).unwrap());
         assert_eq!(new["spec"]["clusterIPs"], json!(["10.43.0.3"]));
         refused(
             &table,
@@ -313,12 +322,12 @@ mod tests {
     fn updates_keep_what_they_do_not_mention_and_free_what_they_drop() {
         let table = Arc::new(Table::default());
         let mut old = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        claim(&ranges(), &table, &mut old, None).unwrap().keep();
+        keep(&table, claimed(&table, &mut old, None).unwrap());
         let mut new = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        claim(&ranges(), &table, &mut new, Some(&old)).unwrap().keep();
+        keep(&table, claimed(&table, &mut new, Some(&old)).unwrap());
         assert_eq!(new["spec"], old["spec"]);
         let mut plain = service(json!({"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        claim(&ranges(), &table, &mut plain, Some(&old)).unwrap().keep();
+        keep(&table, claimed(&table, &mut plain, Some(&old)).unwrap());
         assert_eq!(plain["spec"]["clusterIP"], old["spec"]["clusterIP"]);
         let port = port_number(&old["spec"]["ports"][0]["nodePort"]).unwrap();
         assert!(table.take(Slot::Port(port)));
@@ -328,7 +337,7 @@ mod tests {
     fn headless_services_hold_nothing() {
         let table = Arc::new(Table::default());
         let mut new = service(json!({"type": "ClusterIP", "clusterIP": "None"}));
-        claim(&ranges(), &table, &mut new, None).unwrap().keep();
+        keep(&table, claimed(&table, &mut new, None).unwrap());
         assert_eq!(new["spec"]["clusterIPs"], json!(["None"]));
         assert!(slots(&new).is_empty());
     }

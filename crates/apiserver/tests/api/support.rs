@@ -40,7 +40,8 @@ pub(crate) async fn etcd_prefix() -> etcd::Options {
     etcd::Options { location: format!("etcd://{}/{prefix}", server.address).parse().unwrap(), tls: None }
 }
 
-async fn open_store() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
+/// A store of its own, with the directory that it is in.
+pub(crate) async fn open_store() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
     if std::env::var_os("SAMPAN_TEST_STORE").is_some_and(|store| store == "etcd") {
         return (Arc::new(Etcd::connect(etcd_prefix().await).await.unwrap()), None);
     }
