@@ -12,11 +12,13 @@ mod garbage;
 mod namespaces;
 mod nodes;
 mod owners;
+mod quota;
 mod replicaset;
 mod resources;
 mod root_ca;
 mod runner;
 mod service_accounts;
+mod storage_protection;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,14 +85,25 @@ pub fn start(options: &Options) -> Handle {
     endpoints::start_slices(context("endpointslice-controller"));
     endpoints::start_legacy(context("endpoint-controller"));
     nodes::start(context("node-controller"));
+    storage_protection::start_claims(context("pvc-protection-controller"));
+    storage_protection::start_volumes(context("pv-protection-controller"));
+    storage_protection::start_attribute_classes(context("volumeattributesclass-protection-controller"));
     let feed = Feed::new();
     namespaces::start(context("namespace-controller"), &feed);
-    tasks.spawn(collect_garbage(context("generic-garbage-collector"), feed, options.shared.clone()));
+    let of_all_kinds =
+        OfAllKinds { garbage: context("generic-garbage-collector"), quota: context("resourcequota-controller") };
+    tasks.spawn(start_of_all_kinds(of_all_kinds, feed, options.shared.clone()));
     Handle { tasks }
 }
 
-/// Garbage collection begins once it is known what kinds there are.
-async fn collect_garbage(context: Context, feed: Arc<Feed>, shared: Client) {
+/// The controllers that concern objects of every kind.
+struct OfAllKinds {
+    garbage: Context,
+    quota: Context,
+}
+
+/// They begin once it is known what kinds there are.
+async fn start_of_all_kinds(controllers: OfAllKinds, feed: Arc<Feed>, shared: Client) {
     let resources = loop {
         match resources::discover(&shared).await {
             Ok(resources) => break resources,
@@ -100,6 +113,8 @@ async fn collect_garbage(context: Context, feed: Arc<Feed>, shared: Client) {
             }
         }
     };
-    garbage::start(&context, &feed, &resources);
-    feed.start(&shared, &resources, &context.tasks).await;
+    let tasks = controllers.garbage.tasks.clone();
+    garbage::start(&controllers.garbage, &feed, &resources);
+    quota::start(controllers.quota, &feed, &resources);
+    feed.start(&shared, &resources, &tasks).await;
 }
