@@ -70,6 +70,7 @@ impl Registry {
             }
             (Some(old), "status") => [validation::metadata_update(&attempt.kind, new, old), rules.validate_status(new, old)].concat(),
             (Some(old), "ephemeralcontainers") => validation::ephemeral_containers_update(new, old),
+            (Some(old), "resize") => validation::resize_update(new, old),
             (Some(old), "") => {
                 [validation::metadata_update(&attempt.kind, new, old), rules.validate(new), rules.validate_update(new, old)].concat()
             }

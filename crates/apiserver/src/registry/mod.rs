@@ -14,6 +14,7 @@
 
 mod attempt;
 mod binding;
+mod budget;
 mod convert;
 mod create;
 mod delete;

@@ -68,7 +68,8 @@ impl Registry {
                 rules.prepare_status(new, old);
                 keep_metadata(new, old);
             }
-            "ephemeralcontainers" => keep_all_but_ephemeral(new, old),
+            "ephemeralcontainers" => keep_all_but(new, old, take_ephemeral),
+            "resize" => keep_all_but(new, old, take_resources),
             "" => rules.prepare_update(new, old),
             view => {
                 rules.prepare_view(view, new, old);
@@ -127,16 +128,33 @@ fn keep_metadata(new: &mut Value, old: &Value) {
     new["metadata"] = kept;
 }
 
-/// Through `ephemeralcontainers` nothing else changes.
-fn keep_all_but_ephemeral(new: &mut Value, old: &Value) {
-    let ephemeral = new["spec"]["ephemeralContainers"].take();
-    let fields = new["metadata"]["managedFields"].take();
-    *new = old.clone();
-    if !ephemeral.is_null() {
-        new["spec"]["ephemeralContainers"] = ephemeral;
-    }
+/// Through some subresources of Pods nothing changes but what `take` takes over from what was sent.
+fn keep_all_but(new: &mut Value, old: &Value, take: fn(&mut Value, &mut Value)) {
+    let mut sent = std::mem::replace(new, old.clone());
+    take(new, &mut sent);
+    let fields = sent["metadata"]["managedFields"].take();
     if !fields.is_null() {
         new["metadata"]["managedFields"] = fields;
+    }
+}
+
+fn take_ephemeral(pod: &mut Value, sent: &mut Value) {
+    let ephemeral = sent["spec"]["ephemeralContainers"].take();
+    if !ephemeral.is_null() {
+        pod["spec"]["ephemeralContainers"] = ephemeral;
+    }
+}
+
+/// Takes over the resources of the containers, by their names.
+fn take_resources(pod: &mut Value, sent: &mut Value) {
+    for list in ["containers", "initContainers"] {
+        let sent = sent["spec"][list].take();
+        let sent = sent.as_array().map(Vec::as_slice).unwrap_or_default();
+        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            if let Some(resized) = sent.iter().find(|sent| sent["name"] == container["name"]) {
+                container["resources"] = resized["resources"].clone();
+            }
+        }
     }
 }
 

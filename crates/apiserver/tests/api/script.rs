@@ -157,4 +157,5 @@ scripts! {
     policies
     rights
     services
+    workloads
 }

@@ -46,6 +46,7 @@ pub static POD: Kind = Kind {
         Subresource { name: "log", gvk: GVK, verbs: &["get"] },
         Subresource { name: "portforward", gvk: ("", "v1", "PodPortForwardOptions"), verbs: CONNECT },
         Subresource { name: "proxy", gvk: ("", "v1", "PodProxyOptions"), verbs: PROXY },
+        Subresource { name: "resize", gvk: GVK, verbs: VIEW },
         status(GVK),
     ],
     schema: "io.k8s.api.core.v1.Pod",

@@ -6,6 +6,7 @@ mod env;
 mod mounts;
 mod ports;
 mod probes;
+mod resize;
 mod resources;
 mod scheduling;
 mod security;
@@ -14,6 +15,7 @@ mod update;
 mod volumes;
 
 pub(crate) use ports::{PROTOCOLS, number_or_name};
+pub use resize::resize_update;
 pub(crate) use resources::{overhead, quantity};
 pub(crate) use scheduling::{TAINT_EFFECTS, node_selector, tolerations};
 pub(crate) use status::status_update;

@@ -1,0 +1,63 @@
+//! What may change through `resize`: how much CPU and memory containers have, while they run.
+
+use serde_json::Value;
+
+use super::pod;
+use crate::field::{Error, Path};
+use crate::kinds::{fill, qos_class};
+use crate::validation::cursor::{Cursor, check};
+use crate::validation::same::same;
+
+/// The faults of a change through `resize`.
+pub fn resize_update(new: &Value, old: &Value) -> Vec<Error> {
+    if old["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string() {
+        return vec![Error::forbidden(&Path::root(), "static pods cannot be resized")];
+    }
+    if old["spec"]["os"]["name"] == "windows" {
+        return vec![Error::forbidden(&Path::root(), "windows pods cannot be resized")];
+    }
+    let mut faults = pod(new);
+    faults.extend(check(new, |pod| {
+        if qos_class(new) != qos_class(old) {
+            pod.get("metadata").invalid_as(qos_class(new), "Pod QOS Class may not change as a result of resizing");
+        }
+        let spec = pod.get("spec");
+        for list in ["containers", "initContainers"] {
+            containers(&spec, list, &old["spec"][list]);
+        }
+    }));
+    faults
+}
+
+fn containers(spec: &Cursor<'_>, list: &str, old: &Value) {
+    let old = old.as_array().map(Vec::as_slice).unwrap_or_default();
+    for (container, old) in spec.get(list).items().zip(old) {
+        let resources = container.get("resources");
+        for field in ["limits", "requests"] {
+            let removed = |(name, _): (&String, &Value)| !resources.get(field).key(name).is_set();
+            if old["resources"][field].as_object().into_iter().flatten().any(removed) {
+                resources.get(field).forbidden(format!("resource {field} cannot be removed"));
+            }
+        }
+        if same(resources.value(), &old["resources"]) {
+            continue;
+        }
+        if list == "initContainers" && old["restartPolicy"] != "Always" {
+            spec.forbidden("resources for non-sidecar init containers are immutable");
+        } else if !same(&but_cpu_and_memory(resources.value()), &but_cpu_and_memory(&old["resources"])) {
+            spec.forbidden("only cpu and memory resources are mutable");
+        }
+    }
+}
+
+fn but_cpu_and_memory(resources: &Value) -> Value {
+    let mut rest = resources.clone();
+    for field in ["/limits", "/requests"] {
+        fill::at(&mut rest, field, |amounts| {
+            if let Some(amounts) = amounts.as_object_mut() {
+                amounts.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory"));
+            }
+        });
+    }
+    rest
+}
