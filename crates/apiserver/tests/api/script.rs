@@ -155,6 +155,7 @@ scripts! {
     namespaces
     pods
     policies
+    ranges
     rights
     services
     workloads
