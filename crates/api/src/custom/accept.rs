@@ -178,9 +178,9 @@ fn copy(from: &Value, to: &mut Value, field: &str) {
 
 /// Whether a group belongs to the project, so that its APIs need approval.
 pub(crate) fn is_protected(group: &str) -> bool {
-    ["k8s.io", "kubernetes.io"].iter().any(|domain| {
-        group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    })
+    ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|domain| group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// What a protected group's definition without the annotation is told.
@@ -206,7 +206,9 @@ fn approval(definition: &Value) -> Option<Value> {
             TYPE,
             "False",
             "InvalidAnnotation",
-            &format!("protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see {PROPOSAL}"),
+            &format!(
+                "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see {PROPOSAL}"
+            ),
         ),
     })
 }

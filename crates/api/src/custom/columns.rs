@@ -25,7 +25,8 @@ impl Column {
     pub(super) fn read(version: &Value) -> Vec<Self> {
         let listed = version["additionalPrinterColumns"].as_array().map(Vec::as_slice).unwrap_or_default();
         if listed.is_empty() {
-            let age = json!({ "name": "Age", "type": "date", "description": AGE, "jsonPath": ".metadata.creationTimestamp" });
+            let age =
+                json!({ "name": "Age", "type": "date", "description": AGE, "jsonPath": ".metadata.creationTimestamp" });
             return vec![Self::of(&age)];
         }
         listed.iter().map(Self::of).collect()

@@ -30,11 +30,7 @@ impl Custom {
     }
 
     /// The same for a configuration to apply, of which every field counts: the schema is held against it later.
-    pub fn decode_applied(
-        &self,
-        body: &[u8],
-        validation: FieldValidation,
-    ) -> Result<(Value, Vec<String>), Status> {
+    pub fn decode_applied(&self, body: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
         let (object, faults) = self.read(body, Format::Yaml)?;
         self.judge(object, faults, validation)
     }

@@ -144,9 +144,10 @@ fn unquoted(text: &str) -> Option<&str> {
 
 fn filter(text: &str) -> Result<Step, String> {
     let path = |text: &str| steps(text.trim().strip_prefix('@').ok_or("a filter must begin with @")?);
-    let found = OPERATORS.iter().filter_map(|(sign, operator)| Some((text.find(sign)?, sign, *operator))).min_by_key(
-        |(at, sign, _)| (*at, std::cmp::Reverse(sign.len())),
-    );
+    let found = OPERATORS
+        .iter()
+        .filter_map(|(sign, operator)| Some((text.find(sign)?, sign, *operator)))
+        .min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())));
     let Some((at, sign, operator)) = found else { return path(text).map(Step::Has) };
     let right = text[at + sign.len()..].trim();
     let right = match unquoted(right) {

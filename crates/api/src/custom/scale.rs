@@ -34,7 +34,9 @@ impl Scale {
         let wanted = wanted.ok_or_else(|| format!("the spec replicas field \"{text}\" does not exist"))?;
         let seen = self.status.1.find(object).first().and_then(|value| value.as_i64()).unwrap_or_default();
         let mut status = json!({ "replicas": seen });
-        if let Some(Value::String(selector)) = self.selector.as_ref().and_then(|path| path.find(object).first().copied()) {
+        if let Some(Value::String(selector)) =
+            self.selector.as_ref().and_then(|path| path.find(object).first().copied())
+        {
             status["selector"] = selector.as_str().into();
         }
         Ok([json!({ "replicas": wanted }), status])

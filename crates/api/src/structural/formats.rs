@@ -50,7 +50,8 @@ fn regex(text: &str) -> Regex {
 }
 
 static EMAIL: Pattern = pattern(|| regex(r"^[^@\s]+@[^@\s]+$"));
-static HOSTNAME: Pattern = pattern(|| regex(r"(?i)^[a-z0-9_]([a-z0-9_-]{0,62}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,62}[a-z0-9_])?)*\.?$"));
+static HOSTNAME: Pattern =
+    pattern(|| regex(r"(?i)^[a-z0-9_]([a-z0-9_-]{0,62}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,62}[a-z0-9_])?)*\.?$"));
 static MAC: Pattern = pattern(|| regex(r"(?i)^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$|^([0-9a-f]{4}\.){2}[0-9a-f]{4}$"));
 static URI: Pattern = pattern(|| regex(r"^([A-Za-z][A-Za-z0-9+.-]*:\S*|/\S*)$"));
 static UUID: Pattern = pattern(|| regex(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"));
@@ -60,10 +61,14 @@ static RGB_COLOR: Pattern = pattern(|| {
     regex(&format!(r"^rgb\(\s*{part}\s*,\s*{part}\s*,\s*{part}\s*\)$"))
 });
 static CREDIT_CARD: Pattern = pattern(|| {
-    regex(r"^(?:4\d{12}(?:\d{3})?|5[1-5]\d{14}|6(?:011|5\d\d)\d{12}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|(?:2131|1800|35\d{3})\d{11})$")
+    regex(
+        r"^(?:4\d{12}(?:\d{3})?|5[1-5]\d{14}|6(?:011|5\d\d)\d{12}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|(?:2131|1800|35\d{3})\d{11})$",
+    )
 });
 static SSN: Pattern = pattern(|| regex(r"^\d{3}[- ]?\d{2}[- ]?\d{4}$"));
-static DURATION: Pattern = pattern(|| regex(r"^[+-]?(\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h|d|w)((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h|d|w))*$"));
+static DURATION: Pattern = pattern(|| {
+    regex(r"^[+-]?(\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h|d|w)((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h|d|w))*$")
+});
 
 fn is_duration(text: &str) -> bool {
     text == "0" || DURATION.is_match(text)

@@ -17,8 +17,8 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 pub use defaults::default;
-pub(crate) use pruning::prune_part;
 pub use pruning::prune;
+pub(crate) use pruning::prune_part;
 pub use validation::validate;
 
 /// Schemas nested deeper than this are refused by the rules for definitions, and cut off here.

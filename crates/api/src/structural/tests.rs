@@ -31,16 +31,32 @@ fn types() {
 #[test]
 fn limits() {
     let row = check;
-    row("{type: integer, minimum: 1}", "0", &["spec: Invalid value: 0: spec in body should be greater than or equal to 1"]);
-    row("{type: integer, maximum: 9, exclusiveMaximum: true}", "9", &["spec: Invalid value: 9: spec in body should be less than 9"]);
+    row(
+        "{type: integer, minimum: 1}",
+        "0",
+        &["spec: Invalid value: 0: spec in body should be greater than or equal to 1"],
+    );
+    row(
+        "{type: integer, maximum: 9, exclusiveMaximum: true}",
+        "9",
+        &["spec: Invalid value: 9: spec in body should be less than 9"],
+    );
     row("{type: integer, multipleOf: 5}", "9", &["spec: Invalid value: 9: spec in body should be a multiple of 5"]);
-    row("{type: string, minLength: 2}", "a", &[r#"spec: Invalid value: "a": spec in body should be at least 2 chars long"#]);
+    row(
+        "{type: string, minLength: 2}",
+        "a",
+        &[r#"spec: Invalid value: "a": spec in body should be at least 2 chars long"#],
+    );
     row("{type: string, maxLength: 2}", "abc", &["spec: Too long: may not be more than 2 bytes"]);
     row("{type: string, pattern: '^a+$'}", "b", &[r#"spec: Invalid value: "b": spec in body should match '^a+$'"#]);
     row("{type: string, enum: [a, b]}", "c", &[r#"spec: Unsupported value: "c": supported values: "a", "b""#]);
     row("{type: string, format: ipv4}", "x", &[r#"spec: Invalid value: "x": spec in body must be of type ipv4: "x""#]);
     row("{type: string, format: unheard-of}", "x", &[]);
-    row("{type: array, maxItems: 1, items: {type: integer}}", "[1, 2]", &["spec: Too many: 2: must have at most 1 items"]);
+    row(
+        "{type: array, maxItems: 1, items: {type: integer}}",
+        "[1, 2]",
+        &["spec: Too many: 2: must have at most 1 items"],
+    );
     row("{type: object, required: [a], properties: {a: {type: string}}}", "{}", &["spec.a: Required value"]);
 }
 
@@ -55,13 +71,19 @@ fn lists_tell_their_items_apart() {
 
 #[test]
 fn alternatives() {
-    let object = "{type: object, properties: {a: {type: string}, b: {type: string}}, oneOf: [{required: [a]}, {required: [b]}]}";
+    let object =
+        "{type: object, properties: {a: {type: string}, b: {type: string}}, oneOf: [{required: [a]}, {required: [b]}]}";
     check(object, "{a: x}", &[]);
-    let both = r#"<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found 2 valid alternatives"#;
+    let both =
+        r#"<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found 2 valid alternatives"#;
     check(object, "{a: x, b: x}", &[both]);
     let none = r#"<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found none valid"#;
     check(object, "{}", &[none, "spec.a: Required value"]);
-    check("{type: string, not: {enum: [a]}}", "a", &[r#"<nil>: Invalid value: "": "spec" must not validate the schema (not)"#]);
+    check(
+        "{type: string, not: {enum: [a]}}",
+        "a",
+        &[r#"<nil>: Invalid value: "": "spec" must not validate the schema (not)"#],
+    );
 }
 
 #[test]

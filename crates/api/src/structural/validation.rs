@@ -127,7 +127,11 @@ impl Walk {
         };
         if !fits {
             let format = &schema.limits.format;
-            self.invalid(path, value.clone(), format!("Checked value must be of type integer with format {format} in {path}"));
+            self.invalid(
+                path,
+                value.clone(),
+                format!("Checked value must be of type integer with format {format} in {path}"),
+            );
         }
     }
 
@@ -188,8 +192,11 @@ impl Walk {
             let mut tried: Vec<Vec<Error>> = limits.one_of.iter().map(faults_of).collect();
             let valid = tried.iter().filter(|faults| faults.is_empty()).count();
             if valid != 1 {
-                let found =
-                    if valid == 0 { "Found none valid".to_owned() } else { format!("Found {valid} valid alternatives") };
+                let found = if valid == 0 {
+                    "Found none valid".to_owned()
+                } else {
+                    format!("Found {valid} valid alternatives")
+                };
                 self.composite(format!("\"{place}\" must validate one and only one schema (oneOf). {found}"));
                 tried.retain(|faults| !faults.is_empty());
                 self.faults.extend(tried.into_iter().min_by_key(Vec::len).filter(|_| valid == 0).unwrap_or_default());

@@ -131,7 +131,10 @@ impl Definitions {
     fn catalog(&self) -> Vec<KindRef> {
         let mut kinds: Vec<KindRef> = self.serving.values().flat_map(|serving| serving.kinds.iter().cloned()).collect();
         kinds.sort_by(|a, b| {
-            a.group.cmp(b.group).then_with(|| accept::by_preference(a.version, b.version)).then_with(|| a.plural.cmp(b.plural))
+            a.group
+                .cmp(b.group)
+                .then_with(|| accept::by_preference(a.version, b.version))
+                .then_with(|| a.plural.cmp(b.plural))
         });
         kinds
     }

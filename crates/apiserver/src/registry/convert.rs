@@ -19,7 +19,7 @@ impl Registry {
             custom.refresh(&mut stored);
             return Ok(stored);
         }
-        let mut converted = convert(custom, vec![stored]).await?;
+        let mut converted = self.convert(custom, vec![stored]).await?;
         converted.pop().ok_or_else(|| Status::internal("the conversion gave nothing"))
     }
 
@@ -36,7 +36,7 @@ impl Registry {
             return Ok(objects);
         }
         let values = others.iter().map(|index| objects[*index].value()).collect();
-        for (index, value) in others.into_iter().zip(convert(custom, values).await?) {
+        for (index, value) in others.into_iter().zip(self.convert(custom, values).await?) {
             objects[index] = Arc::new(objects[index].as_form(kind, &value));
         }
         Ok(objects)
@@ -63,24 +63,25 @@ impl Registry {
         let Some(stored) = stored.custom().filter(|stored| !std::ptr::eq(stored.names(), custom.names())) else {
             return Ok(object.clone());
         };
-        let mut converted = convert(stored, vec![object.clone()]).await?;
+        let mut converted = self.convert(stored, vec![object.clone()]).await?;
         converted.pop().ok_or_else(|| Status::internal("the conversion gave nothing"))
     }
-}
 
-/// Objects of other versions in the form of `to`.
-async fn convert(to: &Custom, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
-    let api_version = to.names().api_version();
-    let mut converted = match &to.conversion {
-        Conversion::Webhook(webhook) => conversion::ask(webhook, to.names(), objects).await?,
-        Conversion::None => objects
-            .into_iter()
-            .map(|mut object| {
-                object["apiVersion"] = api_version.as_str().into();
-                object
-            })
-            .collect(),
-    };
-    converted.iter_mut().for_each(|object| to.refresh(object));
-    Ok(converted)
+    /// Objects of other versions in the form of `to`; those that have it stay as they are.
+    async fn convert(&self, to: &Custom, mut objects: Vec<Value>) -> Result<Vec<Value>, Status> {
+        let others: Vec<usize> = (0..objects.len()).filter(|index| !to.is_form_of(&objects[*index])).collect();
+        match &to.conversion {
+            Conversion::Webhook(webhook) if !others.is_empty() => {
+                let asked = others.iter().map(|index| objects[*index].take()).collect();
+                let converted = conversion::ask(&self.caller, webhook, to.names(), asked).await?;
+                others.into_iter().zip(converted).for_each(|(index, object)| objects[index] = object);
+            }
+            _ => {
+                let api_version = to.names().api_version();
+                others.into_iter().for_each(|index| objects[index]["apiVersion"] = api_version.as_str().into());
+            }
+        }
+        objects.iter_mut().for_each(|object| to.refresh(object));
+        Ok(objects)
+    }
 }

@@ -52,7 +52,8 @@ impl Rules for CustomResourceDefinitionRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        object["status"] = json!({ "conditions": [], "acceptedNames": { "plural": "", "kind": "" }, "storedVersions": [] });
+        object["status"] =
+            json!({ "conditions": [], "acceptedNames": { "plural": "", "kind": "" }, "storedVersions": [] });
         store_version(object);
     }
 
@@ -103,7 +104,8 @@ impl Rules for CustomResourceDefinitionRules {
 /// Notes that objects are stored in the present storage version from now on.
 fn store_version(definition: &mut Value) {
     let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
-    let Some(name) = versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).next()
+    let Some(name) =
+        versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).next()
     else {
         return;
     };

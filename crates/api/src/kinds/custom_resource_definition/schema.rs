@@ -110,10 +110,7 @@ fn own_type(schema: &Cursor<'_>, level: Level) {
     if embedded && ty.text() != "object" {
         let text = "must be object if x-kubernetes-embedded-resource is true";
         if ty.is_empty() { ty.required(text) } else { ty.invalid(text) }
-    } else if ty.is_empty()
-        && !flag("x-kubernetes-int-or-string")
-        && !flag("x-kubernetes-preserve-unknown-fields")
-    {
+    } else if ty.is_empty() && !flag("x-kubernetes-int-or-string") && !flag("x-kubernetes-preserve-unknown-fields") {
         ty.required(match level {
             Level::Root => "must not be empty at the root",
             Level::Item => "must not be empty for specified array items",
@@ -153,7 +150,9 @@ fn metadata(metadata: &Cursor<'_>) {
     let names = metadata.get("properties").entries().all(|(name, _)| matches!(name, "name" | "generateName"));
     let others = metadata.fields().any(|(name, _)| !matches!(name, "type" | "properties" | "description"));
     if !names || others {
-        metadata.forbidden("must not specify anything other than name and generateName, but metadata is implicitly specified");
+        metadata.forbidden(
+            "must not specify anything other than name and generateName, but metadata is implicitly specified",
+        );
     }
 }
 
@@ -186,7 +185,8 @@ fn extensions(schema: &Cursor<'_>) {
 }
 
 fn list(schema: &Cursor<'_>) {
-    let (ty, list, keys) = (schema.get("type"), schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys"));
+    let (ty, list, keys) =
+        (schema.get("type"), schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys"));
     if list.is_set() {
         list.may_be_one_of(&["atomic", "set", "map"]);
         if ty.text() != "array" {
@@ -206,7 +206,9 @@ fn list(schema: &Cursor<'_>) {
     }
     let items = schema.get("items");
     if items.get("type").text() != "object" {
-        items.get("type").invalid_as(items.get("type").text(), "must be object if parent array's x-kubernetes-list-type is map");
+        items
+            .get("type")
+            .invalid_as(items.get("type").text(), "must be object if parent array's x-kubernetes-list-type is map");
     }
     for key in keys.items() {
         let property = items.get("properties").key(key.text());

@@ -133,7 +133,10 @@ fn conversion(conversion: &Cursor<'_>) {
             }
         }
     } else if !client.get("url").text().starts_with("https://") {
-        place.get("url").invalid_as(client.get("url").text(), "'https' is the only allowed URL scheme; desired format: https://host[/path]");
+        place.get("url").invalid_as(
+            client.get("url").text(),
+            "'https' is the only allowed URL scheme; desired format: https://host[/path]",
+        );
     }
     let reviews = webhook.get("conversionReviewVersions");
     let place = conversion.get("conversionReviewVersions");

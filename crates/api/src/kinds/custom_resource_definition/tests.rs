@@ -48,15 +48,22 @@ fn structural_schemas() {
             "ROOT.properties[b]: Required value: because it is defined in ROOT.anyOf[0].properties[b]",
         ],
     );
-    refused("{type: object, properties: {a: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}}}", &[]);
+    refused(
+        "{type: object, properties: {a: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}}}",
+        &[],
+    );
     refused(
         "{type: object, properties: {a: {type: integer, default: b}}}",
-        &[r#"ROOT.properties[a].default: Invalid value: "string": ROOT.properties[a].default in body must be of type integer: "string""#],
+        &[
+            r#"ROOT.properties[a].default: Invalid value: "string": ROOT.properties[a].default in body must be of type integer: "string""#,
+        ],
     );
     refused(
         "{type: object, properties: {a: {type: array, items: {type: object, properties: {k: {type: string}}},
           x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k]}}}",
-        &["ROOT.properties[a].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"],
+        &[
+            "ROOT.properties[a].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        ],
     );
     let text = "ROOT.properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified";
     refused("{type: object, properties: {metadata: {type: object, properties: {labels: {type: object}}}}}", &[text]);

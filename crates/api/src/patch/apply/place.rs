@@ -112,10 +112,8 @@ impl<'s> Place<'s> {
     /// The place of a field or map key.
     pub(super) fn field(&self, name: &str) -> Self {
         match self.form {
-            Form::BuiltIn(Type::Ref(definition)) => definition.field(name).map_or(Self::of(Form::Unknown), |field| Self {
-                form: Form::BuiltIn(field.ty),
-                merge: Some(field.merge),
-                required: field.required,
+            Form::BuiltIn(Type::Ref(definition)) => definition.field(name).map_or(Self::of(Form::Unknown), |field| {
+                Self { form: Form::BuiltIn(field.ty), merge: Some(field.merge), required: field.required }
             }),
             Form::BuiltIn(Type::Map(item)) => Self::of(Form::BuiltIn(*item)),
             Form::Object(schema) => own_field(name).unwrap_or_else(|| part(schema.field(name))),
