@@ -15,6 +15,8 @@ sampan=$PWD/target/release/sampan
 api_bench=$PWD/target/release/examples/api-bench
 store_bench=$PWD/target/release/examples/store-bench
 etcd_bench=$PWD/target/release/examples/etcd-bench
+alone=$PWD/target/release/examples/alone
+load=$PWD/target/release/examples/load
 image=docker.io/library/busybox:latest
 
 starts=5
@@ -26,8 +28,8 @@ idle_s=60
 
 build_clients() {
   # With the program among the packages, its dependencies keep the features they were built with.
-  cargo build --release --locked -p sampan -p sampan-store -p sampan-client \
-    --example store-bench --example etcd-bench --example api-bench
+  cargo build --release --locked -p sampan -p sampan-store -p sampan-client -p sampan-apiserver \
+    --example store-bench --example etcd-bench --example api-bench --example alone --example load
 }
 
 measure_start() {
@@ -84,6 +86,37 @@ measure_store() {
   done
 }
 
+# The API server alone, per second of its own processor time: what else runs on the machine does not change that.
+measure_api() {
+  local lines what aim
+  prepare
+  lines=$(inside benches/api.sh "$alone" "$load" "$scratch/api")
+  for what in get create update patch apply; do
+    aim=""
+    case $what in
+      get) aim="> 20000" ;;
+      create | update | patch) aim="> 5000" ;;
+    esac
+    for protocol in http/1.1 h2; do
+      row "$what, $protocol, per s of a core" "$(loaded per_core_s "$what $protocol")" "" "" "$aim"
+      row "$what, $protocol, p99, ms" "$(calc "$(loaded p99_us "$what $protocol") / 1000" 1)" "" "" ""
+    done
+  done
+  row "events to 1,000 watchers, per s of a core" "$(loaded events_per_core_s watches)" "" "" ""
+  row "memory of a watch, bytes" "$(loaded bytes_per_watch watches)" "" "" "< 4096"
+  for what in "list of 500 of 1000 bytes" "list of 10000 of 1000 bytes" "list of 500 of 14000 bytes" \
+    "list of 10000 of 14000 bytes"; do
+    row "$what, first byte, ms" "$(loaded first_byte_ms "$what")" "" "" ""
+    row "$what, MB per s of a core" "$(loaded mb_per_core_s "$what")" "" "" ""
+  done
+  row "memory of 1,000 stored Pods, KiB" "$(loaded kib_per_1000 pods)" "" "" ""
+}
+
+# loaded KEY WHAT: the figure under the key in the line about what, of measure_api's lines.
+loaded() {
+  jq -r --arg what "$2" "select(.what == \$what).$1" <<<"$lines"
+}
+
 measure_objects() {
   local figures
   cluster_fresh
@@ -118,5 +151,6 @@ measure_start
 measure_idle
 measure_pods
 measure_store
+measure_api
 measure_objects
 if [ "${BENCH_BUILD:-}" = 1 ]; then measure_build; fi

@@ -1,14 +1,14 @@
 //! An API server alone, on loopback, for trying it with kubectl:
 //!
 //! ```text
-//! cargo run -p sampan-apiserver --example alone -- /tmp/alone 16443
+//! cargo run -p sampan-apiserver --example alone -- /tmp/alone 16443 [etcd://127.0.0.1:2379]
 //! kubectl --kubeconfig /tmp/alone/kubeconfig.yaml get namespaces
 //! ```
 //!
 //! The directory holds the store, a certificate authority that lives as long as this process, and a kubeconfig.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -20,7 +20,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sampan_apiserver::{ApiServer, FrontProxy, Listen, Options, Ranges, Version};
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::token::Tokens;
+use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
+use sampan_store::etcd::{self, Etcd};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -40,7 +42,7 @@ async fn main() -> Result<()> {
     let address: SocketAddr = ([127, 0, 0, 1], port).into();
     let listener = tokio::net::TcpListener::bind(address).await?;
     let handle = ApiServer::start(Options {
-        store: Arc::new(Embedded::open(embedded::Options { dir: dir.join("store") })?),
+        store: open_store(&dir, args.next()).await?,
         tokens: Arc::new(Tokens::load("https://kubernetes.default.svc", &Tokens::generate_key()?)?),
         ranges: Ranges { addresses: "10.43.0.0/16".parse()?, node_ports: 30000..=32767 },
         advertised: address,
@@ -65,6 +67,13 @@ fn front_proxy(clients: &Authority) -> Result<FrontProxy> {
         authority_pem: authority.certificate_pem().to_owned(),
         certificate,
     })
+}
+
+async fn open_store(dir: &Path, etcd: Option<String>) -> Result<Arc<dyn Store>> {
+    match etcd {
+        Some(url) => Ok(Arc::new(Etcd::connect(etcd::Options { location: url.parse()?, tls: None }).await?)),
+        None => Ok(Arc::new(Embedded::open(embedded::Options { dir: dir.join("store") })?)),
+    }
 }
 
 fn server_purpose() -> Purpose {
