@@ -129,8 +129,9 @@ async fn many(
     }))
 }
 
+/// How many per second. The kernel counts processor time in hundredths: less than one is not known better.
 pub(crate) fn rate(count: usize, time: Duration) -> u64 {
-    (count as f64 / time.as_secs_f64().max(1e-9)) as u64
+    (count as f64 / time.as_secs_f64().max(0.01)) as u64
 }
 
 /// Fills a namespace and lists it.
