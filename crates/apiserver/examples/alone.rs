@@ -49,6 +49,7 @@ async fn main() -> Result<()> {
         listen: Some(Listen { listener, tls: Arc::new(tls(&authority, &served)?) }),
         kubelet_tls: None,
         front_proxy: Some(front_proxy(&authority)?),
+        audit: None,
         version: Version::current(),
     })
     .await?;

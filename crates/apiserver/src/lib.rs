@@ -9,6 +9,7 @@
 
 mod admission;
 mod aggregator;
+mod audit;
 mod bootstrap;
 mod cache;
 mod catalog;
@@ -44,6 +45,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::aggregator::Aggregator;
 pub use crate::aggregator::{FrontProxy, Unusable};
+use crate::audit::Audit;
+pub use crate::audit::{LogOptions as AuditLogOptions, Options as AuditOptions, Policy as AuditPolicy};
 use crate::bootstrap::OwnService;
 use crate::cache::Cache;
 use crate::catalog::Catalog;
@@ -78,6 +81,8 @@ pub struct Options {
     pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
     /// How the server shows itself to the servers of aggregated APIs; `None` if it does not.
     pub front_proxy: Option<FrontProxy>,
+    /// What is recorded of requests, and where; `None` for nothing.
+    pub audit: Option<AuditOptions>,
     /// What `/version` says.
     pub version: Version,
 }
@@ -88,12 +93,27 @@ pub enum Error {
     /// The store cannot be read.
     #[error("reading the stored objects: {0}")]
     Store(#[from] sampan_store::Error),
+    /// The audit log cannot be written.
+    #[error("opening the audit log: {0}")]
+    Audit(std::io::Error),
     /// The objects that must exist cannot be made.
     #[error("making the objects that every cluster has: {0}")]
     Bootstrap(Status),
     /// The certificate for aggregated APIs cannot be used.
     #[error(transparent)]
     FrontProxy(#[from] aggregator::Unusable),
+}
+
+/// Where the objects of `resource` (`secrets`, `deployments.apps`, `*.*` for all) lie in the store: what their keys begin
+/// with. `None` if there is no such built-in resource.
+pub fn storage_prefix(resource: &str) -> Option<String> {
+    if resource == "*.*" {
+        return Some(cache::PREFIX.to_owned());
+    }
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let mut kinds = sampan_api::kinds::ALL.iter();
+    let kind = kinds.find(|kind| kind.plural == plural && kind.group == group)?;
+    Some(format!("{}{}/", cache::PREFIX, kind.storage))
 }
 
 /// The API server.
@@ -145,6 +165,7 @@ impl ApiServer {
             aggregator,
             tokens: options.tokens,
             advertised: options.advertised,
+            audit: options.audit.map(|audit| Audit::open(audit).map(Arc::new)).transpose().map_err(Error::Audit)?,
             discovery: Discovery::new(options.advertised),
             openapi: OpenApi::new(&options.version.git_version),
             version: options.version,
@@ -177,6 +198,9 @@ impl Handle {
         self.server.aggregator.shutdown().await;
         self.server.tasks.close();
         self.server.tasks.wait().await;
+        if let Some(audit) = &self.server.audit {
+            audit.shutdown().await;
+        }
         self.cache_stop.cancel();
         self.background.close();
         self.background.wait().await;

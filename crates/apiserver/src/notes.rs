@@ -39,7 +39,6 @@ impl Notes {
     }
 
     /// The annotations for the audit log.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the audit log takes them"))]
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         self.annotations.lock().clone()
     }

@@ -23,9 +23,18 @@ pub enum Error {
     /// A certificate says nothing usable.
     #[error("certificate: {0}")]
     Certificate(String),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
     /// A token is not to be believed, or could not be signed.
     #[error("token: {0}")]
     Token(String),
+}
+
+/// Fills `bytes` with randomness for keys.
+pub fn random(bytes: &mut [u8]) -> Result<(), Error> {
+    use ring::rand::SecureRandom as _;
+    ring::rand::SystemRandom::new().fill(bytes).map_err(|_| Error::Random)
 }
 
 /// Everyone who has shown who they are.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sampan_apiserver::AuditLogOptions;
 use sampan_kubelet::DEFAULT_POD_PIDS;
 use sampan_store::etcd::Location;
 use serde::Deserialize;
@@ -36,6 +37,25 @@ pub(crate) struct Flags {
     /// Key of that certificate
     #[arg(long, value_name = "FILE")]
     pub(crate) store_key_file: Option<PathBuf>,
+    /// What the store keeps encrypted, and with which keys: an EncryptionConfiguration [default: Secrets, with a key made
+    /// at first start in DATA-DIR/encryption.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_provider_config: Option<PathBuf>,
+    /// Which requests the audit log records: a Policy of audit.k8s.io/v1 [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// The audit log; - is the standard output [default: DATA-DIR/audit.log]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    /// Megabytes of the audit log after which a new file is begun [default: 100]
+    #[arg(long, value_name = "MB")]
+    pub(crate) audit_log_maxsize: Option<u64>,
+    /// How many full files of the audit log are kept; 0 for all [default: 10]
+    #[arg(long, value_name = "N")]
+    pub(crate) audit_log_maxbackup: Option<usize>,
+    /// Days that full files of the audit log are kept; 0 for ever [default: 30]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) audit_log_maxage: Option<u32>,
     /// Where run-time state and sockets live [default: /run/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -95,6 +115,8 @@ pub(crate) struct Config {
     pub(crate) instance: String,
     pub(crate) data_dir: PathBuf,
     pub(crate) etcd: Option<EtcdConfig>,
+    pub(crate) encryption: Option<PathBuf>,
+    pub(crate) audit: Option<AuditConfig>,
     pub(crate) state_dir: PathBuf,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) bind_address: IpAddr,
@@ -122,6 +144,13 @@ pub(crate) struct EtcdConfig {
     pub(crate) tls: Option<(PathBuf, Option<(PathBuf, PathBuf)>)>,
 }
 
+/// The audit log: the policy's file, and where and how much is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditConfig {
+    pub(crate) policy: PathBuf,
+    pub(crate) log: AuditLogOptions,
+}
+
 /// The longest instance name whose links still fit in the kernel's 15 bytes.
 const INSTANCE_BYTES: usize = 14;
 
@@ -132,6 +161,8 @@ impl Config {
         let etcd = etcd(flags, &mut file)?;
         let instance = pick(&flags.instance, file.instance.clone(), || "sampan".to_owned());
         check_instance(&instance)?;
+        let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
+        let audit = audit(flags, &file, &data_dir)?;
         let service_cidr =
             network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
         let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
@@ -143,8 +174,10 @@ impl Config {
         }
         let ports = pick(&flags.service_node_port_range, file.service_node_port_range, || "30000-32767".into());
         Ok(Self {
-            data_dir: pick(&flags.data_dir, file.data_dir, || format!("/var/lib/{instance}").into()),
+            audit,
+            data_dir,
             etcd,
+            encryption: flags.encryption_provider_config.clone().or(file.encryption_provider_config),
             state_dir: pick(&flags.state_dir, file.state_dir, || format!("/run/{instance}").into()),
             kubeconfig: pick(&flags.kubeconfig, file.kubeconfig, || format!("/etc/{instance}/kubeconfig.yaml").into()),
             bind_address: flags.bind_address.or(file.bind_address).unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
@@ -190,6 +223,25 @@ impl Config {
     pub(crate) fn runtime_endpoint(&self) -> PathBuf {
         self.container_runtime_endpoint.clone().unwrap_or_else(|| self.cri_socket())
     }
+}
+
+/// The audit log, where a policy says what is recorded.
+fn audit(flags: &Flags, file: &Flags, data_dir: &Path) -> Result<Option<AuditConfig>> {
+    let path = flags.audit_log_path.clone().or(file.audit_log_path.clone());
+    let Some(policy) = flags.audit_policy_file.clone().or(file.audit_policy_file.clone()) else {
+        if path.is_some() {
+            bail!("audit-log-path: a policy says what is recorded; give one with --audit-policy-file");
+        }
+        return Ok(None);
+    };
+    let days = flags.audit_log_maxage.or(file.audit_log_maxage).unwrap_or(30);
+    let log = AuditLogOptions {
+        path: path.unwrap_or_else(|| data_dir.join("audit.log")),
+        max_bytes: flags.audit_log_maxsize.or(file.audit_log_maxsize).unwrap_or(100) << 20,
+        max_backups: flags.audit_log_maxbackup.or(file.audit_log_maxbackup).unwrap_or(10),
+        max_age: (days > 0).then(|| jiff::SignedDuration::from_hours(i64::from(days) * 24)),
+    };
+    Ok(Some(AuditConfig { policy, log }))
 }
 
 /// The etcd that `store` and its files name.
@@ -321,6 +373,7 @@ mod tests {
             ("cluster-dns: 192.0.2.1", "cluster-dns"),
             ("service-node-port-range: 9-1", "service-node-port-range"),
             ("node-label: [nonsense]", "node-label"),
+            ("audit-log-path: /x", "audit-log-path"),
             ("store: etcd://nowhere", "store"),
             ("store-ca-file: /ca.pem", "store"),
             ("store: etcd://a:1\nstore-cert-file: /c.pem\nstore-key-file: /k.pem", "store-ca-file"),

@@ -6,6 +6,7 @@
 mod components;
 mod config;
 mod daemon;
+mod encryption;
 mod kubeconfig;
 mod mounts;
 mod pki;

@@ -124,14 +124,16 @@ fn write_pair(dir: &Path, name: &str, files: Issued) -> Result<Issued> {
     Ok(files)
 }
 
-/// Replaces the file `path` in one step, so that a crash leaves the old or the new.
+/// Replaces the file `path` in one step, so that a crash leaves the old or the new, and has it on the disk at the end:
+/// what is encrypted with a key must not outlive it.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let staged = path.with_extension(format!("new{}", std::process::id()));
     let attempt = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&staged)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&staged, path)
+        fs::rename(&staged, path)?;
+        path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
     };
     attempt().with_context(|| format!("writing {}", path.display()))
 }

@@ -9,6 +9,7 @@
 
 pub mod embedded;
 pub mod etcd;
+pub mod sealed;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -206,6 +207,12 @@ pub enum Error {
         /// What it answered, or why there was no answer.
         why: String,
     },
+    /// A value is sealed with a key that is not there, or not as it was sealed.
+    #[error("{key} cannot be decrypted: its key is not among those given, or it was changed on the disk")]
+    Sealed {
+        /// Where it lies.
+        key: String,
+    },
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -231,6 +238,7 @@ impl Error {
             Error::Io { what, source } => Error::Io { what: what.clone(), source: repeat(source) },
             Error::TooLarge { bytes, limit } => Error::TooLarge { bytes: *bytes, limit: *limit },
             Error::Remote { what, why } => Error::Remote { what, why: why.clone() },
+            Error::Sealed { key } => Error::Sealed { key: key.clone() },
             Error::Closed => Error::Closed,
         }
     }

@@ -4,15 +4,34 @@ use sampan_api::status::{Resource, Status};
 use sampan_auth::{Attributes, Decision, Identity};
 
 use super::Server;
+use crate::notes::Notes;
 use crate::request::{Query, RequestInfo};
 
 /// 403 unless the request is allowed.
-pub(super) async fn check(server: &Server, who: &Identity, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+pub(super) async fn check(
+    server: &Server,
+    who: &Identity,
+    info: &RequestInfo,
+    query: &Query,
+    notes: &Notes,
+) -> Result<(), Status> {
     let attributes = info.attributes(query);
     match server.registry.rights.decide(who, &attributes).await {
-        Decision::Allow(_) => Ok(()),
-        Decision::NoOpinion(reason) => Err(refusal(who, &attributes, info.is_resource, &reason)),
+        Decision::Allow(reason) => {
+            note(notes, "allow", reason);
+            Ok(())
+        }
+        Decision::NoOpinion(reason) => {
+            let refused = refusal(who, &attributes, info.is_resource, &reason);
+            note(notes, "forbid", reason);
+            Err(refused)
+        }
     }
+}
+
+fn note(notes: &Notes, decision: &str, reason: String) {
+    notes.annotate("authorization.k8s.io/decision", decision);
+    notes.annotate("authorization.k8s.io/reason", reason);
 }
 
 /// The 403 for `who` and `what`.

@@ -1,8 +1,9 @@
 //! The filter chain, all of it in one place:
 //!
 //! ```text
-//! catch panics -> ids and metrics -> read the request line -> authenticate -> impersonate -> authorize -> deadline -> dispatch
-//!                                                                        (aggregated APIs, verbs, paths)
+//! catch panics -> ids and metrics -> read the request line -> authenticate -> audit -> impersonate -> authorize
+//!     -> deadline -> dispatch
+//!                     (aggregated APIs, verbs, paths)
 //! ```
 
 use std::panic::AssertUnwindSafe;
@@ -16,7 +17,8 @@ use sampan_api::status::Status;
 use sampan_auth::Peer;
 use tokio::time::Instant;
 
-use super::{Answer, Call, Server, authenticate, authorize, impersonate, paths, reply_status};
+use super::{Answer, Call, Server, authenticate, authorize, impersonate, paths, read_body, reply_status};
+use crate::audit::{Asked, Trail};
 use crate::forms::Wanted;
 use crate::notes::Notes;
 use crate::request::{Query, RequestInfo};
@@ -33,11 +35,14 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let line = read_line(&request);
     let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
     let notes = Arc::new(Notes::default());
+    let mut trail = None;
     let answer = match line {
         Ok(line) => {
-            let answered = answer(Arc::clone(&server), line, Arc::clone(&notes), request);
+            let along = Along { notes: Arc::clone(&notes), audit_id: &audit_id, trail: &mut trail };
+            let answered = answer(Arc::clone(&server), line, along, request);
             let answered = AssertUnwindSafe(answered).catch_unwind().await;
             answered.unwrap_or_else(|_| {
+                trail.iter_mut().for_each(|trail| trail.panicked = true);
                 tracing::error!(audit_id, "a request handler panicked");
                 Err(Status::internal("the request could not be handled"))
             })
@@ -45,6 +50,9 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
         Err(status) => Err(status),
     };
     let mut response = answer.unwrap_or_else(|status| reply_status(&status, &wanted));
+    if let Some(trail) = trail {
+        response = trail.answered(response, &notes, is_long_running(&info)).await;
+    }
     let headers = response.headers_mut();
     headers.insert("audit-id", HeaderValue::from_str(&audit_id).unwrap_or(HeaderValue::from_static("")));
     for warning in notes.headers() {
@@ -61,18 +69,40 @@ fn read_line(request: &Request<Body>) -> Result<(RequestInfo, Query), Status> {
     Ok((RequestInfo::parse(request.method(), request.uri(), &query)?, query))
 }
 
+/// What goes along with a request.
+struct Along<'a> {
+    notes: Arc<Notes>,
+    audit_id: &'a str,
+    trail: &'a mut Option<Trail>,
+}
+
 async fn answer(
     server: Arc<Server>,
     (info, query): (RequestInfo, Query),
-    notes: Arc<Notes>,
+    along: Along<'_>,
     mut request: Request<Body>,
 ) -> Answer {
+    let Along { notes, audit_id, trail } = along;
     let peer = request.extensions_mut().remove::<Peer>();
-    let identity = authenticate::identify(&server, peer.as_ref(), request.headers(), &info).await?;
-    let identity = impersonate::acting(&server, &identity, request.headers_mut()).await?;
+    let identified = authenticate::identify(&server, peer.as_ref(), request.headers(), &info).await;
+    let caller = identified.as_ref().cloned().unwrap_or_default();
+    *trail = server.audit.as_ref().and_then(|audit| {
+        let (uri, headers) = (request.uri(), request.headers());
+        audit.begin(&Asked { audit_id, uri, info: &info, headers, peer: peer.as_ref(), who: &caller })
+    });
+    let caller = identified?;
+    let identity = impersonate::acting(&server, &caller, request.headers_mut()).await?;
+    if let Some(trail) = trail.as_mut().filter(|_| identity != caller) {
+        trail.acts_as(&identity);
+    }
     request.headers_mut().remove(header::AUTHORIZATION);
-    authorize::check(&server, &identity, &info, &query).await?;
-    let (head, body) = request.into_parts();
+    authorize::check(&server, &identity, &info, &query, &notes).await?;
+    let (head, mut body) = request.into_parts();
+    if let Some(trail) = trail.as_mut().filter(|trail| trail.wants_request() && !is_long_running(&info)) {
+        let bytes = read_body(body).await?;
+        trail.sent(&head.headers, &bytes);
+        body = Body::from(bytes);
+    }
     let call = Call { info, query, identity, notes, head };
     if is_long_running(&call.info) {
         return dispatch(server, call, body).await;

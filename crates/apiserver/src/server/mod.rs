@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::authenticate::{Shown, from_token};
-pub(crate) use self::body::{read as read_body, reply_status};
+pub(crate) use self::body::{MAX_BODY_BYTES, read as read_body, reply_status};
 use crate::aggregator::Aggregator;
+use crate::audit::Audit;
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
 use crate::health::Health;
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     /// The way to APIs that others serve.
     pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) tokens: Arc<Tokens>,
+    /// The audit log, where there is one.
+    pub(crate) audit: Option<Arc<Audit>>,
     /// Where clients in the cluster reach this server.
     pub(crate) advertised: SocketAddr,
     pub(crate) discovery: Discovery,

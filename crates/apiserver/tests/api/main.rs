@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod aggregated;
+mod audit;
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
 mod health;

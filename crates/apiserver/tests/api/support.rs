@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use sampan_apiserver::{ApiServer, FrontProxy, Handle, Listen, Options, Ranges, Version};
+use sampan_apiserver::{ApiServer, AuditOptions, FrontProxy, Handle, Listen, Options, Ranges, Version};
 use sampan_auth::authority::{Authority, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_auth::{Identity, Peer};
@@ -67,19 +67,34 @@ impl Cluster {
         listen: Option<Listen>,
         kubelet_tls: Option<Arc<rustls::ClientConfig>>,
     ) -> Self {
+        Self::with(store, |options| {
+            options.listen = listen;
+            options.kubelet_tls = kubelet_tls;
+        })
+        .await
+    }
+
+    /// A server with an audit log.
+    pub(crate) async fn audited(audit: AuditOptions) -> Self {
+        let (store, dir) = open_store().await;
+        Self { _dir: dir, ..Self::with(store, |options| options.audit = Some(audit)).await }
+    }
+
+    async fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Options)) -> Self {
         let key = Tokens::generate_key().unwrap();
-        let handle = ApiServer::start(Options {
+        let mut options = Options {
             store,
             tokens: Arc::new(Tokens::load("https://kubernetes.default.svc", &key).unwrap()),
             ranges: Ranges { addresses: "10.43.0.0/16".parse().unwrap(), node_ports: 30000..=32767 },
             advertised: "192.0.2.1:6443".parse().unwrap(),
-            listen,
-            kubelet_tls,
+            listen: None,
+            kubelet_tls: None,
+            audit: None,
             front_proxy: Some(front_proxy()),
             version: Version::current(),
-        })
-        .await
-        .unwrap();
+        };
+        change(&mut options);
+        let handle = ApiServer::start(options).await.unwrap();
         Self { handle, _dir: None }
     }
 

@@ -8,17 +8,18 @@ use anyhow::{Context, Result};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sampan_apiserver::{ApiServer, FrontProxy, Listen, Options, Ranges, Service, Version};
+use sampan_apiserver::{ApiServer, AuditOptions, AuditPolicy, FrontProxy, Listen, Options, Ranges, Service, Version};
 use sampan_auth::authority::{Issued, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
 use sampan_store::etcd::{self, Etcd};
+use sampan_store::sealed::Sealed;
 use tokio::net::TcpListener;
 
 use super::Running;
 use super::identity::{Clients, kubelet_client};
-use crate::config::{Config, EtcdConfig};
+use crate::config::{AuditConfig, Config, EtcdConfig};
 use crate::pki::Pki;
 
 /// The scheduler whose Pods are ours.
@@ -27,6 +28,7 @@ const SCHEDULER: &str = "default-scheduler";
 /// Starts the store and the API server on it. Returns the way in for components of this process.
 pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running) -> Result<Service> {
     let store = open_store(config, running).await.context("opening the store")?;
+    let store = seal(config, store).await?;
     let ranges = Ranges { addresses: config.service_cidr, node_ports: config.node_ports.0..=config.node_ports.1 };
     let served = pki.certificate("apiserver", &server_purpose(config, &ranges))?;
     let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
@@ -45,6 +47,7 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
         listen: Some(Listen { listener, tls: Arc::new(tls) }),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
         front_proxy: Some(front_proxy(pki)?),
+        audit: audit(config)?,
         version: Version::current(),
     })
     .await?;
@@ -66,6 +69,21 @@ async fn open_store(config: &Config, running: &mut Running) -> Result<Arc<dyn St
     Ok(store)
 }
 
+/// What the store keeps sealed. Several servers on one etcd need the same keys, so there is no key of this server's own
+/// then: a file says what is sealed.
+async fn seal(config: &Config, store: Arc<dyn Store>) -> Result<Arc<dyn Store>> {
+    if config.etcd.is_some() && config.encryption.is_none() {
+        return Ok(store);
+    }
+    let rules = crate::encryption::rules(config.encryption.as_deref(), &config.data_dir)?;
+    let sealed = Sealed::new(store, rules);
+    let count = sealed.reseal().await.context("sealing what is stored")?;
+    if count > 0 {
+        tracing::info!(count, "objects were sealed with the first key");
+    }
+    Ok(Arc::new(sealed))
+}
+
 fn etcd_tls((ca, identity): &(PathBuf, Option<(PathBuf, PathBuf)>)) -> Result<etcd::Tls> {
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
     let identity_pem = match identity {
@@ -73,6 +91,15 @@ fn etcd_tls((ca, identity): &(PathBuf, Option<(PathBuf, PathBuf)>)) -> Result<et
         None => None,
     };
     Ok(etcd::Tls { ca_pem: read(ca)?, identity_pem })
+}
+
+/// What is recorded of requests, as the configuration says.
+fn audit(config: &Config) -> Result<Option<AuditOptions>> {
+    let Some(AuditConfig { policy, log }) = &config.audit else { return Ok(None) };
+    let reading = || format!("reading the audit policy {}", policy.display());
+    let text = std::fs::read_to_string(policy).with_context(reading)?;
+    let policy = AuditPolicy::parse(&text).map_err(anyhow::Error::msg).with_context(reading)?;
+    Ok(Some(AuditOptions { policy, log: log.clone() }))
 }
 
 /// The tokens of ServiceAccounts: one key signs, those that did before still verify.

@@ -1,0 +1,166 @@
+//! Encryption at rest: which resources the store keeps sealed, and with which keys, in upstream's file form.
+//!
+//! A cluster that is given no file makes its own, `<data-dir>/encryption.yaml`, with a fresh key for Secrets. To change
+//! the key, put a new one before the others and start again: everything is then sealed anew, and the old one can go at
+//! the next start.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sampan_store::sealed::{Key, Rule, Way};
+use serde::Deserialize;
+
+use crate::pki;
+
+/// The file that a cluster makes for itself.
+const OWN_FILE: &str = "encryption.yaml";
+/// Bytes of a key.
+const KEY_BYTES: usize = 32;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    api_version: String,
+    kind: String,
+    resources: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    resources: Vec<String>,
+    providers: Vec<Provider>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Provider {
+    aesgcm: Option<Keys>,
+    identity: Option<Empty>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    keys: Vec<NamedKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedKey {
+    name: String,
+    secret: String,
+}
+
+/// The rules of the file `given`, or of the cluster's own file in `data_dir`. A store that holds something already, from
+/// before there was a key, is read as it is until it has been sealed.
+pub(crate) fn rules(given: Option<&Path>, data_dir: &Path) -> Result<Vec<Rule>> {
+    let own = data_dir.join(OWN_FILE);
+    let path = given.unwrap_or(&own);
+    if given.is_none() && !own.exists() {
+        let holds = fs::read_dir(data_dir.join("store")).is_ok_and(|mut entries| entries.next().is_some());
+        pki::write(&own, fresh(holds)?.as_bytes(), 0o600)?;
+    }
+    let reading = || format!("reading the encryption configuration {}", path.display());
+    parse(&fs::read_to_string(path).with_context(reading)?).with_context(reading)
+}
+
+/// A file with a new key. With `unsealed`, what lies in the store in the clear is read as well.
+fn fresh(unsealed: bool) -> Result<String> {
+    let mut secret = [0_u8; KEY_BYTES];
+    sampan_auth::random(&mut secret).context("making the key for encryption at rest")?;
+    let identity = if unsealed { "\n  - identity: {}" } else { "" };
+    Ok(format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  \
+         providers:\n  - aesgcm:\n      keys:\n      - name: key1\n        secret: {}{identity}\n",
+        STANDARD.encode(secret)
+    ))
+}
+
+fn parse(text: &str) -> Result<Vec<Rule>> {
+    let file: File = serde_yaml_ng::from_str(text)
+        .context("it is no EncryptionConfiguration that is understood here; the providers are aesgcm and identity")?;
+    if (file.api_version.as_str(), file.kind.as_str()) != ("apiserver.config.k8s.io/v1", "EncryptionConfiguration") {
+        bail!("it must be an EncryptionConfiguration of apiserver.config.k8s.io/v1");
+    }
+    let mut rules = Vec::new();
+    for (at, group) in file.resources.iter().enumerate() {
+        if group.providers.is_empty() {
+            bail!("resources[{at}].providers: Required value: at least one is needed");
+        }
+        for resource in &group.resources {
+            let prefix = sampan_apiserver::storage_prefix(resource)
+                .with_context(|| format!("resources[{at}].resources: there is no resource {resource:?}"))?;
+            rules.push(Rule { prefix: prefix.into(), ways: ways(&group.providers)? });
+        }
+    }
+    Ok(rules)
+}
+
+fn ways(providers: &[Provider]) -> Result<Vec<Way>> {
+    let mut ways = Vec::new();
+    for Provider { aesgcm, identity } in providers {
+        for NamedKey { name, secret } in aesgcm.iter().flat_map(|keys| &keys.keys) {
+            let secret =
+                STANDARD.decode(secret).with_context(|| format!("the secret of the key {name:?} is no base64"))?;
+            let key = Key::aes_gcm(name, &secret);
+            ways.push(Way::Key(key.with_context(|| {
+                format!("the key {name:?} needs a name without colons and a secret of 16 or 32 bytes")
+            })?));
+        }
+        ways.extend(identity.iter().map(|_| Way::Plain));
+    }
+    if ways.is_empty() {
+        bail!("a provider is either aesgcm with keys or identity");
+    }
+    Ok(ways)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_cluster_makes_one_key_and_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = rules(None, dir.path()).unwrap();
+        assert_eq!((rules.len(), rules[0].ways.len()), (1, 1));
+        assert_eq!(rules[0].prefix, "/registry/secrets/");
+        let path = dir.path().join(OWN_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        super::rules(None, dir.path()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_store_from_before_is_read_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("store/segment")).unwrap();
+        let rules = rules(None, dir.path()).unwrap();
+        assert!(matches!(rules[0].ways[..], [Way::Key(_), Way::Plain]));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [";
+        for (rest, part) in [
+            ("nonsense]\n  providers: [{identity: {}}]", "there is no resource \"nonsense\""),
+            ("secrets]\n  providers: []", "at least one is needed"),
+            ("secrets]\n  providers: [{kms: {}}]", "the providers are aesgcm and identity"),
+            ("secrets]\n  providers: [{aesgcm: {keys: [{name: a, secret: '!'}]}}]", "is no base64"),
+            ("secrets]\n  providers: [{aesgcm: {keys: [{name: a, secret: AAAA}]}}]", "16 or 32 bytes"),
+        ] {
+            let Err(error) = parse(&format!("{head}{rest}")) else { panic!("{rest}") };
+            assert!(format!("{error:#}").contains(part), "{error:#}");
+        }
+    }
+}

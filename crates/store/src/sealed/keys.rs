@@ -1,0 +1,66 @@
+//! One value sealed and opened: AES-GCM, in the form in which upstream's API server keeps it, so that either reads what
+//! the other wrote.
+//!
+//! ```text
+//! k8s:enc:aesgcm:v1:<key's name>:<nonce, 12 bytes><ciphertext><tag, 16 bytes>
+//! ```
+//! The store's key is authenticated with it: a value that was moved to another key does not open.
+
+use bytes::Bytes;
+use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// What sealed values begin with.
+const SCHEME: &[u8] = b"k8s:enc:";
+const AES_GCM: &[u8] = b"k8s:enc:aesgcm:v1:";
+
+/// A named key.
+pub struct Key {
+    header: Vec<u8>,
+    key: LessSafeKey,
+}
+
+impl Key {
+    /// AES-GCM with a secret of 16 or 32 bytes; `None` for any other length, or a name that is empty or has a colon.
+    pub fn aes_gcm(name: &str, secret: &[u8]) -> Option<Self> {
+        let algorithm = match secret.len() {
+            16 => &AES_128_GCM,
+            32 => &AES_256_GCM,
+            _ => return None,
+        };
+        if name.is_empty() || name.contains(':') {
+            return None;
+        }
+        let key = LessSafeKey::new(UnboundKey::new(algorithm, secret).ok()?);
+        Some(Self { header: [AES_GCM, name.as_bytes(), b":"].concat(), key })
+    }
+
+    /// Whether a value says that this key sealed it.
+    pub(super) fn sealed(&self, value: &[u8]) -> bool {
+        value.starts_with(&self.header)
+    }
+
+    /// Seals `plain` for the place `at`. `None` if the system has no randomness.
+    pub(super) fn seal(&self, at: &[u8], plain: &[u8]) -> Option<Bytes> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).ok()?;
+        let mut text = plain.to_vec();
+        let nonce_of = Nonce::assume_unique_for_key(nonce);
+        self.key.seal_in_place_append_tag(nonce_of, Aad::from(at), &mut text).ok()?;
+        Some([&self.header, &nonce[..], &text].concat().into())
+    }
+
+    /// Opens a value that [`Key::sealed`] says is this key's. `None` if it was changed, moved, or sealed by another key
+    /// of this name.
+    pub(super) fn open(&self, at: &[u8], value: &[u8]) -> Option<Bytes> {
+        let (nonce, text) = value[self.header.len()..].split_first_chunk::<NONCE_LEN>()?;
+        let mut text = text.to_vec();
+        let plain = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(at), &mut text).ok()?;
+        Some(Bytes::copy_from_slice(plain))
+    }
+}
+
+/// Whether a value says that some key sealed it.
+pub(super) fn is_sealed(value: &[u8]) -> bool {
+    value.starts_with(SCHEME)
+}

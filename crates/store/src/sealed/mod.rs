@@ -1,0 +1,174 @@
+//! Encryption at rest: a store over a store, which seals the values of some keys on their way in and opens them on
+//! their way out. What lies on the disk, and what backups hold, shows nothing of them.
+//!
+//! The first way of a [`Rule`] seals; all of them open, so that a key is changed by putting a new one in front.
+//! [`Sealed::reseal`] then writes anew what is not sealed with it. A value that no key opens is an error, never an
+//! object that seems not to be there.
+
+mod keys;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+
+pub use self::keys::Key;
+use crate::{Entry, Error, Event, Outcome, Page, Revision, Span, Store, Write};
+
+/// How many entries are looked at at a time.
+const PAGE: usize = 256;
+
+/// A way to keep values.
+pub enum Way {
+    /// Sealed with a key.
+    Key(Key),
+    /// As they are.
+    Plain,
+}
+
+/// How the values of the keys under a prefix are kept.
+pub struct Rule {
+    /// `/registry/secrets/`
+    pub prefix: Bytes,
+    /// The first is how they are written; all of them are read. There is at least one.
+    pub ways: Vec<Way>,
+}
+
+/// A store with sealed values.
+pub struct Sealed {
+    inner: Arc<dyn Store>,
+    rules: Arc<[Rule]>,
+}
+
+impl Sealed {
+    /// Seals the values in `inner` by the first of `rules` whose prefix a key has; others are kept as they are.
+    pub fn new(inner: Arc<dyn Store>, rules: Vec<Rule>) -> Self {
+        Self { inner, rules: rules.into() }
+    }
+
+    /// Writes anew what is not kept in its first way; how many values that were. Those that someone else writes
+    /// meanwhile are left to them.
+    pub async fn reseal(&self) -> Result<usize, Error> {
+        let mut written = 0;
+        for rule in self.rules.iter() {
+            let mut span = Span::prefix(&rule.prefix);
+            loop {
+                let page = self.inner.range(&span, None, Some(PAGE)).await?;
+                for entry in page.entries.iter().filter(|entry| !rule.is_first_way(&entry.value)) {
+                    let value = rule.open(&entry.key, &entry.value)?;
+                    let write = Write::Update { key: entry.key.clone(), value, expected: entry.modified };
+                    written += usize::from(matches!(self.write(write).await?, Outcome::Done(_)));
+                }
+                match page.entries.last() {
+                    Some(last) if page.remaining > 0 => span.start = [&last.key[..], &[0]].concat().into(),
+                    _ => break,
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    fn seal(&self, write: Write) -> Result<Write, Error> {
+        Ok(match write {
+            Write::Create { key, value } => Write::Create { value: seal(&self.rules, &key, value)?, key },
+            Write::Update { key, value, expected } => {
+                Write::Update { value: seal(&self.rules, &key, value)?, key, expected }
+            }
+            delete @ Write::Delete { .. } => delete,
+        })
+    }
+}
+
+impl Rule {
+    fn is_first_way(&self, value: &[u8]) -> bool {
+        match self.ways.first() {
+            Some(Way::Key(key)) => key.sealed(value),
+            _ => !keys::is_sealed(value),
+        }
+    }
+
+    fn open(&self, at: &[u8], value: &Bytes) -> Result<Bytes, Error> {
+        for way in &self.ways {
+            match way {
+                // Of several keys with one name each may be the one.
+                Way::Key(key) if key.sealed(value) => {
+                    if let Some(plain) = key.open(at, value) {
+                        return Ok(plain);
+                    }
+                }
+                Way::Plain if !keys::is_sealed(value) => return Ok(value.clone()),
+                _ => {}
+            }
+        }
+        Err(Error::Sealed { key: String::from_utf8_lossy(at).into_owned() })
+    }
+}
+
+fn rule<'r>(rules: &'r [Rule], key: &[u8]) -> Option<&'r Rule> {
+    rules.iter().find(|rule| key.starts_with(&rule.prefix))
+}
+
+fn seal(rules: &[Rule], at: &[u8], value: Bytes) -> Result<Bytes, Error> {
+    match rule(rules, at).and_then(|rule| rule.ways.first()) {
+        Some(Way::Key(key)) => {
+            key.seal(at, &value).ok_or_else(|| Error::Sealed { key: String::from_utf8_lossy(at).into_owned() })
+        }
+        _ => Ok(value),
+    }
+}
+
+fn open(rules: &[Rule], entry: Entry) -> Result<Entry, Error> {
+    match rule(rules, &entry.key) {
+        Some(rule) => Ok(Entry { value: rule.open(&entry.key, &entry.value)?, ..entry }),
+        None => Ok(entry),
+    }
+}
+
+fn open_event(rules: &[Rule], event: Event) -> Result<Event, Error> {
+    Ok(match event {
+        Event::Put { entry, previous } => {
+            Event::Put { entry: open(rules, entry)?, previous: previous.map(|entry| open(rules, entry)).transpose()? }
+        }
+        Event::Delete { revision, previous } => Event::Delete { revision, previous: open(rules, previous)? },
+        progress @ Event::Progress { .. } => progress,
+    })
+}
+
+#[async_trait]
+impl Store for Sealed {
+    async fn revision(&self) -> Result<Revision, Error> {
+        self.inner.revision().await
+    }
+
+    async fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<Entry>, Error> {
+        self.inner.get(key, at).await?.map(|entry| open(&self.rules, entry)).transpose()
+    }
+
+    async fn range(&self, span: &Span, at: Option<Revision>, limit: Option<usize>) -> Result<Page, Error> {
+        let page = self.inner.range(span, at, limit).await?;
+        let entries = page.entries.into_iter().map(|entry| open(&self.rules, entry)).collect::<Result<_, _>>()?;
+        Ok(Page { entries, ..page })
+    }
+
+    async fn write(&self, write: Write) -> Result<Outcome, Error> {
+        match self.inner.write(self.seal(write)?).await? {
+            Outcome::Unmet(Some(entry)) => Ok(Outcome::Unmet(Some(open(&self.rules, entry)?))),
+            other => Ok(other),
+        }
+    }
+
+    async fn watch(&self, span: &Span, after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
+        let rules = Arc::clone(&self.rules);
+        let events = self.inner.watch(span, after).await?;
+        Ok(events.map(move |event| open_event(&rules, event?)).boxed())
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        self.inner.compact(revision).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
