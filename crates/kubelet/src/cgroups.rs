@@ -41,10 +41,16 @@ impl Mounts {
         mounts
     }
 
-    /// Bounds how many processes the group `parent` may have.
+    /// Bounds how many processes the group `parent` may have, making it if the runtime has not yet.
     pub(crate) fn limit_pids(&self, parent: &str, limit: u64) -> Result<(), Error> {
         let Some(pids) = &self.pids else { return Ok(()) };
-        let file = pids.join(parent.trim_start_matches('/')).join("pids.max");
+        let mut group = pids.clone();
+        for name in parent.split('/').filter(|name| !name.is_empty()) {
+            delegate_pids(&group)?;
+            group.push(name);
+            std::fs::create_dir_all(&group).map_err(Error::io("making the control group", &group))?;
+        }
+        let file = group.join("pids.max");
         std::fs::write(&file, limit.to_string()).map_err(Error::io("limiting processes in", &file))
     }
 
@@ -56,6 +62,17 @@ impl Mounts {
             }
         }
         Ok(())
+    }
+}
+
+/// In cgroup v2 a group counts processes only if the one above it hands that down.
+fn delegate_pids(group: &Path) -> Result<(), Error> {
+    let file = group.join("cgroup.subtree_control");
+    match std::fs::read_to_string(&file) {
+        Ok(handed) if !handed.split_whitespace().any(|controller| controller == "pids") => {
+            std::fs::write(&file, "+pids").map_err(Error::io("handing down the counting of processes in", &file))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -272,7 +272,7 @@ mod tests {
         let status = status(&bar, &[foo], NOW);
         let condition = &status["conditions"][0];
         assert_eq!((&condition["status"], &condition["reason"]), (&"False".into(), &"ListKindConflict".into()));
-        assert_eq!(condition["message"], "\"Foo\" is already in use");
+        assert_eq!(condition["message"], "\"FooList\" is already in use");
         assert!(!condition_is_true(&status, "Established"));
         assert_eq!(status["acceptedNames"]["plural"], "bars");
         assert_eq!(status["acceptedNames"].get("shortNames"), None);

@@ -143,6 +143,7 @@ mod tests {
             &[
                 "webhooks[0].clientConfig.service.path: Invalid value: \"a//b\": must start with a '/'",
                 "webhooks[0].clientConfig.service.path: Invalid value: \"a//b\": segment[0] may not be empty",
+                "webhooks[0].clientConfig.service.path: Invalid value: \"a//b\": segment[1] may not be empty",
             ],
         );
         check(

@@ -228,7 +228,8 @@ rules:
         check("ann", "GET /api/v1/namespaces/default/configmaps/a", Level::None);
         check("ann", "GET /api/v1/secrets", Level::Metadata);
         check("ann", "GET /api/v1/namespaces/a/pods/p/log", Level::Metadata);
-        check("ann", "GET /api/v1/namespaces/a/pods/p", Level::None);
+        check("ann", "GET /api/v1/namespaces/a/pods/p", Level::Metadata);
+        check("ann", "GET /api/v1/namespaces/a/services/s", Level::None);
         check("ann", "GET /api/v1/namespaces/a/replicationcontrollers/p/scale", Level::Metadata);
         check("ann", "DELETE /apis/apps/v1/namespaces/a/deployments/d", Level::RequestResponse);
     }

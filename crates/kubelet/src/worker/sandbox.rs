@@ -11,11 +11,10 @@ use crate::config::{dns, sandbox};
 pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Error> {
     let config = config(env, pod, attempt).await;
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
-    env.node.runtime.run_sandbox(config).await?;
-    match env.node.options.pod_pids_limit {
-        Some(limit) => env.node.cgroups.limit_pids(&parent, limit),
-        None => Ok(()),
+    if let Some(limit) = env.node.options.pod_pids_limit {
+        env.node.cgroups.limit_pids(&parent, limit)?;
     }
+    env.node.runtime.run_sandbox(config).await.map(drop)
 }
 
 /// The sandbox's configuration; containers are made with the same one.
