@@ -6,6 +6,7 @@
 
 mod aggregated;
 mod audit;
+mod conversions;
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
 mod health;

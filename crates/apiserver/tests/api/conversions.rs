@@ -1,0 +1,158 @@
+//! Conversion webhooks: a real server behind a definition of two forms, asked by a real API server.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::remote::Remote;
+use crate::support::Cluster;
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+/// How long a new definition may take until it is served.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The reviews that the webhook has seen.
+type Seen = Arc<Mutex<Vec<Value>>>;
+
+/// Converts between `spec.hostPort` (v1) and `spec.host` with `spec.port` (v2).
+async fn answer(seen: Seen, request: Request<Incoming>) -> Response<Body> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let review: Value = serde_json::from_slice(&body).unwrap();
+    seen.lock().unwrap().push(review.clone());
+    let wanted = review["request"]["desiredAPIVersion"].as_str().unwrap();
+    let objects = review["request"]["objects"].as_array().unwrap();
+    let refused = objects.iter().any(|object| object["metadata"]["name"] == "refused");
+    let response = if refused {
+        json!({ "result": { "status": "Failed", "message": "not this one" } })
+    } else {
+        let converted: Vec<Value> = objects.iter().map(|object| convert(object, wanted)).collect();
+        json!({ "result": { "status": "Success" }, "convertedObjects": converted })
+    };
+    let mut answer = json!({ "apiVersion": review["apiVersion"], "kind": "ConversionReview", "response": response });
+    answer["response"]["uid"] = review["request"]["uid"].clone();
+    Response::new(Body::from(answer.to_string()))
+}
+
+fn convert(object: &Value, wanted: &str) -> Value {
+    let (mut object, spec) = (object.clone(), &object["spec"]);
+    object["apiVersion"] = wanted.into();
+    object["spec"] = if wanted.ends_with("/v1") {
+        json!({ "hostPort": format!("{}:{}", spec["host"].as_str().unwrap(), spec["port"].as_str().unwrap()) })
+    } else {
+        let (host, port) = spec["hostPort"].as_str().unwrap().split_once(':').unwrap();
+        json!({ "host": host, "port": port })
+    };
+    object
+}
+
+struct Site {
+    cluster: Cluster,
+    seen: Seen,
+}
+
+impl Site {
+    /// A cluster with a definition whose v1 is stored, and v2 converted by the webhook.
+    async fn open() -> Self {
+        let seen = Seen::default();
+        let told = Arc::clone(&seen);
+        let remote = Remote::start(&[], move |request| answer(Arc::clone(&told), request)).await;
+        let site = Self { cluster: Cluster::start().await, seen };
+        let (code, answer) = site.cluster.admin("POST", DEFINITIONS, &definition(&remote).to_string()).await;
+        assert_eq!(code, 201, "{answer:#}");
+        let served = async {
+            while site.get("v2", "").await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, served).await.unwrap();
+        site
+    }
+
+    async fn get(&self, version: &str, rest: &str) -> (u16, Value) {
+        self.cluster.admin("GET", &path(version, rest), "").await
+    }
+
+    async fn create(&self, version: &str, name: &str, spec: Value) -> (u16, Value) {
+        let object = json!({
+            "apiVersion": format!("stable.example.com/{version}"), "kind": "Endpoint",
+            "metadata": { "name": name }, "spec": spec,
+        });
+        self.cluster.admin("POST", &path(version, ""), &object.to_string()).await
+    }
+}
+
+fn path(version: &str, rest: &str) -> String {
+    format!("/apis/stable.example.com/{version}/namespaces/default/endpoints{rest}")
+}
+
+fn definition(remote: &Remote) -> Value {
+    let version = |name: &str, fields: &[&str]| {
+        let text = |field: &&str| ((*field).to_owned(), json!({ "type": "string" }));
+        let fields: serde_json::Map<_, _> = fields.iter().map(text).collect();
+        let spec = json!({ "type": "object", "properties": fields });
+        json!({
+            "name": name, "served": true, "storage": name == "v1",
+            "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": spec } } },
+        })
+    };
+    let url = format!("https://localhost:{}/convert", remote.address.port());
+    json!({
+        "metadata": { "name": "endpoints.stable.example.com" },
+        "spec": {
+            "group": "stable.example.com", "scope": "Namespaced",
+            "names": { "plural": "endpoints", "kind": "Endpoint" },
+            "versions": [version("v1", &["hostPort"]), version("v2", &["host", "port"])],
+            "conversion": { "strategy": "Webhook", "webhook": {
+                "clientConfig": { "url": url, "caBundle": remote.bundle }, "conversionReviewVersions": ["v1"],
+            } },
+        },
+    })
+}
+
+#[tokio::test]
+async fn objects_are_converted_both_ways() {
+    let site = Site::open().await;
+    let (code, answer) = site.create("v1", "one", json!({ "hostPort": "a:1" })).await;
+    assert_eq!(code, 201, "{answer:#}");
+    assert!(site.seen.lock().unwrap().is_empty(), "what has the form already is not converted");
+    let (code, answer) = site.create("v2", "two", json!({ "host": "b", "port": "2" })).await;
+    assert_eq!((code, &answer["spec"]), (201, &json!({ "host": "b", "port": "2" })), "{answer:#}");
+    let (_, one) = site.get("v2", "/one").await;
+    assert_eq!(
+        (&one["apiVersion"], &one["spec"]),
+        (&json!("stable.example.com/v2"), &json!({ "host": "a", "port": "1" }))
+    );
+    let (_, two) = site.get("v1", "/two").await;
+    assert_eq!(two["spec"], json!({ "hostPort": "b:2" }));
+
+    site.seen.lock().unwrap().clear();
+    let (_, list) = site.get("v2", "").await;
+    let hosts: Vec<&Value> = list["items"].as_array().unwrap().iter().map(|item| &item["spec"]["host"]).collect();
+    assert_eq!(hosts, ["a", "b"]);
+    {
+        let seen = site.seen.lock().unwrap();
+        assert_eq!(seen.len(), 1, "a list is converted in one review");
+        assert_eq!(seen[0]["request"]["objects"].as_array().unwrap().len(), 2);
+        assert_eq!(seen[0]["request"]["desiredAPIVersion"], "stable.example.com/v2");
+    }
+
+    let (code, answer) = site.cluster.merge(&path("v2", "/one"), r#"{"spec":{"port":"9"}}"#).await;
+    assert_eq!((code, &answer["spec"]["port"]), (200, &json!("9")), "{answer:#}");
+    assert_eq!(site.get("v1", "/one").await.1["spec"]["hostPort"], "a:9");
+}
+
+#[tokio::test]
+async fn what_the_webhook_refuses_is_told() {
+    let site = Site::open().await;
+    let (code, answer) = site.create("v2", "refused", json!({ "host": "a", "port": "1" })).await;
+    assert_eq!(code, 500, "{answer:#}");
+    assert_eq!(
+        answer["message"],
+        "Internal error occurred: conversion webhook for stable.example.com/v2, Kind=Endpoint failed: not this one"
+    );
+}
