@@ -38,6 +38,11 @@ impl Program {
         &self.ty
     }
 
+    /// Whether it refers to the variable `name`.
+    pub fn refers_to(&self, name: &str) -> bool {
+        self.root.refers_to(name)
+    }
+
     /// Evaluates the expression; what that costs is taken from the budget, also when it fails.
     pub fn evaluate<'a>(&self, bindings: &Bindings<'a>, budget: &Budget) -> Result<Value<'a>, Error> {
         let meter = Meter::default();

@@ -1,7 +1,7 @@
 //! Custom kinds: what a CustomResourceDefinition says, as a kind like any other.
 //!
 //! A [`Custom`] is one served version of such a kind, and its [`Rules`]. Start at [`served`], which reads a definition.
-//! `decode` reads bodies, `columns` makes tables, `names` keeps names; what a definition itself must fulfil is in
+//! `decode` reads bodies, `rules` runs CEL, `columns` makes tables, `names` keeps names; what a definition itself must fulfil is in
 //! `kinds::custom_resource_definition`, how its names are accepted in [`accept`].
 
 pub mod accept;
@@ -9,6 +9,7 @@ mod columns;
 mod decode;
 mod json_path;
 mod names;
+pub(crate) mod rules;
 mod scale;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +21,14 @@ use self::columns::Column;
 pub(crate) use self::decode::{OBJECT_META, object_meta};
 pub use self::json_path::JsonPath;
 pub use self::names::{Full, Names};
+use self::rules::Rules as CelRules;
 pub use self::scale::Scale;
-use crate::field::{Error, Path};
+use crate::field::{Error, Path, Reason};
 use crate::kind::{Kind, Rules, Scope};
 use crate::structural::{self, Schema};
+
+/// What is told instead of the rules' faults when they are not asked.
+const RULES_NOT_ASKED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
 /// How an object of one version becomes one of another.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +58,8 @@ pub struct Custom {
     pub is_stored: bool,
     closing: AtomicBool,
     has_status: bool,
+    /// What the schema demands in CEL.
+    rules: Option<CelRules>,
     columns: Vec<Column>,
     selectable: Vec<(&'static str, JsonPath)>,
     selectable_names: &'static [&'static str],
@@ -99,12 +106,14 @@ impl Custom {
             })
             .collect();
         let selectable_names = names::intern_list(&paths.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())?;
-        let schema = &version["schema"]["openAPIV3Schema"];
+        let written = &version["schema"]["openAPIV3Schema"];
+        let schema = read_schema(spec, written);
         Ok(Self {
             names,
             list_kind: text(&accepted["listKind"]).to_owned(),
-            schema: read_schema(spec, schema),
-            open_api_schema: schema.clone(),
+            rules: CelRules::compile(&schema, true),
+            schema,
+            open_api_schema: written.clone(),
             scale: Scale::read(&version["subresources"]["scale"]),
             conversion: match text(&spec["conversion"]["strategy"]) {
                 "Webhook" => Conversion::Webhook(spec["conversion"]["webhook"].clone()),
@@ -276,8 +285,21 @@ impl Custom {
         if let Some(scale) = &self.scale {
             faults.extend(scale.validate(object));
         }
+        if let Some(rules) = &self.rules {
+            if faults.iter().any(|fault| leaves_no_sense(fault.reason)) {
+                faults.push(Error::invalid(&Path::root(), Value::Null, RULES_NOT_ASKED));
+            } else {
+                faults.extend(rules.faults(object, old, &self.schema));
+            }
+        }
         faults
     }
+}
+
+/// Whether rules cannot be asked about an object with such a fault: it may be of wrong types, or too large.
+fn leaves_no_sense(reason: Reason) -> bool {
+    use Reason::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+    matches!(reason, NotSupported | Required | TooLong | TooMany | TypeInvalid)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A [`Schema`] is read once, when its definition is accepted; then objects are pruned ([`prune`]), given their defaults
 //! ([`default`]) and validated ([`validate`]) against it, with upstream's paths and texts. Whether a definition's schema
 //! is structural at all is judged by the rules of the kind CustomResourceDefinition. CEL rules are kept as they were
-//! written ([`Schema::rules`]) and evaluated elsewhere.
+//! written ([`Schema::rules`]); `custom::rules` compiles and evaluates them.
 
 mod defaults;
 mod formats;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 pub use defaults::default;
 pub use pruning::prune;
 pub(crate) use pruning::prune_part;
+pub(crate) use validation::before;
 pub use validation::validate;
 
 /// Schemas nested deeper than this are refused by the rules for definitions, and cut off here.
@@ -153,6 +154,11 @@ impl Schema {
     /// The schema of the field or map entry `name`.
     pub fn field(&self, name: &str) -> Option<&Self> {
         self.properties.get(name).or(self.additional.as_deref())
+    }
+
+    /// `format`, or nothing.
+    pub fn format(&self) -> &str {
+        &self.limits.format
     }
 
     /// Whether the schema or any part of it carries CEL rules.

@@ -228,7 +228,7 @@ impl Walk {
 }
 
 /// What an item was before: only keyed lists can tell.
-fn before<'o>(item: &Value, old: Option<&'o Value>, schema: &Schema) -> Option<&'o Value> {
+pub(crate) fn before<'o>(item: &Value, old: Option<&'o Value>, schema: &Schema) -> Option<&'o Value> {
     let ListType::Map(keys) = &schema.list else { return None };
     let key = key_of(item, keys, schema.items.as_deref());
     old?.as_array()?.iter().find(|old| key_of(old, keys, schema.items.as_deref()) == key)

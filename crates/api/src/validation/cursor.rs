@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use crate::field::{Error, Path};
+use crate::field::{Error, Path, Reason};
 use crate::kinds::fill;
 
 static NULL: Value = Value::Null;
@@ -213,6 +213,12 @@ impl Cursor<'_> {
     /// The field may not be set, or not like this.
     pub(crate) fn forbidden(&self, detail: impl Into<String>) {
         self.fault(Error::forbidden(&self.path, detail));
+    }
+
+    /// It could not be looked at.
+    pub(crate) fn internal(&self, detail: &str) {
+        let (path, detail) = (self.path.clone(), detail.to_owned());
+        self.fault(Error { reason: Reason::Internal, path, value: None, detail });
     }
 
     /// Nothing of that name exists.

@@ -147,6 +147,7 @@ scripts! {
     certificates
     configmaps
     crd
+    crd_rules
     discovery
     identity_access
     identity_nodes

@@ -55,6 +55,13 @@ impl<'a> Bindings<'a> {
         self.value(name, value)
     }
 
+    /// Binds a variable to an optional: JSON of a declared type, or nothing.
+    #[must_use]
+    pub fn optional(self, name: &str, json: Option<&'a Json>, ty: &Type) -> Self {
+        let value = json.map(|json| from_json(json, ty).unwrap_or(Value::Null));
+        self.value(name, Value::optional(value))
+    }
+
     /// Binds a variable to whoever answers questions about rights.
     #[must_use]
     pub fn authorizer(self, name: &str, authorizer: &'a dyn Authorizer) -> Self {

@@ -184,6 +184,12 @@ impl Expr {
         }
     }
 
+    /// Whether this or anything below it is the identifier `name`.
+    pub(crate) fn refers_to(&self, name: &str) -> bool {
+        matches!(&self.kind, Kind::Ident(own) if own == name)
+            || self.children().into_iter().any(|child| child.refers_to(name))
+    }
+
     /// The name this node spells as dotted identifiers: `a.b.c`.
     pub(crate) fn dotted(&self) -> Option<String> {
         match &self.kind {

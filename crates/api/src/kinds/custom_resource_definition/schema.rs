@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::spec;
+use super::{rules, spec};
+use crate::custom::rules::Rules;
 use crate::structural;
 use crate::validation::Cursor;
 
@@ -40,7 +41,10 @@ pub(super) fn schema(root: &Cursor<'_>) {
     part(root, Level::Root, 0);
     complete(root, root);
     if root.fault_count() == before {
-        defaults(root);
+        rules::programs(root);
+    }
+    if root.fault_count() == before {
+        defaults(root, Level::Root);
     }
 }
 
@@ -179,9 +183,7 @@ fn extensions(schema: &Cursor<'_>) {
         }
     }
     list(schema);
-    for rule in schema.get("x-kubernetes-validations").items() {
-        rule.get("rule").must();
-    }
+    rules::texts(schema);
 }
 
 fn list(schema: &Cursor<'_>) {
@@ -311,7 +313,7 @@ fn covered(restricting: &Cursor<'_>, described: &Cursor<'_>) {
 }
 
 /// Defaults must be what they stand for: pruned, and valid.
-fn defaults(schema: &Cursor<'_>) {
+fn defaults(schema: &Cursor<'_>, level: Level) {
     let default = schema.get("default");
     if default.is_set() {
         let read = spec::read(schema);
@@ -321,14 +323,17 @@ fn defaults(schema: &Cursor<'_>) {
             default.invalid("must be pruned");
         }
         structural::default(&mut pruned, &read);
-        for fault in structural::validate(&pruned, None, &read) {
-            default.fault_below(fault);
+        let mut faults = structural::validate(&pruned, None, &read);
+        if faults.is_empty() {
+            let rules = Rules::compile(&read, level == Level::Root || read.embedded);
+            faults = rules.map_or_else(Vec::new, |rules| rules.faults(&pruned, None, &read));
         }
+        faults.into_iter().for_each(|fault| default.fault_below(fault));
     }
-    schema.get("properties").entries().for_each(|(_, property)| defaults(&property));
-    for name in ["items", "additionalProperties"] {
+    schema.get("properties").entries().for_each(|(_, property)| defaults(&property, Level::Field));
+    for (name, level) in [("items", Level::Item), ("additionalProperties", Level::Field)] {
         if schema.get(name).value().is_object() {
-            defaults(&schema.get(name));
+            defaults(&schema.get(name), level);
         }
     }
 }
