@@ -105,10 +105,10 @@ mod tests {
         let old =
             json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a", "uid": "1", "labels": {"x": "y"}}});
         let new = json!({"apiVersion": "g/v2", "kind": "K", "metadata": {"name": "a", "uid": "1", "finalizers": ["f"]}, "b": 1});
-        let review = review(&json!({"conversionReviewVersions": ["v1"]}), "g/v2", &[old.clone()]).unwrap();
+        let review = review(&json!({"conversionReviewVersions": ["v1"]}), "g/v2", std::slice::from_ref(&old)).unwrap();
         let mut answer = json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
             "response": {"uid": review["request"]["uid"], "result": {"status": "Success"}, "convertedObjects": [new]}});
-        let got = converted(&review, answer.clone(), "g/v2", &[old.clone()]).unwrap();
+        let got = converted(&review, answer.clone(), "g/v2", std::slice::from_ref(&old)).unwrap();
         let want = json!({"apiVersion": "g/v2", "kind": "K", "metadata": {"name": "a", "uid": "1"}, "b": 1});
         assert_eq!(got, [want]);
         answer["response"]["result"] = json!({"status": "Failed", "message": "no"});

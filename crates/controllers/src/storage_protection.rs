@@ -68,11 +68,10 @@ pub(crate) fn start_attribute_classes(context: Context) {
     let queue = WorkQueue::new(&context.tasks);
     let changed = queue.clone();
     classes.on_change(move |change| enqueue(&changed, &**change.object(), CLASS_FINALIZER));
-    for (queue, known) in [(queue.clone(), classes.clone())] {
-        let (volume_queue, volume_known) = (queue.clone(), known.clone());
-        claims.on_change(move |_| enqueue_all(&queue, &known, CLASS_FINALIZER));
-        volumes.on_change(move |_| enqueue_all(&volume_queue, &volume_known, CLASS_FINALIZER));
-    }
+    let (freed, known) = (queue.clone(), classes.clone());
+    claims.on_change(move |_| enqueue_all(&freed, &known, CLASS_FINALIZER));
+    let (freed, known) = (queue.clone(), classes.clone());
+    volumes.on_change(move |_| enqueue_all(&freed, &known, CLASS_FINALIZER));
     let in_use = {
         let (claims, volumes) = (claims.clone(), volumes.clone());
         move |class: &VolumeAttributesClass| {
@@ -89,15 +88,18 @@ pub(crate) fn start_attribute_classes(context: Context) {
     });
 }
 
+/// The API of a namespace.
+type ApiOf<K> = Box<dyn Fn(&str) -> Api<K> + Send + Sync>;
+
 /// Takes the finalizer from objects that are to go and that nothing uses.
 struct Protector<K> {
     finalizer: &'static str,
     objects: Informer<K>,
     in_use: Box<dyn Fn(&K) -> bool + Send + Sync>,
-    api: Box<dyn Fn(&str) -> Api<K> + Send + Sync>,
+    api: ApiOf<K>,
 }
 
-fn cluster_api<K>(client: Client) -> Box<dyn Fn(&str) -> Api<K> + Send + Sync>
+fn cluster_api<K>(client: Client) -> ApiOf<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>,
 {

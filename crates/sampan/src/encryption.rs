@@ -110,10 +110,10 @@ fn ways(providers: &[Provider]) -> Result<Vec<Way>> {
         for NamedKey { name, secret } in aesgcm.iter().flat_map(|keys| &keys.keys) {
             let secret =
                 STANDARD.decode(secret).with_context(|| format!("the secret of the key {name:?} is no base64"))?;
-            let key = Key::aes_gcm(name, &secret);
-            ways.push(Way::Key(key.with_context(|| {
+            let key = Key::aes_gcm(name, &secret).with_context(|| {
                 format!("the key {name:?} needs a name without colons and a secret of 16 or 32 bytes")
-            })?));
+            })?;
+            ways.push(Way::Key(Box::new(key)));
         }
         ways.extend(identity.iter().map(|_| Way::Plain));
     }

@@ -12,7 +12,7 @@ use crate::schema;
 /// The document of all kinds.
 pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V2);
-    let routes = kinds.iter().flat_map(|kind| routes::of_kind(kind));
+    let routes = kinds.iter().flat_map(routes::of_kind);
     let paths: Map<String, Value> = routes.map(|route| (route.path.clone(), path_item(&route, &schemas))).collect();
     object([
         ("swagger", "2.0".into()),

@@ -13,7 +13,7 @@ use crate::kind::KindRef;
 /// The document of the kinds of one group and version.
 pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V3);
-    let routes: Vec<Route> = kinds.iter().flat_map(|kind| routes::of_kind(kind)).collect();
+    let routes: Vec<Route> = kinds.iter().flat_map(routes::of_kind).collect();
     let mentioned = routes.iter().flat_map(|route| &route.operations).flat_map(mentioned);
     let types = mentioned.chain([PATCH, OBJECT_META]);
     let paths: Map<String, Value> =

@@ -155,7 +155,7 @@ fn selinux(pod: &Subject, minor: u32) -> Option<Violation> {
         |context: &'_ Value, field: &str| context["seLinuxOptions"][field].as_str().unwrap_or_default().to_owned();
     let bad_type = |context: &Value| {
         let set = text(context, "type");
-        !SELINUX_TYPES.contains(&set.as_str()) && !(minor >= 31 && set == "container_engine_t")
+        !(SELINUX_TYPES.contains(&set.as_str()) || minor >= 31 && set == "container_engine_t")
     };
     let sets = |context: &Value, field: &str| !text(context, field).is_empty();
     let setters = pod.setters(|context| bad_type(context) || sets(context, "user") || sets(context, "role"));

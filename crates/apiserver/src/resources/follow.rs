@@ -21,7 +21,9 @@ pub(super) async fn services(table: Arc<Table>, room: Arc<Room>, stop: Cancellat
     while !stop.is_cancelled() {
         moved.mark_unchanged();
         match room.since(cursor, BATCH) {
-            Ok(changes) if changes.is_empty() => drop(stop.run_until_cancelled(moved.changed()).await),
+            Ok(changes) if changes.is_empty() => {
+                let _ = stop.run_until_cancelled(moved.changed()).await;
+            }
             Ok(changes) => {
                 for change in changes {
                     apply(&table, change.before.as_deref(), change.after.as_deref());

@@ -23,7 +23,7 @@ const PAGE: usize = 256;
 /// A way to keep values.
 pub enum Way {
     /// Sealed with a key.
-    Key(Key),
+    Key(Box<Key>),
     /// As they are.
     Plain,
 }

@@ -7,7 +7,7 @@ const AT: &[u8] = b"/registry/secrets/ns/s";
 const SECRET: &str = "a password that nobody may see";
 
 fn key(name: &str, byte: u8) -> Way {
-    Way::Key(Key::aes_gcm(name, &[byte; 32]).unwrap())
+    Way::Key(Box::new(Key::aes_gcm(name, &[byte; 32]).unwrap()))
 }
 
 async fn on<T>(dir: &Path, ways: Vec<Way>, act: impl AsyncFnOnce(&Sealed, &Embedded) -> T) -> T {

@@ -65,7 +65,7 @@ fn part(schema: &Cursor<'_>, level: Level, depth: usize) {
         part(&items, Level::Item, depth + 1);
     }
     if additional.is_set() {
-        if schema.get("properties").len() > 0 && !additional.is_true() {
+        if !schema.get("properties").is_empty() && !additional.is_true() {
             additional.forbidden("additionalProperties and properties are mutual exclusive");
         }
         if level == Level::Root {
@@ -131,7 +131,7 @@ fn own_type(schema: &Cursor<'_>, level: Level) {
     if embedded && additional.is_set() {
         additional.forbidden("must not be used if x-kubernetes-embedded-resource is set");
     }
-    if embedded && !flag("x-kubernetes-preserve-unknown-fields") && schema.get("properties").len() == 0 {
+    if embedded && !flag("x-kubernetes-preserve-unknown-fields") && schema.get("properties").is_empty() {
         schema.get("properties").required(
             "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields",
         );
@@ -197,13 +197,13 @@ fn list(schema: &Cursor<'_>) {
         }
     }
     if list.text() != "map" {
-        if keys.len() > 0 {
+        if !keys.is_empty() {
             let text = "must be map if x-kubernetes-list-map-keys is non-empty";
             if list.is_empty() { list.required(text) } else { list.invalid(text) }
         }
         return;
     }
-    if keys.len() == 0 {
+    if keys.is_empty() {
         keys.required("must not be empty if x-kubernetes-list-type is map");
     }
     let items = schema.get("items");
@@ -257,7 +257,7 @@ fn nested(schema: &Cursor<'_>, both_types: bool, depth: usize) {
             field.forbidden(text);
         }
     }
-    if schema.get("x-kubernetes-validations").len() > 0 {
+    if !schema.get("x-kubernetes-validations").is_empty() {
         schema.get("x-kubernetes-validations").forbidden("must be empty to be structural");
     }
     let metadata = schema.get("properties").key("metadata");

@@ -140,7 +140,7 @@ fn conversion(conversion: &Cursor<'_>) {
     }
     let reviews = webhook.get("conversionReviewVersions");
     let place = conversion.get("conversionReviewVersions");
-    if reviews.len() == 0 {
+    if reviews.is_empty() {
         place.required("");
     } else if !reviews.texts().any(|version| matches!(version, "v1" | "v1beta1")) {
         place.invalid_as(reviews.value().clone(), "must include at least one of v1, v1beta1");
@@ -241,7 +241,7 @@ pub(super) fn stored_versions(definition: &Cursor<'_>) {
     }
     let storage = versions.items().find(|version| version.get("storage").is_true());
     if let Some(name) = storage.map(|version| version.get("name").text()) {
-        if stored.len() == 0 {
+        if stored.is_empty() {
             stored.invalid_as(serde_json::json!([]), "must have at least one stored version");
         } else if !stored.texts().any(|version| version == name) {
             stored.invalid(format!("must have the storage version {name}"));

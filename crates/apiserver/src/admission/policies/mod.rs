@@ -68,11 +68,14 @@ struct Binding {
     actions: Vec<String>,
 }
 
+/// The compiled policies, and the revisions of policies and bindings that they are of.
+type Read = ([Revision; 2], Arc<Vec<Hook>>);
+
 /// The policies of one sort, compiled once per change.
 struct Configured {
     policies: &'static str,
     bindings: &'static str,
-    read: Mutex<Option<([Revision; 2], Arc<Vec<Hook>>)>>,
+    read: Mutex<Option<Read>>,
 }
 
 impl Configured {
@@ -158,7 +161,8 @@ fn turns<'h>(hooks: &'h [Hook], registry: &Registry, request: &Request<'_>, new:
             Ok(None) => {}
             Ok(Some(seen)) => {
                 for binding in &hook.bindings {
-                    turns.extend(turns_of(hook, binding, registry, request, new, &seen));
+                    let all = params_of(hook, binding, registry, request, new);
+                    turns.extend(turns_of(hook, binding, all, &seen));
                 }
             }
             Err(status) => {
@@ -170,24 +174,32 @@ fn turns<'h>(hooks: &'h [Hook], registry: &Registry, request: &Request<'_>, new:
     turns
 }
 
-fn turns_of<'h>(
-    hook: &'h Hook,
-    binding: &'h Binding,
+/// The parameters with which a binding applies to the request, one turn each; none if it is not about it.
+fn params_of(
+    hook: &Hook,
+    binding: &Binding,
     registry: &Registry,
     request: &Request<'_>,
     new: &Value,
-    seen: &KindRef,
-) -> Vec<Turn<'h>> {
+) -> Result<Vec<Value>, String> {
     let concerned = match &binding.about {
         None => Ok(true),
         Some(about) => about.concerns_binding(registry, request, new),
     };
-    let found = match concerned {
-        Ok(false) => return Vec::new(),
+    match concerned {
+        Ok(false) => Ok(Vec::new()),
         Ok(true) => params::collect(&hook.policy, &binding.param_ref, registry, request),
         Err(status) => Err(status.message),
-    };
-    match found {
+    }
+}
+
+fn turns_of<'h>(
+    hook: &'h Hook,
+    binding: &'h Binding,
+    params: Result<Vec<Value>, String>,
+    seen: &KindRef,
+) -> Vec<Turn<'h>> {
+    match params {
         Ok(all) => {
             let turn = |params| Ok(Invocation { policy: &hook.policy, binding, params, seen: seen.clone() });
             all.into_iter().map(turn).collect()
