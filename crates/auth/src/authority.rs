@@ -18,7 +18,7 @@ const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24)
 /// How long what it issues is valid.
 const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// Certificates are valid from this long before their making: clocks differ.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// A certificate with its private key, both PEM.
 #[derive(Clone)]
@@ -80,6 +80,10 @@ impl Authority {
         &self.certificate_pem
     }
 
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     /// A certificate for `purpose` with a key of its own, valid for a year from `now`.
     pub fn issue(&self, purpose: &Purpose, now: Timestamp) -> Result<Issued, Error> {
         let key = KeyPair::generate()?;
@@ -122,6 +126,6 @@ fn params(common_name: &str, now: Timestamp, life: SignedDuration) -> Result<Cer
     Ok(params)
 }
 
-fn offset(at: Timestamp) -> OffsetDateTime {
+pub(crate) fn offset(at: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -10,6 +10,7 @@ pub mod bootstrap_token;
 pub mod certificate;
 pub mod node;
 pub mod rbac;
+pub mod signing;
 pub mod token;
 
 use std::collections::BTreeMap;

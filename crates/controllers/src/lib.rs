@@ -4,6 +4,9 @@
 //! touches the store. One folder or file per controller; in each, the decision is a pure function from what is wanted
 //! and what is seen to a plan, and a thin part carries the plan out. Start at [`start`], the table of them.
 
+mod account_tokens;
+mod bootstrap_tokens;
+mod certificates;
 mod cluster_roles;
 mod deployment;
 mod endpoints;
@@ -26,6 +29,8 @@ use std::time::Duration;
 use kube::Client;
 use sampan_client::{EventRecorder, Informers, Tasks};
 
+pub use account_tokens::SignToken;
+pub use certificates::Signer;
 pub use error::Error;
 
 use resources::Feed;
@@ -42,6 +47,10 @@ pub struct Options {
     pub client_for: Arc<dyn Fn(&str) -> Client + Send + Sync>,
     /// The cluster's certificate authority, PEM, published to every namespace.
     pub ca_pem: String,
+    /// Signs the certificates that are asked for.
+    pub signer: Arc<dyn Signer>,
+    /// Signs the tokens that lie in Secrets.
+    pub sign_token: SignToken,
 }
 
 /// The running controllers.
@@ -79,6 +88,10 @@ pub fn start(options: &Options) -> Handle {
     };
     service_accounts::start(context("service-account-controller"));
     root_ca::start(context("root-ca-cert-publisher"), options.shared.clone(), &options.ca_pem);
+    let (shared, sign) = (options.shared.clone(), Arc::clone(&options.sign_token));
+    account_tokens::start(&context("serviceaccount-token-controller"), shared, &options.ca_pem, sign);
+    bootstrap_tokens::start(context("token-cleaner"));
+    certificates::start(context("certificate-controller"), Arc::clone(&options.signer));
     cluster_roles::start(context("clusterrole-aggregation-controller"));
     deployment::start(context("deployment-controller"));
     replicaset::start(context("replicaset-controller"));

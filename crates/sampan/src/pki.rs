@@ -38,6 +38,12 @@ impl Pki {
         Ok(Self { dir: dir.to_owned(), authority, now })
     }
 
+    /// The authority once more, for whoever signs what others ask for.
+    pub(crate) fn load_authority(&self) -> Result<Authority> {
+        let files = read_pair(&self.dir, "ca")?.context("the cluster's authority is not there")?;
+        Authority::load(&files).with_context(|| format!("loading the authority in {}", self.dir.display()))
+    }
+
     /// The authority's certificate, PEM.
     pub(crate) fn ca_pem(&self) -> &str {
         self.authority.certificate_pem()

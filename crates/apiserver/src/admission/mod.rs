@@ -12,6 +12,7 @@
 //! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
 mod default_class;
+mod certificates;
 mod default_tolerations;
 mod limit_ranger;
 pub(crate) mod matching;
@@ -67,6 +68,7 @@ const PLUGINS: &[&dyn Plugin] = &[
     &runtime_class::RuntimeClass,
     &default_class::INGRESS,
     &rbac_escalation::RbacEscalation,
+    &certificates::Certificates,
 ];
 
 /// The mutating phase.

@@ -150,6 +150,7 @@ scripts! {
     crd_rules
     discovery
     identity_access
+    identity_certificates
     identity_nodes
     identity_tokens
     lists

@@ -9,8 +9,10 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sampan_apiserver::{ApiServer, AuditOptions, AuditPolicy, FrontProxy, Listen, Options, Ranges, Service, Version};
-use sampan_auth::authority::{Issued, Purpose};
-use sampan_auth::token::Tokens;
+use sampan_auth::authority::{Authority, Issued, Purpose};
+use sampan_auth::signing::{self, Subject};
+use sampan_auth::token::{Bound, Tokens};
+use sampan_controllers::{SignToken, Signer};
 use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
 use sampan_store::etcd::{self, Etcd};
@@ -31,7 +33,6 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
     let store = seal(config, store).await?;
     let ranges = Ranges { addresses: config.service_cidr, node_ports: config.node_ports.0..=config.node_ports.1 };
     let served = pki.certificate("apiserver", &server_purpose(config, &ranges))?;
-    let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
     let address = SocketAddr::new(config.bind_address, config.port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let tls = sampan_kubelet::server::tls_config(
@@ -41,7 +42,7 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
     )?;
     let handle = ApiServer::start(Options {
         store,
-        tokens: Arc::new(tokens(&issuer, pki)?),
+        tokens: Arc::new(tokens(config, pki)?),
         ranges,
         advertised: SocketAddr::new(config.node_ip, config.port),
         listen: Some(Listen { listener, tls: Arc::new(tls) }),
@@ -103,8 +104,9 @@ fn audit(config: &Config) -> Result<Option<AuditOptions>> {
 }
 
 /// The tokens of ServiceAccounts: one key signs, those that did before still verify.
-fn tokens(issuer: &str, pki: &Pki) -> Result<Tokens> {
-    let mut tokens = Tokens::load(issuer, &pki.token_key()?)?;
+fn tokens(config: &Config, pki: &Pki) -> Result<Tokens> {
+    let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
+    let mut tokens = Tokens::load(&issuer, &pki.token_key()?)?;
     for key in pki.former_token_keys()? {
         tokens.also_believe(&key).context("reading a former key of ServiceAccount tokens")?;
     }
@@ -148,12 +150,14 @@ fn kubelet_tls(pki: &Pki) -> Result<rustls::ClientConfig> {
 }
 
 /// Starts the controllers and the scheduler. They wait for what they need by themselves.
-pub(super) fn start_controllers(clients: &Clients, pki: &Pki, running: &mut Running) {
+pub(super) fn start_controllers(config: &Config, clients: &Clients, pki: &Pki, running: &mut Running) -> Result<()> {
     let accounts = clients.clone();
     let controllers = sampan_controllers::start(&sampan_controllers::Options {
         shared: clients.user("system:kube-controller-manager", &[]),
         client_for: Arc::new(move |name| accounts.system_account(name)),
         ca_pem: pki.ca_pem().to_owned(),
+        signer: Arc::new(ClusterAuthority(pki.load_authority()?)),
+        sign_token: sign_token(config, pki)?,
     });
     running.add("controllers", async move { controllers.shutdown().await });
     let scheduler = sampan_scheduler::start(&sampan_scheduler::Options {
@@ -161,4 +165,36 @@ pub(super) fn start_controllers(clients: &Clients, pki: &Pki, running: &mut Runn
         scheduler_name: SCHEDULER.to_owned(),
     });
     running.add("scheduler", async move { scheduler.shutdown().await });
+    Ok(())
+}
+
+/// Signs the tokens that lie in Secrets.
+fn sign_token(config: &Config, pki: &Pki) -> Result<SignToken> {
+    let tokens = tokens(config, pki)?;
+    Ok(Arc::new(move |namespace, account, uid, secret| {
+        let account = Bound { name: account.to_owned(), uid: uid.to_owned() };
+        tokens.sign_legacy(namespace, &account, secret).map_err(|error| error.to_string())
+    }))
+}
+
+/// The cluster's authority, for certificate requests.
+struct ClusterAuthority(Authority);
+
+impl Signer for ClusterAuthority {
+    fn common_name(&self, request_pem: &[u8]) -> Option<String> {
+        Subject::of(request_pem).ok().map(|subject| subject.common_name)
+    }
+
+    fn refusal(&self, signer: &str, request_pem: &[u8], usages: &[String]) -> Option<String> {
+        match Subject::of(request_pem) {
+            Ok(subject) => signing::refusal(signer, &subject, usages).map(str::to_owned),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn sign(&self, request_pem: &[u8], usages: &[String], seconds: Option<i32>) -> Result<String, String> {
+        let text = std::str::from_utf8(request_pem).map_err(|error| error.to_string())?;
+        let life = seconds.map(|seconds| jiff::SignedDuration::from_secs(seconds.into()));
+        self.0.sign(text, usages, life, sampan_clock::now()).map_err(|error| error.to_string())
+    }
 }

@@ -65,7 +65,7 @@ async fn start_parts(config: &Config, teller: Teller, running: &mut Running) -> 
     let pki = teller.step("keys and certificates", open_keys(config)).await?;
     let api = teller.step("store and API server", control_plane::start_api(config, &pki, running)).await?;
     let clients = identity::Clients::new(api);
-    control_plane::start_controllers(&clients, &pki, running);
+    control_plane::start_controllers(config, &clients, &pki, running)?;
     teller.step("cluster objects", addons::apply(config, &clients)).await?;
     let network = teller.step("Pod network", node::start_network(config)).await?;
     if config.container_runtime_endpoint.is_none() {
