@@ -1,10 +1,13 @@
 //! Certificate requests: who they are for, whether a built-in signer may sign them, and their certificate.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::Error;
 use crate::authority::{Authority, CLOCK_SKEW, offset};
@@ -31,6 +34,7 @@ pub struct Subject {
     pub common_name: String,
     /// Each `O`.
     pub organizations: Vec<String>,
+    repeats: bool,
     dns: usize,
     addresses: usize,
     emails: usize,
@@ -49,8 +53,9 @@ impl Subject {
             X509CertificationRequest::from_der(block.contents()).map_err(|e| unreadable(e.to_string()))?;
         let name = &request.certification_request_info.subject;
         let mut subject = Self {
-            common_name: name.iter_common_name().next().and_then(|cn| cn.as_str().ok()).unwrap_or_default().to_owned(),
-            organizations: name.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect(),
+            common_name: name.iter_common_name().next().map(text).transpose()?.unwrap_or_default(),
+            organizations: name.iter_organization().map(text).collect::<Result<_, _>>()?,
+            repeats: repeats(name),
             ..Self::default()
         };
         for extension in request.requested_extensions().into_iter().flatten() {
@@ -86,8 +91,23 @@ impl Subject {
     }
 }
 
+/// What cannot be read as text is an error: it could be a group that nobody saw.
+fn text(attribute: &AttributeTypeAndValue<'_>) -> Result<String, Error> {
+    attribute.as_str().map(str::to_owned).map_err(|error| Error::Certificate(error.to_string()))
+}
+
+/// Whether a name has two attributes of one type.
+fn repeats(name: &X509Name<'_>) -> bool {
+    let mut seen = BTreeSet::new();
+    name.iter_attributes().any(|attribute| !seen.insert(attribute.attr_type().to_id_string()))
+}
+
 /// Why the signer `signer` does not sign for `subject` and these usages; upstream's words.
 pub fn refusal(signer: &str, subject: &Subject, usages: &[String]) -> Option<&'static str> {
+    // A certificate would keep the last of them only, and be for someone else than the one who was let in.
+    if subject.repeats {
+        return Some("the subject has an attribute more than once, of which a certificate would keep only the last");
+    }
     match signer {
         CLIENT => client(usages),
         KUBELET_CLIENT => kubelet_client(subject, usages),
@@ -220,6 +240,25 @@ mod tests {
         check(KUBELET_SERVING, ("system:node:n", "system:nodes", &["n"]), &server, None);
         check(KUBELET_SERVING, node, &server, Some("is required"));
         check("example.com/mine", node, &client, Some("none of the built-in"));
+    }
+
+    /// A request for `CN=system:node:a, CN=system:node:b, O=system:nodes`, which rcgen cannot make.
+    const TWO_NAMES: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+        MIIBAzCBqQIBADBHMRYwFAYDVQQDDA1zeXN0ZW06bm9kZTphMRYwFAYDVQQDDA1z\n\
+        eXN0ZW06bm9kZTpiMRUwEwYDVQQKDAxzeXN0ZW06bm9kZXMwWTATBgcqhkjOPQIB\n\
+        BggqhkjOPQMBBwNCAARlYGZquWDpaVhZOthj6y1EbfOEQGJGi0ofkea4wA9vZb1t\n\
+        jKMxZ6p1drc9ax7Qmhhs2b04K6JHsVLl9vlvaT+ioAAwCgYIKoZIzj0EAwIDSQAw\n\
+        RgIhAIrFGbY5j3MTVJGHaAEl5Mq7Ln/EfyfYX/9SQFoW5/RqAiEAxIsnxzo+w6F1\n\
+        pSxa9Nd6DRg646/WguXVIJBbLYCzkUM=\n\
+        -----END CERTIFICATE REQUEST-----";
+
+    #[test]
+    fn a_request_for_two_names_gets_neither() {
+        let subject = Subject::of(TWO_NAMES.as_bytes()).unwrap();
+        let usages = ["digital signature".to_owned(), "client auth".to_owned()];
+        for signer in [CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY] {
+            assert!(refusal(signer, &subject, &usages).is_some_and(|why| why.contains("more than once")), "{signer}");
+        }
     }
 
     #[test]
