@@ -22,6 +22,11 @@ const SECRET_TYPE: &str = "kubernetes.io/service-account-token";
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
 const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
+/// The keys of such a Secret's data.
+const TOKEN: &str = "token";
+const NAMESPACE: &str = "namespace";
+const CA: &str = "ca.crt";
+
 /// Signs the token that lies in a Secret: (namespace, account, its UID, the Secret's name). An error says why not.
 pub type SignToken = Arc<dyn Fn(&str, &str, &str, &str) -> Result<String, String> + Send + Sync>;
 
@@ -70,31 +75,46 @@ enum Next {
     Fill,
 }
 
-fn next(secret: &Secret, account: Option<&ServiceAccount>) -> Next {
+fn next(secret: &Secret, account: Option<&ServiceAccount>, ca_pem: &str) -> Next {
     let said = secret.metadata.annotations.as_ref().and_then(|all| all.get(ACCOUNT_UID));
     let uid = account.and_then(|account| account.metadata.uid.as_ref());
     if uid.is_none() || said.is_some_and(|said| !said.is_empty() && Some(said) != uid) {
         return Next::Delete;
     }
-    let has = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).is_some_and(|value| !value.0.is_empty());
-    if said.is_some() && ["token", "namespace", "ca.crt"].into_iter().all(has) { Next::Nothing } else { Next::Fill }
+    let complete = [TOKEN, NAMESPACE].into_iter().all(|key| !data(secret, key).is_empty());
+    if said.is_some() && complete && data(secret, CA) == ca_pem.as_bytes() { Next::Nothing } else { Next::Fill }
+}
+
+fn data<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
+    secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[], |value| &value.0)
 }
 
 #[async_trait]
 impl Reconcile for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let Some(secret) = self.secrets.get(key) else { return Ok(None) };
-        let account = account_of(&secret).and_then(|account| self.accounts.get(&account));
-        match next(&secret, account.as_deref()) {
+        let Some(named) = account_of(&secret) else { return Ok(None) };
+        let mut account = self.accounts.get(&named).map(|account| (*account).clone());
+        if next(&secret, account.as_ref(), &self.ca_pem) == Next::Delete {
+            // One watch may be behind the other: a Secret that was made right after its account must not go.
+            account = self.current(&named).await?;
+        }
+        match next(&secret, account.as_ref(), &self.ca_pem) {
             Next::Nothing => {}
             Next::Delete => self.delete(key, &secret).await?,
-            Next::Fill => self.fill(key, (*secret).clone(), account.as_deref()).await?,
+            Next::Fill => self.fill(key, (*secret).clone(), account.as_ref()).await?,
         }
         Ok(None)
     }
 }
 
 impl Controller {
+    /// The account as the API server has it at this moment.
+    async fn current(&self, account: &Key) -> Result<Option<ServiceAccount>, Error> {
+        let api = Api::<ServiceAccount>::namespaced(self.client.clone(), &account.namespace);
+        api.get_opt(&account.name).await.map_err(Error::api("reading the ServiceAccount of a token"))
+    }
+
     async fn delete(&self, key: &Key, secret: &Secret) -> Result<(), Error> {
         let preconditions = Preconditions { uid: secret.metadata.uid.clone(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
@@ -107,15 +127,15 @@ impl Controller {
     async fn fill(&self, key: &Key, mut secret: Secret, account: Option<&ServiceAccount>) -> Result<(), Error> {
         let Some(meta) = account.map(|account| &account.metadata) else { return Ok(()) };
         let (name, uid) = (meta.name.as_deref().unwrap_or_default(), meta.uid.as_deref().unwrap_or_default());
-        let token = (self.sign)(&key.namespace, name, uid, &key.name);
-        let token = token.map_err(|why| Error::Invalid { key: key.clone(), why })?;
+        let mut wanted = BTreeMap::from([(NAMESPACE, key.namespace.clone()), (CA, self.ca_pem.clone())]);
+        // A token that is there stays: it is in use.
+        if data(&secret, TOKEN).is_empty() {
+            let token = (self.sign)(&key.namespace, name, uid, &key.name);
+            wanted.insert(TOKEN, token.map_err(|why| Error::Invalid { key: key.clone(), why })?);
+        }
         secret.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.to_owned(), uid.to_owned());
-        let wanted: BTreeMap<String, String> =
-            [("token", token.as_str()), ("namespace", &key.namespace), ("ca.crt", &self.ca_pem)]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into();
-        let data = secret.data.get_or_insert_default();
-        data.extend(wanted.into_iter().map(|(key, value)| (key, ByteString(value.into_bytes()))));
+        let wanted = wanted.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())));
+        secret.data.get_or_insert_default().extend(wanted);
         let api = Api::<Secret>::namespaced(self.client.clone(), &key.namespace);
         allow_missing(api.replace(&key.name, &PostParams::default(), &secret).await)
             .map(drop)
@@ -134,16 +154,18 @@ mod tests {
         let secret = json!({"metadata": {"name": "s", "annotations": annotations}, "data": data});
         let account =
             account.map(|uid| serde_json::from_value(json!({"metadata": {"name": "a", "uid": uid}})).unwrap());
-        assert_eq!(next(&serde_json::from_value(secret).unwrap(), account.as_ref()), *want);
+        assert_eq!(next(&serde_json::from_value(secret).unwrap(), account.as_ref(), "ca"), *want);
     }
 
     #[test]
     fn a_token_lives_and_dies_with_its_account() {
         let (new, filled) = (json!({ACCOUNT: "a"}), json!({ACCOUNT: "a", ACCOUNT_UID: "1"}));
-        let data = json!({"token": "YQ==", "namespace": "YQ==", "ca.crt": "YQ=="});
+        let data = json!({"token": "YQ==", "namespace": "YQ==", "ca.crt": "Y2E="});
+        let former = json!({"token": "YQ==", "namespace": "YQ==", "ca.crt": "b2xk"});
         check(&new, &json!({}), Some("1"), &Next::Fill);
         check(&filled, &data, Some("1"), &Next::Nothing);
         check(&filled, &json!({"token": "YQ=="}), Some("1"), &Next::Fill);
+        check(&filled, &former, Some("1"), &Next::Fill);
         check(&filled, &data, Some("2"), &Next::Delete);
         check(&filled, &data, None, &Next::Delete);
     }

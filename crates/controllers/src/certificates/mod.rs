@@ -22,6 +22,11 @@ use crate::error::allow_missing;
 use crate::runner::{self, Reconcile};
 use crate::{Context, Error};
 
+/// Upstream's words for a kubelet that renews its certificate,
+const OWN_RENEWED: &str = "Auto approving self kubelet client certificate after SubjectAccessReview.";
+/// and for one that joins.
+const JOINS: &str = "Auto approving kubelet client certificate after SubjectAccessReview.";
+
 /// The cluster's certificate authority, as far as certificate requests go.
 pub trait Signer: Send + Sync {
     /// `CN` of a request, PEM; `None` if it cannot be read.
@@ -61,12 +66,13 @@ impl Reconcile for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let Some(request) = self.requests.get(key) else { return Ok(None) };
         match next(&request, sampan_clock::now()) {
+            Next::Nothing => Ok(None),
             Next::Wait(left) => Ok(Some(left)),
             Next::Delete => self.delete(&request).await.map(|()| None),
             Next::Sign => self.sign((*request).clone()).await.map(|()| None),
             Next::Approve(left) => {
-                if self.may_have(&request).await? {
-                    self.approve((*request).clone()).await?;
+                if let Some(grounds) = self.grounds(&request).await? {
+                    self.approve((*request).clone(), grounds).await?;
                 }
                 Ok(Some(left))
             }
@@ -88,22 +94,23 @@ impl Controller {
             .map_err(Error::api("deleting an old certificate request"))
     }
 
-    /// Whether whoever asks for a kubelet's client certificate may have it without a person's word: a node its own,
-    /// a machine that joins that of a node which is not there yet.
-    async fn may_have(&self, request: &CertificateSigningRequest) -> Result<bool, Error> {
+    /// On what grounds whoever asks for a kubelet's client certificate gets it without a person's word: a node its
+    /// own, a machine that joins that of a node which is not there yet. `None` if there are none.
+    async fn grounds(&self, request: &CertificateSigningRequest) -> Result<Option<&'static str>, Error> {
         let spec = &request.spec;
         let usages = spec.usages.as_deref().unwrap_or_default();
         if self.signer.refusal(KUBELET_CLIENT, &spec.request.0, usages).is_some() {
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(name) = self.signer.common_name(&spec.request.0) else { return Ok(false) };
+        let Some(name) = self.signer.common_name(&spec.request.0) else { return Ok(None) };
         if spec.username.as_ref() == Some(&name) && self.is_allowed(request, "selfnodeclient").await? {
-            return Ok(true);
+            return Ok(Some(OWN_RENEWED));
         }
         // Nobody takes a node's place by having been let in once.
         let node = name.strip_prefix("system:node:").unwrap_or_default();
         let taken = self.nodes.get(&Key::new("", node)).is_some();
-        Ok(!taken && self.is_allowed(request, "nodeclient").await?)
+        let joins = !taken && self.is_allowed(request, "nodeclient").await?;
+        Ok(joins.then_some(JOINS))
     }
 
     async fn is_allowed(&self, request: &CertificateSigningRequest, subresource: &str) -> Result<bool, Error> {
@@ -132,9 +139,8 @@ impl Controller {
         Ok(review.status.is_some_and(|status| status.allowed))
     }
 
-    async fn approve(&self, mut request: CertificateSigningRequest) -> Result<(), Error> {
-        let message = "Auto approving kubelet client certificate after SubjectAccessReview.";
-        add_condition(&mut request, "Approved", "AutoApproved", message);
+    async fn approve(&self, mut request: CertificateSigningRequest, grounds: &str) -> Result<(), Error> {
+        add_condition(&mut request, "Approved", "AutoApproved", grounds);
         let name = request.metadata.name.clone().unwrap_or_default();
         let params = PostParams::default();
         let written = self.api().replace_subresource("approval", &name, &params, &request).await;

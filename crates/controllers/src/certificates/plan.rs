@@ -28,6 +28,8 @@ pub(super) enum Next {
     Approve(Duration),
     /// Sign it.
     Sign,
+    /// A signer outside has it, and takes the time it takes.
+    Nothing,
     /// Nothing for this long.
     Wait(Duration),
 }
@@ -39,10 +41,9 @@ pub(super) fn next(request: &CertificateSigningRequest, now: Timestamp) -> Next 
     let condition = |kind: &str| conditions.iter().find(|one| one.type_ == kind);
     let approved = condition("Approved");
     let ended = condition("Failed").or(condition("Denied"));
-    if let (Some(_), None, false) = (approved, ended, issued)
-        && BUILT_IN.contains(&request.spec.signer_name.as_str())
-    {
-        return Next::Sign;
+    if let (Some(_), None, false) = (approved, ended, issued) {
+        let ours = BUILT_IN.contains(&request.spec.signer_name.as_str());
+        return if ours { Next::Sign } else { Next::Nothing };
     }
     let (since, keep) = match ended.or(approved) {
         Some(condition) => (at(condition), DECIDED),
@@ -87,7 +88,7 @@ mod tests {
         check(client, &json!({}), 0, |next| matches!(next, Next::Wait(_)));
         check(client, &json!({}), 24, |next| next == Next::Delete);
         check(client, &with(&["Approved"]), 0, |next| next == Next::Sign);
-        check("example.com/own", &with(&["Approved"]), 0, |next| matches!(next, Next::Wait(_)));
+        check("example.com/own", &with(&["Approved"]), 99, |next| next == Next::Nothing);
         check(client, &with(&["Approved", "Failed"]), 0, |next| matches!(next, Next::Wait(_)));
         check(client, &with(&["Denied"]), 1, |next| next == Next::Delete);
         let mut issued = with(&["Approved"]);
