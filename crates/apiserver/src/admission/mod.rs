@@ -11,8 +11,8 @@
 //! what is posted to a subresource and not stored (bindings, evictions, token requests, reviews) and every connection
 //! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
-mod default_class;
 mod certificates;
+mod default_class;
 mod default_tolerations;
 mod limit_ranger;
 pub(crate) mod matching;
