@@ -115,7 +115,8 @@ pub fn any(body: &[u8], format: Format) -> Result<(Value, Vec<String>), Status> 
 
 /// Reads an object of any shape, which must be one; with its duplicate fields. `expected` is the kind that belongs there.
 pub(crate) fn untyped_object(body: &[u8], format: Format, expected: &str) -> Result<(Value, Vec<String>), Status> {
-    let decoded = tree::parse(body, format).and_then(typed::untyped).map_err(|error| unrecognized(expected, &error, body))?;
+    let decoded =
+        tree::parse(body, format).and_then(typed::untyped).map_err(|error| unrecognized(expected, &error, body))?;
     if !decoded.value.is_object() {
         let error = "json: cannot unmarshal into Go value of type struct";
         return Err(unrecognized(expected, error, body));
@@ -124,11 +125,7 @@ pub(crate) fn untyped_object(body: &[u8], format: Format, expected: &str) -> Res
 }
 
 /// A part of an object, at the field `name`, in the canonical form of its type, with its unknown fields.
-pub(crate) fn part(
-    value: Value,
-    definition: &'static Definition,
-    name: &str,
-) -> Result<(Value, Vec<String>), String> {
+pub(crate) fn part(value: Value, definition: &'static Definition, name: &str) -> Result<(Value, Vec<String>), String> {
     let typed::Decoded { value, faults } = typed::decode(value.into(), definition)?;
     let placed = |fault: String| fault.replacen("field \"", &format!("field \"{name}."), 1);
     Ok((value, faults.into_iter().map(placed).collect()))

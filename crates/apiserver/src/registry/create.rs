@@ -68,13 +68,20 @@ impl Registry {
             (None, _) => {
                 [validation::metadata(&attempt.kind, new), rules.validate(new), rules.validate_create(new)].concat()
             }
-            (Some(old), "status") => [validation::metadata_update(&attempt.kind, new, old), rules.validate_status(new, old)].concat(),
+            (Some(old), "status") => {
+                [validation::metadata_update(&attempt.kind, new, old), rules.validate_status(new, old)].concat()
+            }
             (Some(old), "ephemeralcontainers") => validation::ephemeral_containers_update(new, old),
             (Some(old), "resize") => validation::resize_update(new, old),
-            (Some(old), "") => {
-                [validation::metadata_update(&attempt.kind, new, old), rules.validate(new), rules.validate_update(new, old)].concat()
+            (Some(old), "") => [
+                validation::metadata_update(&attempt.kind, new, old),
+                rules.validate(new),
+                rules.validate_update(new, old),
+            ]
+            .concat(),
+            (Some(old), view) => {
+                [validation::metadata_update(&attempt.kind, new, old), rules.validate_view(view, new, old)].concat()
             }
-            (Some(old), view) => [validation::metadata_update(&attempt.kind, new, old), rules.validate_view(view, new, old)].concat(),
         };
         if faults.is_empty() {
             return Ok(());

@@ -132,10 +132,9 @@ impl Registry {
         let found = self.cache.room(&attempt.kind)?.get(&attempt.key());
         let mut current = match found {
             None => None,
-            Some(object) => Some(Current {
-                revision: object.revision,
-                object: self.served(&attempt.kind, object.value()).await?,
-            }),
+            Some(object) => {
+                Some(Current { revision: object.revision, object: self.served(&attempt.kind, object.value()).await? })
+            }
         };
         let mut turn = None;
         for _ in 0..MAX_TRIES {

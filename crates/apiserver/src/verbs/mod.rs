@@ -37,9 +37,10 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
         "get" => read::get(server, kind, &call).await,
         "list" => read::list(server, kind, &call).await,
         "watch" => watch::watch(server, kind, &call).await,
-        "create" if kind.custom().is_some_and(|custom| custom.is_closing()) => {
-            Err(Status { message: "create not allowed while custom resource definition is terminating".to_owned(), ..Status::method_not_allowed() })
-        }
+        "create" if kind.custom().is_some_and(|custom| custom.is_closing()) => Err(Status {
+            message: "create not allowed while custom resource definition is terminating".to_owned(),
+            ..Status::method_not_allowed()
+        }),
         "create" => write::create(server, kind, call, body).await,
         "update" => write::update(server, kind, call, body).await,
         "patch" => write::patch(server, kind, call, body).await,

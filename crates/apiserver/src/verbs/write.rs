@@ -102,8 +102,7 @@ const PATCHES: &str = "application/json-patch+json, application/merge-patch+json
                        application/apply-patch+cbor";
 
 /// Custom kinds have no merge keys for strategic merge patches.
-const CUSTOM_PATCHES: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
+const CUSTOM_PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
 
 async fn read_patch(kind: &KindRef, call: &Call, body: Body) -> Result<(Attempt, Wanted, Patch), Status> {
     let wanted = Wanted::of_kind(kind, call)?;
