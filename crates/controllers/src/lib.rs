@@ -8,6 +8,7 @@ mod account_tokens;
 mod bootstrap_tokens;
 mod certificates;
 mod cluster_roles;
+mod definitions;
 mod deployment;
 mod endpoints;
 mod error;
@@ -127,7 +128,9 @@ async fn start_of_all_kinds(controllers: OfAllKinds, feed: Arc<Feed>, shared: Cl
         }
     };
     let tasks = controllers.garbage.tasks.clone();
-    garbage::start(&controllers.garbage, &feed, &resources);
-    quota::start(controllers.quota, &feed, &resources);
-    feed.start(&shared, &resources, &tasks).await;
+    feed.know(resources);
+    garbage::start(&controllers.garbage, &feed);
+    quota::start(controllers.quota, &feed);
+    feed.start(&shared, &tasks).await;
+    tasks.spawn(definitions::follow(shared, feed, tasks.clone()));
 }

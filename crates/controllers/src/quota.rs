@@ -14,7 +14,7 @@ use sampan_client::{Informer, Key, WorkQueue};
 use serde_json::{Value, json};
 
 use crate::error::allow_missing;
-use crate::resources::{Feed, News, Resource};
+use crate::resources::{Feed, Kinds, News};
 use crate::runner::{self, Reconcile};
 use crate::{Context, Error};
 
@@ -25,11 +25,11 @@ const RESYNC: Duration = Duration::from_secs(5 * 60);
 struct Controller {
     client: Client,
     quotas: Informer<ResourceQuota>,
-    resources: Vec<Resource>,
+    kinds: Kinds,
 }
 
-/// Starts the controller over what `feed` tells of `resources`.
-pub(crate) fn start(context: Context, feed: &Feed, resources: &[Resource]) {
+/// Starts the controller over what `feed` tells.
+pub(crate) fn start(context: Context, feed: &Feed) {
     let queue = WorkQueue::new(&context.tasks);
     let quotas = context.informers.all::<ResourceQuota>();
     let changed = queue.clone();
@@ -57,8 +57,7 @@ pub(crate) fn start(context: Context, feed: &Feed, resources: &[Resource]) {
             enqueue(&ended, &known, change.object().namespace().as_deref());
         }
     });
-    let resources = resources.iter().filter(|resource| resource.namespaced).cloned().collect();
-    let controller = Arc::new(Controller { client: context.client, quotas, resources });
+    let controller = Arc::new(Controller { client: context.client, quotas, kinds: feed.kinds() });
     let tasks = context.tasks.clone();
     context.tasks.spawn(async move {
         controller.quotas.synced().await;
@@ -98,7 +97,7 @@ impl Controller {
     async fn count(&self, namespace: &str, quota: &Value) -> Result<Amounts, Error> {
         let hard = amounts::read(&quota["spec"]["hard"]);
         let mut sum: Amounts = hard.keys().map(|name| (name.clone(), sampan_api::quantity::Quantity::ZERO)).collect();
-        for resource in &self.resources {
+        for resource in self.kinds.all().into_iter().filter(|resource| resource.namespaced) {
             let counted = Counted { group: &resource.api.group, plural: &resource.api.plural };
             if !hard.keys().any(|name| counted.is_counted_as(name)) {
                 continue;

@@ -21,7 +21,7 @@ use sampan_client::WorkQueue;
 use serde_json::json;
 
 use crate::error::allow_missing;
-use crate::resources::{Feed, Meta, News, Resource};
+use crate::resources::{Feed, Kinds, Meta, News, Resource};
 use crate::{Context, Error};
 use graph::{Graph, Node, Uid};
 use verdict::{FOREGROUND, ORPHAN, Owner, Verdict};
@@ -31,16 +31,16 @@ const WORKERS: usize = 8;
 
 struct Collector {
     client: Client,
-    resources: Vec<Resource>,
+    kinds: Kinds,
     graph: Mutex<Graph>,
 }
 
 /// Starts the collector. It looks at objects once `feed` has read all of them.
-pub(crate) fn start(context: &Context, feed: &Arc<Feed>, resources: &[Resource]) {
+pub(crate) fn start(context: &Context, feed: &Arc<Feed>) {
     let queue = WorkQueue::new(&context.tasks);
     let collector = Arc::new(Collector {
         client: context.client.clone(),
-        resources: resources.to_vec(),
+        kinds: feed.kinds(),
         graph: Mutex::new(Graph::default()),
     });
     let (seen, touched) = (Arc::clone(&collector), queue.clone());
@@ -124,10 +124,10 @@ impl Collector {
     /// An owner that the graph does not know may be newer than the graph.
     async fn look_up(&self, node: &Node, reference: &OwnerReference) -> Result<Owner, Error> {
         let (group, version) = reference.api_version.split_once('/').unwrap_or(("", &reference.api_version));
-        let of_kind = |resource: &&Resource| {
+        let of_kind = |resource: &Resource| {
             resource.api.kind == reference.kind && resource.api.group == group && resource.api.version == version
         };
-        let Some(resource) = self.resources.iter().find(of_kind) else {
+        let Some(resource) = self.kinds.find(of_kind) else {
             // An owner of a kind that nobody serves: it cannot be known to be gone.
             return Ok(Owner::There);
         };
