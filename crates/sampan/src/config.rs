@@ -25,7 +25,7 @@ pub(crate) struct Flags {
     /// Where the cluster's data lives [default: /var/lib/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Keep objects in this etcd, as etcd://HOST:PORT[,HOST:PORT][/PREFIX] [default: in the data directory]
+    /// Keep objects in this etcd, as etcd://HOST:PORT/PREFIX; several HOST:PORT are joined with commas [default: in the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// Authority of that etcd's certificates; with it, TLS

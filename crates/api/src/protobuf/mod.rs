@@ -5,7 +5,7 @@
 //! byte: plain fields even when they are zero, pointers only when they are there, maps by key, fields by number.
 //! Sizes that a message claims are never believed, depth and growth are bounded.
 //!
-//! Start at [`decode`] and [`encode`]; [`envelope`] is what stands around an object, a list, an event of a watch.
+//! Start at [`decode()`] and [`encode()`]; [`envelope`] is what stands around an object, a list, an event of a watch.
 
 mod decode;
 mod encode;
