@@ -216,6 +216,8 @@ fn resource_verb(method: &Method, info: &RequestInfo, watch: bool) -> Result<&'s
         Method::PATCH => "patch",
         Method::DELETE if collection => "deletecollection",
         Method::DELETE => "delete",
+        // Only the proxies pass it on; no verb stands for it.
+        Method::OPTIONS if info.subresource == "proxy" => "",
         _ => return Err(Status::method_not_allowed()),
     })
 }
@@ -290,6 +292,9 @@ mod tests {
         check("DELETE /api/v1/namespaces/a/pods", "deletecollection /v1 ns=a pods");
         check("DELETE /api/v1/namespaces/a/pods/b", "delete /v1 ns=a pods b");
         check("GET /api/v1/nodes/n/proxy/metrics/x%2Fy/", "get /v1 ns= nodes n proxy/metrics/x%2Fy/");
+        check("OPTIONS /api/v1/namespaces/a/pods/p/proxy/x", " /v1 ns=a pods p proxy/x");
+        check("TRACE /api/v1/namespaces/a/pods/p/proxy/x", "405");
+        check("OPTIONS /api/v1/namespaces/a/pods/p", "405");
         check("GET /api/v1/pods?fieldSelector=metadata.name%3Dx", "list /v1 ns= pods x");
         check("GET /apis/g.io/v1/namespaces/a/vms/v/forward/80/tcp", "get g.io/v1 ns=a vms v forward/80/tcp");
     }

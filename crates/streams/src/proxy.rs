@@ -37,6 +37,11 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// Older hop-by-hop headers that have no constant.
 const HOP_BY_HOP_NAMES: [&str; 2] = ["keep-alive", "proxy-connection"];
 
+/// Whether a request asks for another protocol on its connection.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    handshake::requested(headers).is_some()
+}
+
 /// Sends `request` as HTTP/1.1 over the fresh connection `backend` and answers with the backend's response.
 ///
 /// The request's path, query and headers go as they are, without hop-by-hop headers; `Host` stays what the client

@@ -41,6 +41,13 @@ impl Aggregator {
         }
         request.extensions_mut().insert(self.sessions.clone());
         match sampan_streams::proxy::forward(request, connection).await {
+            // The client would follow with the credentials that it has for this server (CVE-2022-3172).
+            Ok(response) if response.status().is_redirection() && response.headers().contains_key(header::LOCATION) => {
+                failure(
+                    StatusCode::BAD_GATEWAY,
+                    "the backend attempted to redirect this request, which is not permitted",
+                )
+            }
             Ok(response) => response.map(Body::new),
             Err(error) => unavailable(&format!("error trying to reach service: {error}")),
         }
@@ -121,8 +128,12 @@ fn escaped(key: &str) -> String {
 /// 503, in plain words: it is not about an object of ours.
 fn unavailable(why: &str) -> Response<Body> {
     tracing::debug!(why, "an aggregated server did not answer");
-    let mut response = Response::new(Body::from(format!("{why}\n")));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    failure(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n"))
+}
+
+fn failure(code: StatusCode, why: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(why.to_owned()));
+    *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -2,23 +2,28 @@
 //! nodes.
 //!
 //! [`target`] decides where to and with which path, purely; [`dial`] opens the connection; `sampan_streams` carries the
-//! request over and splices what follows. Redirects are never followed, and what is dialled is what was checked.
+//! request over and splices what follows. Redirects are never followed, and what is dialled is what was checked. What
+//! comes back through a proxy has its links turned by [`page`].
 
 mod dial;
+mod html;
+mod links;
 mod options;
+mod page;
 mod proxy;
 mod target;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use sampan_api::kind::KindRef;
 use sampan_api::status::Status;
 use sampan_streams::Sessions;
 use serde_json::Value;
 
-use self::dial::Backend;
+use self::dial::{Backend, Connection};
+use self::links::Links;
 use crate::cache::Match;
 use crate::server::{Answer, Call, Server};
 use crate::verbs::attempt;
@@ -26,7 +31,8 @@ use crate::verbs::attempt;
 /// The way to the kubelets.
 pub(crate) struct Kubelets {
     tls: Option<Arc<rustls::ClientConfig>>,
-    sessions: Sessions,
+    /// The owner of all upgraded connections.
+    pub(crate) sessions: Sessions,
 }
 
 impl Kubelets {
@@ -45,16 +51,23 @@ impl Kubelets {
 pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     options::admit(server, kind, &call).await?;
     let goal = match (kind.plural, call.info.subresource.as_str()) {
-        ("pods", "proxy") => proxy::pod(server, kind, &call).await?,
-        ("services", "proxy") => proxy::service(server, kind, &call).await?,
-        ("nodes", "proxy") => proxy::node(server, kind, &call).await?,
+        (_, "proxy") => match proxy::goal(server, kind, &call).await? {
+            _ if proxy::wants_root(&call) => return Ok(proxy::to_root(&call)),
+            goal => goal,
+        },
         ("pods", _) => match to_kubelet(server, kind, &call).await? {
             Some(goal) => goal,
             None => return Ok(Response::new(Body::empty())),
         },
         _ => return Err(Status::no_such_path()),
     };
-    forward(server, call, body, &goal).await
+    let connection = dial::connect(&goal.backend).await?;
+    let mut request = Request::from_parts(call.head, body);
+    if matches!(goal.via, Via::Proxy(_)) {
+        proxy::sign(request.headers_mut(), call.from, &call.info.path);
+    }
+    request.extensions_mut().insert(server.kubelets.sessions.clone());
+    forward(request, connection, goal).await
 }
 
 /// Where a request goes on.
@@ -62,8 +75,15 @@ struct Goal {
     backend: Backend,
     /// Path and query there.
     path: String,
+    via: Via,
+}
+
+/// What becomes of the answer.
+enum Via {
     /// What it says against a request becomes a `Status`: it is the kubelet's word about one of our own objects.
-    explain: bool,
+    Kubelet,
+    /// It goes on as it is, but that its links lead back through the proxy.
+    Proxy(Links),
 }
 
 /// A kubelet's refusal is a sentence; this much of it is passed on.
@@ -82,7 +102,7 @@ async fn to_kubelet(server: &Server, kind: &KindRef, call: &Call) -> Result<Opti
         target::OfPod::Nothing => return Ok(None),
     };
     let node = node(server, pod["spec"]["nodeName"].as_str().unwrap_or_default())?;
-    Ok(Some(Goal { backend: kubelet(server, &node)?, path, explain: true }))
+    Ok(Some(Goal { backend: kubelet(server, &node)?, path, via: Via::Kubelet }))
 }
 
 /// The Node object, for its addresses.
@@ -98,21 +118,32 @@ fn kubelet(server: &Server, node: &Value) -> Result<Backend, Status> {
     Ok(Backend { host, port, tls: Some(tls), loopback_allowed: true })
 }
 
-/// Sends the request to its goal, with the path there in place of its own.
-async fn forward(server: &Server, call: Call, body: Body, goal: &Goal) -> Answer {
-    let backend = &goal.backend;
-    let uri: Uri = goal.path.parse().map_err(|_| Status::bad_request("the path cannot be passed on"))?;
-    let connection = dial::connect(backend).await?;
-    let mut request = Request::from_parts(call.head, body);
-    *request.uri_mut() = uri;
-    if let Ok(host) = HeaderValue::from_str(&backend.authority()) {
+/// Sends the request over the connection to its goal, with the path there in place of its own.
+async fn forward(
+    mut request: Request<Body>,
+    connection: std::pin::Pin<Box<dyn Connection>>,
+    Goal { backend, path, via }: Goal,
+) -> Answer {
+    *request.uri_mut() = path.parse::<Uri>().map_err(|_| Status::bad_request("the path cannot be passed on"))?;
+    // Behind a proxy is heard what the client calls it; a kubelet is called by its name.
+    let host = match &via {
+        Via::Kubelet => backend.authority(),
+        Via::Proxy(links) => links.asked.clone(),
+    };
+    if let Ok(host) = HeaderValue::from_str(&host) {
         request.headers_mut().insert(header::HOST, host);
     }
-    request.extensions_mut().insert(server.kubelets.sessions.clone());
-    match sampan_streams::proxy::forward(request, connection).await {
-        Ok(response) if goal.explain && response.status().is_client_error() => Err(explained(response).await),
-        Ok(response) => Ok(response.map(Body::new)),
-        Err(error) => Err(refused(&error, backend)),
+    match (sampan_streams::proxy::forward(request, connection).await, via) {
+        (Ok(response), Via::Proxy(_)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(response.map(Body::new))
+        }
+        (Ok(response), Via::Proxy(links)) => Ok(page::through(response.map(Body::new), links)),
+        (Ok(response), Via::Kubelet) if response.status().is_client_error() => Err(explained(response).await),
+        (Ok(response), Via::Kubelet) if response.status().is_redirection() => {
+            Err(refused(&sampan_streams::Error::Redirect, &backend))
+        }
+        (Ok(response), Via::Kubelet) => Ok(response.map(Body::new)),
+        (Err(error), _) => Err(refused(&error, &backend)),
     }
 }
 

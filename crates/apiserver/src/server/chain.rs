@@ -84,7 +84,7 @@ async fn answer(
 ) -> Answer {
     let Along { notes, audit_id, trail } = along;
     let peer = request.extensions_mut().remove::<Peer>();
-    let identified = authenticate::identify(&server, peer.as_ref(), request.headers(), &info).await;
+    let identified = authenticate::identify(&server, peer.as_ref(), request.headers_mut(), &info).await;
     let caller = identified.as_ref().cloned().unwrap_or_default();
     *trail = server.audit.as_ref().and_then(|audit| {
         let (uri, headers) = (request.uri(), request.headers());
@@ -103,7 +103,11 @@ async fn answer(
         trail.sent(&head.headers, &bytes);
         body = Body::from(bytes);
     }
-    let call = Call { info, query, identity, notes, head };
+    let from = peer.and_then(|peer| match peer {
+        Peer::Remote { address, .. } => Some(address),
+        Peer::InProcess(_) => None,
+    });
+    let call = Call { info, query, identity, from, notes, head };
     if is_long_running(&call.info) {
         return dispatch(server, call, body).await;
     }

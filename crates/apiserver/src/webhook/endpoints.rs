@@ -32,10 +32,15 @@ impl Services {
         }
         let port_name =
             port_name(&service, port).ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
+        self.endpoint(namespace, name, &port_name)
+    }
+
+    /// One of the ready endpoints of a Service's port of that name, each in its turn.
+    pub(crate) fn endpoint(&self, namespace: &str, name: &str, port_name: &str) -> Result<(String, u16), String> {
         let room = self.cache.stored("endpointslices").ok_or("there are no EndpointSlices")?;
         let (slices, _) = room.snapshot(&Filter::of_namespace(namespace));
         let slices = slices.iter().filter(|slice| slice.labels.get(SERVICE_LABEL).is_some_and(|label| label == name));
-        let mut found: Vec<(String, u16)> = slices.flat_map(|slice| endpoints(&slice.value(), &port_name)).collect();
+        let mut found: Vec<(String, u16)> = slices.flat_map(|slice| endpoints(&slice.value(), port_name)).collect();
         if found.is_empty() {
             return Err(format!("no endpoints available for service {name:?}"));
         }

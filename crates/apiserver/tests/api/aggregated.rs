@@ -24,6 +24,9 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
                 { "name": "flunders/status", "singularName": "", "namespaced": true, "kind": "Flunder", "verbs": ["get"] },
             ],
         }),
+        "/apis/wardle.example.com/v1alpha1/elsewhere" => {
+            return Response::builder().status(302).header("location", "/api/v1/secrets").body(Body::empty()).unwrap();
+        }
         "/openapi/v3" => json!({ "paths": {
             "apis/wardle.example.com/v1alpha1": { "serverRelativeURL": "/openapi/v3/apis/wardle.example.com/v1alpha1?hash=1" },
         } }),
@@ -91,6 +94,10 @@ async fn another_server_serves_a_version() {
         "user": ["admin"], "groups": ["system:masters", "system:authenticated"], "told": [],
     });
     assert_eq!((code, seen), (200, want));
+    // It may not send clients, and their credentials, elsewhere (CVE-2022-3172).
+    let request = Request::get("/apis/wardle.example.com/v1alpha1/elsewhere").extension(in_process("admin"));
+    let response = cluster.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!((response.status().as_u16(), response.headers().get("location")), (502, None));
     // Authorization is this server's.
     let request = Request::get(ITEMS).extension(in_process("bob")).body(Body::empty()).unwrap();
     assert_eq!(cluster.send(request).await.status(), 403);

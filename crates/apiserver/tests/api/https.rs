@@ -21,10 +21,11 @@ use serde_json::json;
 
 use crate::support::{Cluster, read};
 
-struct Site {
-    cluster: Cluster,
-    authority: Authority,
-    address: SocketAddr,
+/// An API server that listens on loopback.
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) authority: Authority,
+    pub(crate) address: SocketAddr,
 }
 
 fn chain(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
@@ -38,11 +39,11 @@ fn roots(authority: &Authority) -> RootCertStore {
     roots
 }
 
-fn server(authority: &Authority) -> ServerConfig {
+pub(crate) fn server(authority: &Authority) -> ServerConfig {
     let purpose = Purpose::Server {
         name: "server".to_owned(),
         dns: vec!["localhost".to_owned()],
-        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+        addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(192, 0, 2, 10).into()],
     };
     let (certificates, key) = chain(&authority.issue(&purpose, sampan_clock::now()).unwrap());
     let clients = WebPkiClientVerifier::builder(Arc::new(roots(authority))).allow_unauthenticated().build();
@@ -50,7 +51,7 @@ fn server(authority: &Authority) -> ServerConfig {
     tls.with_single_cert(certificates, key).unwrap()
 }
 
-fn client(authority: &Authority, user: Option<(&str, &str)>) -> ClientConfig {
+pub(crate) fn client(authority: &Authority, user: Option<(&str, &str)>) -> ClientConfig {
     let config = ClientConfig::builder().with_root_certificates(roots(authority));
     let Some((user, group)) = user else { return config.with_no_client_auth() };
     let purpose = Purpose::Client { user: user.to_owned(), group: Some(group.to_owned()) };
@@ -59,7 +60,7 @@ fn client(authority: &Authority, user: Option<(&str, &str)>) -> ClientConfig {
 }
 
 impl Site {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let now = sampan_clock::now();
         let authority = Authority::load(&Authority::generate("test", now).unwrap()).unwrap();
@@ -75,12 +76,17 @@ impl Site {
         self.send(user, Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    async fn send(&self, user: Option<(&str, &str)>, request: Request<Body>) -> http::Response<hyper::body::Incoming> {
+    /// Sends a request over a connection of its own.
+    pub(crate) async fn send(
+        &self,
+        user: Option<(&str, &str)>,
+        request: Request<Body>,
+    ) -> http::Response<hyper::body::Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(client(&self.authority, user))).connect(name, stream).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         sender.send_request(request).await.unwrap()
     }
 }
