@@ -12,6 +12,7 @@ use sampan_api::field::{Error, Path};
 use sampan_api::kind::KindRef;
 use sampan_api::status::Status;
 use sampan_store::Revision;
+use sampan_streams::websocket;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -59,8 +60,13 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
         let (registry, served) = (Arc::clone(&registry), served.clone());
         async move { registry.told(&served, told).await }
     });
-    let body = told.map(move |told| Ok::<Bytes, Infallible>(former.form(told)));
-    let mut response = Response::new(Body::from_stream(body));
+    let text = former.wanted.encoding == Encoding::Json;
+    let body = told.map(move |told| former.form(told));
+    if websocket::is_upgrade(call.headers()) {
+        let form = if text { websocket::Form::Text } else { websocket::Form::Binary };
+        return Ok(websocket::tell(&call.head, &server.kubelets.sessions, form, body).map(Body::new));
+    }
+    let mut response = Response::new(Body::from_stream(body.map(Ok::<Bytes, Infallible>)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     Ok(response)
 }

@@ -7,10 +7,12 @@
 //! | `v4.base64.channel.k8s.io`, `base64.channel.k8s.io` | channel digit, base64 of the data | cannot be said |
 //! | `SPDY/3.1+portforward.k8s.io` | bytes of a SPDY connection | |
 //!
-//! [`Codec`] is pure; `Multiplex` runs it on a connection; [`Tunnel`] makes a byte stream of messages.
+//! [`Codec`] is pure; `Multiplex` runs it on a connection; [`Tunnel`] makes a byte stream of messages; [`tell`] sends what
+//! happens to whoever listens.
 
 mod codec;
 mod multiplex;
+mod tell;
 mod tunnel;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
@@ -25,6 +27,7 @@ use tokio_tungstenite::{
 
 pub use codec::{Codec, Received};
 pub(crate) use multiplex::Multiplex;
+pub use tell::{Form, tell};
 pub use tunnel::Tunnel;
 
 use crate::{
@@ -60,20 +63,26 @@ pub(crate) fn accept(
     headers: &HeaderMap,
     supported: &[&'static str],
 ) -> Result<(Response<Body>, Option<&'static str>), Refusal> {
+    let mut response = handshake(headers)?;
+    let protocol = subprotocol(headers, supported)?;
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    Ok((response, protocol))
+}
+
+/// The `101` for a WebSocket upgrade, without a subprotocol.
+fn handshake(headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "unable to upgrade: Sec-WebSocket-Version must be 13"));
     }
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "unable to upgrade: Sec-WebSocket-Key is missing"));
     };
-    let protocol = subprotocol(headers, supported)?;
     let mut response = handshake::switching("websocket");
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
     response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept.expect("invariant: base64 is a header value"));
-    if let Some(protocol) = protocol {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-    }
-    Ok((response, protocol))
+    Ok(response)
 }
 
 fn subprotocol(headers: &HeaderMap, supported: &[&'static str]) -> Result<Option<&'static str>, Refusal> {

@@ -1,0 +1,74 @@
+//! A WebSocket that only tells: each piece of a stream is a message. What the client says is not heard.
+
+use bytes::Bytes;
+use futures::{SinkExt, Stream, StreamExt};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::{handshake, normal_close, server};
+use crate::{
+    Body, Error, Sessions,
+    handshake::{self as http_handshake, Refusal},
+};
+
+/// What kind of message carries a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Text, for JSON.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+/// Answers a WebSocket's request and sends it `messages` until they end or the client leaves. The session belongs to
+/// `sessions`. Of the subprotocols that the client lists the first is taken: they say nothing here.
+pub fn tell(
+    head: &Parts,
+    sessions: &Sessions,
+    form: Form,
+    messages: impl Stream<Item = Bytes> + Send + 'static,
+) -> Response<Body> {
+    let (mut response, upgrade) = match (handshake(&head.headers), head.extensions.get::<OnUpgrade>()) {
+        (Ok(response), Some(upgrade)) => (response, upgrade.clone()),
+        (Ok(_), None) => return http_handshake::not_an_upgrade().into(),
+        (Err(refusal), _) => return refusal.into(),
+    };
+    let first = http_handshake::tokens(&head.headers, header::SEC_WEBSOCKET_PROTOCOL.as_str()).next();
+    if let Some(first) = first.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, first);
+    }
+    match sessions.spawn(run(upgrade, form, messages)) {
+        Ok(()) => response,
+        Err(error) => Refusal::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).into(),
+    }
+}
+
+async fn run(upgrade: OnUpgrade, form: Form, messages: impl Stream<Item = Bytes> + Send) -> Result<(), Error> {
+    let io = TokioIo::new(upgrade.await.map_err(Error::Upgrade)?);
+    let (mut sink, mut source) = server(io).await.split();
+    let hear = async {
+        // Pings are answered by the next read.
+        while let Some(message) = source.next().await {
+            message?;
+        }
+        Ok(())
+    };
+    let say = async {
+        let mut messages = std::pin::pin!(messages);
+        while let Some(bytes) = messages.next().await {
+            let text = match form {
+                Form::Text => Utf8Bytes::try_from(bytes.clone()).ok(),
+                Form::Binary => None,
+            };
+            sink.send(text.map_or(Message::Binary(bytes), Message::Text)).await?;
+        }
+        sink.send(Message::Close(Some(normal_close()))).await?;
+        Ok(())
+    };
+    tokio::select! {
+        heard = hear => heard,
+        said = say => said,
+    }
+}
