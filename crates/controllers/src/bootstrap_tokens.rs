@@ -40,7 +40,7 @@ pub(crate) fn start(context: Context) {
 }
 
 /// How long a token still has: zero when it is over, `None` if it does not end. An end that cannot be read is past.
-fn left(secret: &Secret, now: Timestamp) -> Option<Duration> {
+pub(crate) fn left(secret: &Secret, now: Timestamp) -> Option<Duration> {
     let end = secret.data.as_ref()?.get("expiration")?;
     let end = std::str::from_utf8(&end.0).ok().and_then(|text| text.parse::<Timestamp>().ok());
     Some(end.and_then(|end| Duration::try_from(end - now).ok()).unwrap_or_default())

@@ -7,6 +7,7 @@
 mod account_tokens;
 mod bootstrap_tokens;
 mod certificates;
+mod cluster_info;
 mod cluster_roles;
 mod definitions;
 mod deployment;
@@ -32,6 +33,7 @@ use sampan_client::{EventRecorder, Informers, Tasks};
 
 pub use account_tokens::SignToken;
 pub use certificates::Signer;
+pub use cluster_info::SignText;
 pub use error::Error;
 
 use resources::Feed;
@@ -52,6 +54,8 @@ pub struct Options {
     pub signer: Arc<dyn Signer>,
     /// Signs the tokens that lie in Secrets.
     pub sign_token: SignToken,
+    /// Signs with bootstrap tokens.
+    pub sign_text: SignText,
 }
 
 /// The running controllers.
@@ -92,6 +96,7 @@ pub fn start(options: &Options) -> Handle {
     let (shared, sign) = (options.shared.clone(), Arc::clone(&options.sign_token));
     account_tokens::start(&context("serviceaccount-token-controller"), shared, &options.ca_pem, sign);
     bootstrap_tokens::start(context("token-cleaner"));
+    cluster_info::start(context("bootstrap-signer"), Arc::clone(&options.sign_text));
     certificates::start(context("certificate-controller"), Arc::clone(&options.signer));
     cluster_roles::start(context("clusterrole-aggregation-controller"));
     deployment::start(context("deployment-controller"));

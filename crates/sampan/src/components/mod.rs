@@ -66,7 +66,7 @@ async fn start_parts(config: &Config, teller: Teller, running: &mut Running) -> 
     let api = teller.step("store and API server", control_plane::start_api(config, &pki, running)).await?;
     let clients = identity::Clients::new(api);
     control_plane::start_controllers(config, &clients, &pki, running)?;
-    teller.step("cluster objects", addons::apply(config, &clients)).await?;
+    teller.step("cluster objects", addons::apply(config, &clients, pki.ca_pem())).await?;
     let network = teller.step("Pod network", node::start_network(config)).await?;
     if config.container_runtime_endpoint.is_none() {
         teller.step("container runtime", node::start_runtime(config, network, running)).await?;
