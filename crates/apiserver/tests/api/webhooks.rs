@@ -35,6 +35,10 @@ async fn answer(seen: Seen, request: Request<Incoming>) -> Response<Body> {
         "/second" => patch(data("second")),
         "/wrong-uid" => json!({ "uid": "x", "allowed": true }),
         "/never" => std::future::pending().await,
+        "/endless" => {
+            let pieces = futures::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(vec![b' '; 64 << 10]));
+            return Response::new(Body::from_stream(pieces));
+        }
         _ => return Response::builder().status(500).body(Body::from("boom")).unwrap(),
     };
     let answer = json!({ "apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": response });
@@ -328,4 +332,17 @@ async fn services_are_found() {
     assert_eq!(code, 201, "{answer}");
     let (code, answer) = site.create(map("a")).await;
     assert_eq!((code, &answer["data"]["first"]), (201, &json!("yes")), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_no_answer() {
+    let site = Site::open().await;
+    site.configure("validating", "v", vec![site.webhook("/endless", json!({ "failurePolicy": "Fail" }))]).await;
+    let (code, answer) = site.create(map("a")).await;
+    assert_eq!(code, 500, "{answer:#}");
+    assert!(told(&answer).contains("failed calling webhook \"endless.example.com\""), "{answer:#}");
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/v";
+    assert_eq!(site.cluster.admin("DELETE", path, "").await.0, 200);
+    site.configure("validating", "w", vec![site.webhook("/endless", json!({ "failurePolicy": "Ignore" }))]).await;
+    assert_eq!(site.create(map("b")).await.0, 201);
 }
