@@ -17,7 +17,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sampan_apiserver::{ApiServer, FrontProxy, Listen, Options, Ranges, Version};
+use sampan_apiserver::{
+    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, Options, Ranges, Version,
+};
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_store::Store;
@@ -49,6 +51,8 @@ async fn main() -> Result<()> {
         listen: Some(Listen { listener, tls: Arc::new(tls(&authority, &served)?) }),
         kubelet_tls: None,
         front_proxy: Some(front_proxy(&authority)?),
+        authentication: AuthenticationOptions::default(),
+        authorization: AuthorizationOptions::default(),
         audit: None,
         version: Version::current(),
     })

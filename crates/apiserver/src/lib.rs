@@ -10,6 +10,8 @@
 mod admission;
 mod aggregator;
 mod audit;
+mod authentication;
+mod authorization;
 mod bootstrap;
 mod cache;
 mod catalog;
@@ -18,9 +20,11 @@ mod connect;
 mod conversion;
 mod definitions;
 mod discovery;
+mod duration;
 mod expiry;
 mod forms;
 mod health;
+mod kubeconfig;
 mod metrics;
 mod notes;
 mod openapi;
@@ -47,13 +51,21 @@ use crate::aggregator::Aggregator;
 pub use crate::aggregator::{FrontProxy, Unusable};
 use crate::audit::Audit;
 pub use crate::audit::{LogOptions as AuditLogOptions, Options as AuditOptions, Policy as AuditPolicy};
+use crate::authentication::Vouchers;
+pub use crate::authentication::{Anonymous, Oidc, Options as AuthenticationOptions, TokenWebhookOptions};
+use crate::authorization::Chain;
+pub use crate::authorization::{
+    FailurePolicy, Options as AuthorizationOptions, WebhookOptions as AccessWebhookOptions,
+};
 use crate::bootstrap::OwnService;
 use crate::cache::Cache;
 use crate::catalog::Catalog;
 use crate::connect::Kubelets;
 use crate::definitions::Definitions;
 use crate::discovery::Discovery;
+pub use crate::duration::parse_duration;
 use crate::health::Health;
+pub use crate::kubeconfig::Kubeconfig;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
 use crate::registry::Registry;
@@ -81,6 +93,10 @@ pub struct Options {
     pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
     /// How the server shows itself to the servers of aggregated APIs; `None` if it does not.
     pub front_proxy: Option<FrontProxy>,
+    /// Who vouches for users besides this cluster, and what nobody in particular may ask.
+    pub authentication: AuthenticationOptions,
+    /// Who says what users may, in which order.
+    pub authorization: AuthorizationOptions,
     /// What is recorded of requests, and where; `None` for nothing.
     pub audit: Option<AuditOptions>,
     /// What `/version` says.
@@ -96,6 +112,12 @@ pub enum Error {
     /// The audit log cannot be written.
     #[error("opening the audit log: {0}")]
     Audit(std::io::Error),
+    /// Those who vouch for users cannot be asked as configured.
+    #[error("authentication: {0}")]
+    Authentication(String),
+    /// Those who say what users may cannot be asked as configured.
+    #[error("authorization: {0}")]
+    Authorization(String),
     /// The objects that must exist cannot be made.
     #[error("making the objects that every cluster has: {0}")]
     Bootstrap(Status),
@@ -134,7 +156,10 @@ impl ApiServer {
         let cache = Cache::load(Arc::clone(&options.store), sampan_api::kinds::ALL).await?;
         background.spawn(Arc::clone(&cache).follow(cache_stop.clone()));
         background.spawn(compaction::run(Arc::clone(&options.store), stop.clone()));
-        let rights = Rights::load(&cache);
+        let services = Arc::new(webhook::Services::new(Arc::clone(&cache)));
+        let vouchers = Vouchers::new(&options.authentication, options.tokens.issuer(), &services);
+        let chain = Chain::new(&options.authorization, &services).map_err(Error::Authorization)?;
+        let rights = Rights::load(&cache, chain);
         background.spawn(Arc::clone(&rights).follow(stop.clone()));
         let resources = Resources::start(options.ranges.clone(), (&cache, &options.store), &background, &stop).await;
         let registry = Arc::new(Registry::new(
@@ -164,6 +189,7 @@ impl ApiServer {
             registry,
             aggregator,
             tokens: options.tokens,
+            vouchers: vouchers.map_err(Error::Authentication)?,
             advertised: options.advertised,
             audit: options.audit.map(|audit| Audit::open(audit).map(Arc::new)).transpose().map_err(Error::Audit)?,
             discovery: Discovery::new(options.advertised),

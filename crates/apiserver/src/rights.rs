@@ -1,4 +1,5 @@
-//! Who may what: the node authorizer, then RBAC, both kept in step with the stored objects that they decide from.
+//! Who may what: the node authorizer and RBAC, both kept in step with the stored objects that they decide from, and the
+//! webhooks around them.
 //!
 //! One follower per kind reads the cache's changes in order. A refusal is final only after everything that the cache
 //! holds has been taken over ([`Rights::decide`]): whoever has seen an object has the rights that come of it.
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::authorization::{Chain, Link, Own, Verdict};
 use crate::cache::{Cache, Filter, Object, Room};
 use crate::registry::built_in;
 
@@ -42,6 +44,7 @@ pub(crate) struct Rights {
     /// Roles and bindings, also for the rules about granting rights.
     pub(crate) rbac: Rbac,
     nodes: Nodes,
+    chain: Chain,
     sources: Vec<Source>,
 }
 
@@ -54,13 +57,13 @@ struct Source {
 
 impl Rights {
     /// Takes over what is stored now.
-    pub(crate) fn load(cache: &Cache) -> Arc<Self> {
+    pub(crate) fn load(cache: &Cache, chain: Chain) -> Arc<Self> {
         let source = |(group, kind): (&str, &'static str)| {
             let room = built_in(group, kind).and_then(|kind| cache.room(kind)).ok()?;
             Some(Source { kind, room, taken: watch::Sender::new(0) })
         };
         let sources = KINDS.into_iter().filter_map(source).collect();
-        let rights = Self { rbac: Rbac::new(), nodes: Nodes::new(node_rules()), sources };
+        let rights = Self { rbac: Rbac::new(), nodes: Nodes::new(node_rules()), chain, sources };
         for source in &rights.sources {
             rights.take_over(source, &mut BTreeSet::new());
         }
@@ -145,15 +148,49 @@ impl Rights {
         }
     }
 
-    /// The decision, by all that the cache holds now.
+    /// The decision of whoever is to be asked, in their order, by all that the cache holds now.
     pub(crate) async fn decide(&self, who: &Identity, what: &Attributes) -> Decision {
-        let at_once = self.authorize(who, what);
+        if is_master(who) {
+            return Decision::Allow(String::new());
+        }
+        let mut reasons = Vec::new();
+        for link in &self.chain.0 {
+            let verdict = match link {
+                Link::Own(own) => self.decide_here(*own, who, what).await.into(),
+                Link::Webhook(webhook) => webhook.verdict(who, what).await,
+            };
+            match verdict {
+                Verdict::Allow(reason) => return Decision::Allow(reason),
+                Verdict::Deny(reason) => {
+                    reasons.push(reason);
+                    break;
+                }
+                Verdict::NoOpinion(reason) => reasons.push(reason),
+            }
+        }
+        refused(reasons)
+    }
+
+    async fn decide_here(&self, own: Own, who: &Identity, what: &Attributes) -> Decision {
+        let at_once = self.ask_own(own, who, what);
         if matches!(at_once, Decision::Allow(_)) || self.is_current() {
             return at_once;
         }
         // In time or not, what is known then decides.
         let _ = tokio::time::timeout(CATCH_UP, self.catch_up()).await;
-        self.authorize(who, what)
+        self.ask_own(own, who, what)
+    }
+
+    fn ask_own(&self, own: Own, who: &Identity, what: &Attributes) -> Decision {
+        let mut reasons = Vec::new();
+        let authorizers: [(bool, &dyn Authorizer); 2] = [(own.node, &self.nodes), (own.rbac, &self.rbac)];
+        for (_, authorizer) in authorizers.iter().filter(|(asked, _)| *asked) {
+            match authorizer.authorize(who, what) {
+                Decision::NoOpinion(reason) => reasons.push(reason),
+                allowed @ Decision::Allow(_) => return allowed,
+            }
+        }
+        refused(reasons)
     }
 
     fn is_current(&self) -> bool {
@@ -174,22 +211,32 @@ impl Rights {
     }
 }
 
+/// What this server's own authorizers say; webhooks cannot be asked from within a decision.
 impl Authorizer for Rights {
     fn authorize(&self, who: &Identity, what: &Attributes) -> Decision {
-        if who.groups.iter().any(|group| group == MASTERS) {
+        if is_master(who) {
             return Decision::Allow(String::new());
         }
-        let mut reasons = Vec::new();
-        let authorizers: [&dyn Authorizer; 2] = [&self.nodes, &self.rbac];
-        for authorizer in authorizers {
-            match authorizer.authorize(who, what) {
-                Decision::NoOpinion(reason) => reasons.push(reason),
-                allowed @ Decision::Allow(_) => return allowed,
-            }
-        }
-        reasons.retain(|reason| !reason.is_empty());
-        Decision::NoOpinion(reasons.join("\n"))
+        self.ask_own(self.chain.own(), who, what)
     }
+}
+
+impl From<Decision> for Verdict {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Allow(reason) => Self::Allow(reason),
+            Decision::NoOpinion(reason) => Self::NoOpinion(reason),
+        }
+    }
+}
+
+fn is_master(who: &Identity) -> bool {
+    who.groups.iter().any(|group| group == MASTERS)
+}
+
+fn refused(mut reasons: Vec<String>) -> Decision {
+    reasons.retain(|reason| !reason.is_empty());
+    Decision::NoOpinion(reasons.join("\n"))
 }
 
 /// What every node may by the role `system:node`.

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod bootstrap;
 pub mod bootstrap_token;
 pub mod certificate;
+pub mod jwt;
 pub mod node;
 pub mod rbac;
 pub mod signing;

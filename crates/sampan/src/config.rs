@@ -2,11 +2,13 @@
 //!
 //! The keys of the file are the names of the flags; flags win. An unknown key is an error that names it.
 
+mod identity;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sampan_apiserver::AuditLogOptions;
+use sampan_apiserver::{AuditLogOptions, AuthenticationOptions, AuthorizationOptions};
 use sampan_kubelet::DEFAULT_POD_PIDS;
 use sampan_store::etcd::Location;
 use serde::Deserialize;
@@ -56,6 +58,61 @@ pub(crate) struct Flags {
     /// Days that full files of the audit log are kept; 0 for ever [default: 30]
     #[arg(long, value_name = "DAYS")]
     pub(crate) audit_log_maxage: Option<u32>,
+    /// Issuer of OpenID Connect tokens that vouch for users, as https://HOST
+    #[arg(long, value_name = "URL")]
+    pub(crate) oidc_issuer_url: Option<String>,
+    /// Audience that its tokens must have
+    #[arg(long, value_name = "ID")]
+    pub(crate) oidc_client_id: Option<String>,
+    /// Claim that is the user's name [default: sub]
+    #[arg(long, value_name = "CLAIM")]
+    pub(crate) oidc_username_claim: Option<String>,
+    /// What stands before the name; - for nothing [default: the issuer's URL and #, nothing for email]
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) oidc_username_prefix: Option<String>,
+    /// Claim that is the user's groups [default: none]
+    #[arg(long, value_name = "CLAIM")]
+    pub(crate) oidc_groups_claim: Option<String>,
+    /// What stands before each group
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) oidc_groups_prefix: Option<String>,
+    /// Claim that a token must have with this value
+    #[arg(long, value_name = "CLAIM=VALUE")]
+    pub(crate) oidc_required_claim: Option<Vec<String>>,
+    /// Algorithms that its tokens may be signed with [default: RS256]
+    #[arg(long, value_name = "ALGORITHM", value_delimiter = ',')]
+    pub(crate) oidc_signing_algs: Option<Vec<String>>,
+    /// Authorities that its certificate may come from [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) oidc_ca_file: Option<PathBuf>,
+    /// Who vouches for users, and what nobody in particular may ask: an AuthenticationConfiguration, in place of the
+    /// flags --oidc-*
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    /// Webhook that is asked whose a token is: a kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_token_webhook_config_file: Option<PathBuf>,
+    /// How long its answers hold [default: 2m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) authentication_token_webhook_cache_ttl: Option<String>,
+    /// Whether nobody in particular may ask for health and version [default: true]
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) anonymous_auth: Option<bool>,
+    /// Who says what users may, in this order, of Node, RBAC and Webhook [default: Node,RBAC, and Webhook if there is one]
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
+    pub(crate) authorization_mode: Option<Vec<String>>,
+    /// The same with several webhooks: an AuthorizationConfiguration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_config: Option<PathBuf>,
+    /// Webhook that is asked what users may: a kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_webhook_config_file: Option<PathBuf>,
+    /// How long its yes holds [default: 5m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) authorization_webhook_cache_authorized_ttl: Option<String>,
+    /// How long its no holds [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) authorization_webhook_cache_unauthorized_ttl: Option<String>,
     /// Where run-time state and sockets live [default: /run/INSTANCE]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -117,6 +174,8 @@ pub(crate) struct Config {
     pub(crate) etcd: Option<EtcdConfig>,
     pub(crate) encryption: Option<PathBuf>,
     pub(crate) audit: Option<AuditConfig>,
+    pub(crate) authentication: AuthenticationOptions,
+    pub(crate) authorization: AuthorizationOptions,
     pub(crate) state_dir: PathBuf,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) bind_address: IpAddr,
@@ -163,6 +222,7 @@ impl Config {
         check_instance(&instance)?;
         let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
         let audit = audit(flags, &file, &data_dir)?;
+        let (authentication, authorization) = identity::resolve(flags, &file)?;
         let service_cidr =
             network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
         let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
@@ -175,6 +235,8 @@ impl Config {
         let ports = pick(&flags.service_node_port_range, file.service_node_port_range, || "30000-32767".into());
         Ok(Self {
             audit,
+            authentication,
+            authorization,
             data_dir,
             etcd,
             encryption: flags.encryption_provider_config.clone().or(file.encryption_provider_config),
@@ -374,6 +436,13 @@ mod tests {
             ("service-node-port-range: 9-1", "service-node-port-range"),
             ("node-label: [nonsense]", "node-label"),
             ("audit-log-path: /x", "audit-log-path"),
+            ("oidc-client-id: x", "oidc-issuer-url"),
+            ("oidc-issuer-url: https://x", "oidc-client-id"),
+            ("oidc-issuer-url: https://x\noidc-client-id: x\noidc-required-claim: [y]", "oidc-required-claim"),
+            ("oidc-issuer-url: https://x\noidc-client-id: x\nauthentication-config: /x", "authentication-config"),
+            ("authentication-token-webhook-config-file: /nowhere/x", "authentication-token-webhook-config-file"),
+            ("authorization-mode: [AlwaysAllow]", "authorization-mode"),
+            ("authorization-mode: [RBAC]\nauthorization-config: /x", "authorization-config"),
             ("store: etcd://nowhere", "store"),
             ("store-ca-file: /ca.pem", "store"),
             ("store: etcd://a:1\nstore-cert-file: /c.pem\nstore-key-file: /k.pem", "store-ca-file"),

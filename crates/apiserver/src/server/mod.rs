@@ -31,6 +31,7 @@ pub(crate) use self::authenticate::{Shown, from_token};
 pub(crate) use self::body::{MAX_BODY_BYTES, read as read_body, reply_status};
 use crate::aggregator::Aggregator;
 use crate::audit::Audit;
+use crate::authentication::Vouchers;
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
 use crate::health::Health;
@@ -47,6 +48,8 @@ pub(crate) struct Server {
     /// The way to APIs that others serve.
     pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) tokens: Arc<Tokens>,
+    /// Who vouches for users besides those tokens.
+    pub(crate) vouchers: Vouchers,
     /// The audit log, where there is one.
     pub(crate) audit: Option<Arc<Audit>>,
     /// Where clients in the cluster reach this server.
@@ -68,6 +71,8 @@ pub(crate) struct Call {
     pub(crate) info: RequestInfo,
     pub(crate) query: Query,
     pub(crate) identity: Identity,
+    /// Where it came from, if from the network.
+    pub(crate) from: Option<SocketAddr>,
     /// Warnings and annotations that come up on the way.
     pub(crate) notes: Arc<Notes>,
     /// The request without its body.

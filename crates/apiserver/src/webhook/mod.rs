@@ -10,6 +10,7 @@
 mod dialer;
 mod endpoints;
 mod place;
+mod remembered;
 mod trust;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use serde_json::Value;
 pub(crate) use self::dialer::{Dialer, explain};
 pub(crate) use self::endpoints::Services;
 pub(crate) use self::place::{Address, Place};
+pub(crate) use self::remembered::Remembered;
 pub(crate) use self::trust::{Shown, Trust};
 
 /// No answer is larger.
@@ -49,8 +51,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     Place(String),
     /// There is no answer.
-    #[error("Post \"{url}\": {why}")]
+    #[error("{verb} \"{url}\": {why}")]
     Unreachable {
+        /// `Post` or `Get`.
+        verb: &'static str,
         /// Where it was to be.
         url: String,
         /// What stood in the way.
@@ -66,16 +70,38 @@ pub(crate) enum Error {
 
 type Pool = legacy::Client<HttpsConnector<Dialer>, Full<Bytes>>;
 
+/// What a client shows of itself.
+#[derive(Default)]
+pub(crate) struct Credentials {
+    /// A certificate.
+    pub(crate) shown: Option<Shown>,
+    /// An `Authorization` header.
+    pub(crate) authorization: Option<HeaderValue>,
+}
+
+impl Credentials {
+    /// The certificate, once more.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        self.shown.as_ref().map(|(chain, key)| (chain.clone(), key.clone_key()))
+    }
+}
+
 /// The client.
 pub(crate) struct Client {
     services: Arc<Services>,
+    credentials: Credentials,
     pools: Mutex<HashMap<Place, Pool>>,
 }
 
 impl Client {
     /// A client that finds Services through `services`.
     pub(crate) fn new(services: Arc<Services>) -> Self {
-        Self { services, pools: Mutex::default() }
+        Self::showing(services, Credentials::default())
+    }
+
+    /// The same, for a place that wants to know who asks.
+    pub(crate) fn showing(services: Arc<Services>, credentials: Credentials) -> Self {
+        Self { services, credentials, pools: Mutex::default() }
     }
 
     /// Where the Services are.
@@ -85,13 +111,30 @@ impl Client {
 
     /// Posts `body` and reads the answer, all within `timeout`, which the other side is told.
     pub(crate) async fn post(&self, place: &Place, body: &Value, timeout: Duration) -> Result<Value, Error> {
-        let url = format!("{}?timeout={}s", place.url(), timeout.as_secs().max(1));
-        let unreachable = |why: String| Error::Unreachable { url: url.clone(), why };
+        let url = place.url();
+        let url = format!("{url}{}timeout={}s", if url.contains('?') { '&' } else { '?' }, timeout.as_secs().max(1));
+        self.exchange(place, (Method::POST, &url, body.to_string().into()), timeout).await
+    }
+
+    /// Gets what is at a place, within `timeout`.
+    pub(crate) async fn get(&self, place: &Place, timeout: Duration) -> Result<Value, Error> {
+        self.exchange(place, (Method::GET, &place.url(), Bytes::new()), timeout).await
+    }
+
+    async fn exchange(
+        &self,
+        place: &Place,
+        (method, url, body): (Method, &str, Bytes),
+        timeout: Duration,
+    ) -> Result<Value, Error> {
+        let verb = if method == Method::GET { "Get" } else { "Post" };
+        let unreachable = |why: String| Error::Unreachable { verb, url: url.to_owned(), why };
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*"));
+        headers.extend(self.credentials.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
         let exchange = async {
-            let request = request(Method::POST, &url, headers, body.to_string().into())?;
+            let request = request(method, url, headers, body)?;
             let response = self.send(place, request).await.map_err(unreachable)?;
             read(response).await
         };
@@ -126,7 +169,7 @@ impl Client {
 
     fn make_pool(&self, place: &Place) -> Result<Pool, Error> {
         let name = place.server_name().map_err(Error::Place)?;
-        let tls = place.trust.client_config(None).map_err(Error::Place)?;
+        let tls = place.trust.client_config(self.credentials.shown()).map_err(Error::Place)?;
         let dialer = Dialer::new(Arc::clone(&self.services), place.address.clone());
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)

@@ -26,7 +26,7 @@ pub(crate) enum Address {
 pub(crate) struct Place {
     /// Where to connect.
     pub(crate) address: Address,
-    /// The path, with its leading slash or empty.
+    /// The path with its leading slash, and a query; or empty.
     pub(crate) path: String,
     /// Whose certificate is believed.
     pub(crate) trust: Trust,
@@ -37,13 +37,18 @@ impl Place {
     pub(crate) fn of_client_config(config: &Value) -> Result<Self, String> {
         let trust = Trust::of_bundle(&config["caBundle"])?;
         if let Some(url) = config["url"].as_str() {
-            let (address, path) = of_url(url)?;
-            return Ok(Self { address, path, trust });
+            return Self::of_url(url, trust);
         }
         let service = &config["service"];
         let path = service["path"].as_str().unwrap_or_default();
         let path = if path.is_empty() || path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Self { address: Self::of_service(service)?, path, trust })
+    }
+
+    /// The place of a URL.
+    pub(crate) fn of_url(url: &str, trust: Trust) -> Result<Self, String> {
+        let (address, path) = of_url(url)?;
+        Ok(Self { address, path, trust })
     }
 
     /// The address of a reference to a Service's port.
@@ -78,7 +83,8 @@ fn of_url(url: &str) -> Result<(Address, String), String> {
     let host = uri.host().ok_or_else(|| format!("parse {url:?}: no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let path = if uri.path() == "/" && !url.ends_with('/') { "" } else { uri.path() };
-    Ok((Address::Host(host, uri.port_u16().unwrap_or(443)), path.to_owned()))
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Ok((Address::Host(host, uri.port_u16().unwrap_or(443)), format!("{path}{query}")))
 }
 
 fn bracketed(host: &str) -> String {

@@ -5,16 +5,19 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod aggregated;
+mod attacks;
 mod audit;
 mod conversions;
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
 mod health;
 mod https;
+mod proxies;
 mod race;
 mod remote;
 mod script;
 mod several;
 mod support;
+mod vouchers;
 mod watch;
 mod webhooks;

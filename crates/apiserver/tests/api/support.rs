@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use sampan_apiserver::{ApiServer, AuditOptions, FrontProxy, Handle, Listen, Options, Ranges, Version};
+use sampan_apiserver::{
+    ApiServer, AuditOptions, AuthenticationOptions, AuthorizationOptions, FrontProxy, Handle, Listen, Options, Ranges,
+    Version,
+};
 use sampan_auth::authority::{Authority, Purpose};
 use sampan_auth::token::Tokens;
 use sampan_auth::{Identity, Peer};
@@ -80,6 +83,12 @@ impl Cluster {
         Self { _dir: dir, ..Self::with(store, |options| options.audit = Some(audit)).await }
     }
 
+    /// A server on a store of its own, with other options.
+    pub(crate) async fn configured(change: impl FnOnce(&mut Options)) -> Self {
+        let (store, dir) = open_store().await;
+        Self { _dir: dir, ..Self::with(store, change).await }
+    }
+
     async fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Options)) -> Self {
         let key = Tokens::generate_key().unwrap();
         let mut options = Options {
@@ -90,6 +99,8 @@ impl Cluster {
             listen: None,
             kubelet_tls: None,
             audit: None,
+            authentication: AuthenticationOptions::default(),
+            authorization: AuthorizationOptions::default(),
             front_proxy: Some(front_proxy()),
             version: Version::current(),
         };

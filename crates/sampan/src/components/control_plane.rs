@@ -48,6 +48,8 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
         listen: Some(Listen { listener, tls: Arc::new(tls) }),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
         front_proxy: Some(front_proxy(pki)?),
+        authentication: config.authentication.clone(),
+        authorization: config.authorization.clone(),
         audit: audit(config)?,
         version: Version::current(),
     })
@@ -158,6 +160,7 @@ pub(super) fn start_controllers(config: &Config, clients: &Clients, pki: &Pki, r
         ca_pem: pki.ca_pem().to_owned(),
         signer: Arc::new(ClusterAuthority(pki.load_authority()?)),
         sign_token: sign_token(config, pki)?,
+        sign_text: Arc::new(|id, secret, text| sampan_auth::bootstrap_token::sign((id, secret), text)),
     });
     running.add("controllers", async move { controllers.shutdown().await });
     let scheduler = sampan_scheduler::start(&sampan_scheduler::Options {

@@ -1,5 +1,6 @@
 //! Who sent a request: a component of this process, the holder of a client certificate, of a token, or nobody.
 
+mod protocol;
 mod service_account;
 
 use std::collections::BTreeMap;
@@ -15,16 +16,15 @@ use serde_json::Value;
 use super::Server;
 use crate::request::RequestInfo;
 
-/// The paths that nobody in particular may read; authorization still has its say.
-const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-
-/// The identity behind a request; 401 if there is none and the path is not open to all.
+/// The identity behind a request; 401 if there is none and the path is not open to all. A token among the WebSocket's
+/// protocols is taken out, so that it goes no further.
 pub(super) async fn identify(
     server: &Server,
     peer: Option<&Peer>,
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
     info: &RequestInfo,
 ) -> Result<Identity, Status> {
+    let among_protocols = protocol::take_token(headers);
     if let Some(Peer::InProcess(identity)) = peer {
         return Ok(authenticated(identity.clone()));
     }
@@ -32,23 +32,30 @@ pub(super) async fn identify(
         refuse_foreign_page(headers)?;
         return certificate::identity(der).map(authenticated).map_err(|_| Status::unauthorized());
     }
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let text = value.to_str().map_err(|_| Status::unauthorized())?;
-        let (scheme, token) = text.split_once(' ').ok_or_else(Status::unauthorized)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Status::unauthorized());
-        }
-        let shown = from_token(server, token.trim(), &[]).await;
-        return shown.map(|shown| authenticated(shown.identity)).map_err(|why| {
-            tracing::debug!(%why, "a bearer token was refused");
-            Status::unauthorized()
-        });
+    if let Some(token) = bearer(headers)?.or(among_protocols.map_err(refused)?) {
+        let shown = from_token(server, &token, &[]).await;
+        return shown.map(|shown| authenticated(shown.identity)).map_err(refused);
     }
-    let open = OPEN_PATHS.iter().any(|open| info.path == *open || info.path.starts_with(&format!("{open}/")));
-    if !open {
+    if !server.vouchers.anonymous.may_ask(&info.path) {
         return Err(Status::unauthorized());
     }
     Ok(Identity { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Identity::default() })
+}
+
+/// The bearer token of the `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, Status> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Status::unauthorized())?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim().to_owned())),
+        _ => Err(Status::unauthorized()),
+    }
+}
+
+/// What the client learns of it: nothing.
+fn refused(why: impl std::fmt::Display) -> Status {
+    tracing::debug!(%why, "a bearer token was refused");
+    Status::unauthorized()
 }
 
 /// A browser shows its user's certificate to whatever page opens a WebSocket; only pages of this server may.
@@ -80,7 +87,7 @@ pub(crate) async fn from_token(server: &Server, token: &str, audiences: &[String
         return from_bootstrap_token(server, parts, audiences).await;
     }
     if !server.tokens.claims_to_be_ours(token) {
-        return Err("invalid bearer token".to_owned());
+        return from_vouchers(server, token, audiences).await;
     }
     let now = sampan_clock::now();
     let invalid = |why: String| format!("[invalid bearer token, {why}]");
@@ -100,10 +107,7 @@ async fn from_bootstrap_token(
     (id, secret): (&str, &str),
     audiences: &[String],
 ) -> Result<Shown, String> {
-    let issuer = server.tokens.issuer();
-    if !audiences.is_empty() && !audiences.iter().any(|audience| audience == issuer) {
-        return Err("invalid bearer token".to_owned());
-    }
+    let audiences = for_this_server(server, audiences)?;
     server.registry.cache.fresh().await.map_err(|status| status.message)?;
     let name = format!("{}{id}", bootstrap_token::SECRET_PREFIX);
     let found = server.registry.peek("", "Secret", "kube-system", &name);
@@ -116,7 +120,23 @@ async fn from_bootstrap_token(
         tracing::debug!(id, why, "a bootstrap token was refused");
         "invalid bearer token".to_owned()
     })?;
-    Ok(Shown { identity, audiences: audiences.iter().filter(|audience| *audience == issuer).cloned().collect() })
+    Ok(Shown { identity, audiences })
+}
+
+/// Somebody whom others vouch for. What they say is meant for this server.
+async fn from_vouchers(server: &Server, token: &str, audiences: &[String]) -> Result<Shown, String> {
+    let asked = for_this_server(server, audiences)?;
+    let (identity, audiences) = server.vouchers.identity(token, &asked).await?;
+    Ok(Shown { identity, audiences })
+}
+
+/// This server, as a token's audience, if it is among those that are asked for.
+fn for_this_server(server: &Server, audiences: &[String]) -> Result<Vec<String>, String> {
+    let issuer = server.tokens.issuer();
+    if !audiences.is_empty() && !audiences.iter().any(|audience| audience == issuer) {
+        return Err("invalid bearer token".to_owned());
+    }
+    Ok(vec![issuer.to_owned()])
 }
 
 fn secret_data(secret: &Value) -> BTreeMap<String, Vec<u8>> {
