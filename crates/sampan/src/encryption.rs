@@ -125,8 +125,15 @@ fn ways(providers: &[Provider]) -> Result<Vec<Way>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use sampan_store::embedded::{Embedded, Options};
+    use sampan_store::sealed::Sealed;
+    use sampan_store::{Store, Write};
+
+    use super::*;
 
     #[test]
     fn a_cluster_makes_one_key_and_keeps_it() {
@@ -147,6 +154,46 @@ mod tests {
         fs::create_dir_all(dir.path().join("store/segment")).unwrap();
         let rules = rules(None, dir.path()).unwrap();
         assert!(matches!(rules[0].ways[..], [Way::Key(_), Way::Plain]));
+    }
+
+    /// Reads what is under `key` with the keys of a file, after all was sealed with the first of them; how many were.
+    async fn turn(dir: &Path, keys: &[(&str, u8)], key: &'static [u8]) -> Result<(usize, String)> {
+        let list: Vec<String> = keys
+            .iter()
+            .map(|(name, byte)| format!("{{name: {name}, secret: {}}}", STANDARD.encode([*byte; KEY_BYTES])))
+            .collect();
+        let text = format!(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  \
+             providers: [{{aesgcm: {{keys: [{}]}}}}]",
+            list.join(", ")
+        );
+        let file = dir.join("given.yaml");
+        fs::write(&file, text)?;
+        let inner = Arc::new(Embedded::open(Options { dir: dir.join("store") })?);
+        let sealed = Sealed::new(Arc::clone(&inner) as Arc<dyn Store>, rules(Some(&file), dir)?);
+        let count = sealed.reseal().await;
+        if inner.get(key, None).await?.is_none() {
+            sealed.write(Write::Create { key: Bytes::from_static(key), value: "hidden".into() }).await?;
+        }
+        let found = sealed.get(key, None).await;
+        inner.close().await;
+        let found = found?.context("it is gone")?;
+        Ok((count?, String::from_utf8(found.value.to_vec())?))
+    }
+
+    #[tokio::test]
+    async fn a_key_is_changed_in_two_starts() {
+        const SECRET: &[u8] = b"/registry/secrets/ns/s";
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (("key1", 1), ("key2", 2));
+        let read = |sealed| (sealed, "hidden".to_owned());
+        assert_eq!(turn(dir.path(), &[old], SECRET).await.unwrap(), read(0));
+        assert_eq!(turn(dir.path(), &[new, old], SECRET).await.unwrap(), read(1), "sealed anew");
+        assert_eq!(turn(dir.path(), &[new, old], SECRET).await.unwrap(), read(0));
+        assert_eq!(turn(dir.path(), &[new], SECRET).await.unwrap(), read(0), "the old key may go");
+        assert!(turn(dir.path(), &[old], SECRET).await.is_err(), "it opens nothing any more");
+        // Two keys of one name are tried in turn.
+        assert_eq!(turn(dir.path(), &[("key2", 7), new], SECRET).await.unwrap().1, "hidden");
     }
 
     #[test]
