@@ -20,6 +20,7 @@ use crate::addresses::Pool;
 use crate::links::{self, Bridge, Pair};
 use crate::netlink::Netlink;
 use crate::options::{Options, Plan};
+use crate::ports::{self, HostPort, Ports};
 use crate::{Attachment, Error, INTERFACE, PodNetwork, nft, rules, sysctl};
 
 /// A sandbox's name is kept in a link's alias, which has 255 bytes, beside an address.
@@ -31,6 +32,8 @@ pub struct BridgeNetwork {
     bridge: Bridge,
     netlink: Netlink,
     pool: Mutex<Pool>,
+    /// Held while the file and the rules change: both say the same.
+    ports: tokio::sync::Mutex<Ports>,
 }
 
 impl BridgeNetwork {
@@ -40,13 +43,14 @@ impl BridgeNetwork {
         let plan = Plan::new(&options)?;
         fs::create_dir_all(&plan.state_dir).map_err(|source| state(&plan.state_dir, source))?;
         let netlink = Netlink::here()?;
-        nft::apply(&rules::install(&plan), "protect the Pod network").await?;
+        let ports = Ports::load(&plan)?;
+        nft::apply(&rules::install(&plan, &ports.all()), "protect the Pod network").await?;
         let bridge = links::ensure_bridge(&netlink, &plan).await?;
         sysctl::prepare_bridge(&plan.bridge())?;
         links::address_bridge(&netlink, &plan, bridge).await?;
         sysctl::allow_forwarding(&plan.state_dir)?;
         let pool = Mutex::new(recover_pool(&netlink, &plan, bridge).await?);
-        Ok(Self { plan, bridge, netlink, pool })
+        Ok(Self { plan, bridge, netlink, pool, ports: tokio::sync::Mutex::new(ports) })
     }
 
     /// Removes everything that [`start`](Self::start) and attachments made: links, rules, routes, and the node's
@@ -63,6 +67,7 @@ impl BridgeNetwork {
         nft::apply(&rules::remove(&plan.table()), "remove the Pod network's rules").await?;
         let needed = nft::inet_tables().await?.iter().any(|table| table.ends_with("-net"));
         sysctl::restore_forwarding(&plan.state_dir, needed)?;
+        ports::forget(&plan)?;
         match fs::remove_file(cursor(&plan)) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(state(&cursor(&plan), source)),
             _ => Ok(()),
@@ -127,6 +132,17 @@ impl BridgeNetwork {
         self.pool.lock().give_back(sandbox);
     }
 
+    /// Closes the node's ports of a sandbox.
+    async fn withdraw(&self, sandbox: &str) -> Result<(), Error> {
+        let mut ports = self.ports.lock().await;
+        let mut left = ports.clone();
+        let Some(elements) = left.withdraw(sandbox) else { return Ok(()) };
+        nft::apply(&rules::change(&self.plan, "delete", &elements), "close host ports").await?;
+        left.save(&self.plan)?;
+        *ports = left;
+        Ok(())
+    }
+
     /// Remembers where the search for addresses goes on. Best effort: without it addresses are reused sooner.
     fn note_cursor(&self, next: Ipv4Addr) {
         if let Err(error) = fs::write(cursor(&self.plan), next.to_string()) {
@@ -153,7 +169,27 @@ impl PodNetwork for BridgeNetwork {
         Ok(attachment(address))
     }
 
+    async fn publish(&self, sandbox: &str, ports: &[HostPort]) -> Result<(), Error> {
+        if let Some(foreign) = ports.iter().filter_map(|port| port.host_address).find(IpAddr::is_ipv6) {
+            return Err(Error::Family(foreign));
+        }
+        let address = self.pool.lock().get(sandbox).ok_or_else(|| Error::SandboxEnded(sandbox.to_owned()))?;
+        self.withdraw(sandbox).await?;
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let mut published = self.ports.lock().await;
+        let mut more = published.clone();
+        more.publish(sandbox, address, ports)?;
+        // Written first: a rule without a record would outlive its sandbox.
+        more.save(&self.plan)?;
+        let elements = more.of(sandbox);
+        *published = more;
+        nft::apply(&rules::change(&self.plan, "add", &elements), "open host ports").await
+    }
+
     async fn detach(&self, sandbox: &str) -> Result<(), Error> {
+        self.withdraw(sandbox).await?;
         let Some(address) = self.pool.lock().get(sandbox) else { return Ok(()) };
         if let Some(port) = links::find(&self.netlink, &self.plan.host_link(sandbox)).await? {
             links::forget_address(&self.netlink, self.bridge.index, port.header.index, address).await?;

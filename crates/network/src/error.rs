@@ -22,6 +22,14 @@ pub enum Error {
         /// How many addresses are given out.
         in_use: usize,
     },
+    /// Another sandbox has this port of the node.
+    #[error("host port {port} is taken by sandbox {holder}")]
+    PortTaken {
+        /// Number and protocol.
+        port: String,
+        /// Who has it.
+        holder: String,
+    },
     /// The sandbox's name cannot be recorded in the kernel.
     #[error("sandbox name {0:?} is empty or longer than 128 bytes")]
     SandboxName(String),

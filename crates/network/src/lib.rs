@@ -19,12 +19,14 @@ mod links;
 mod netlink;
 mod nft;
 mod options;
+mod ports;
 mod rules;
 mod sysctl;
 
 pub use bridge::BridgeNetwork;
 pub use error::Error;
 pub use options::Options;
+pub use ports::{HostPort, Protocol};
 
 /// The name of a sandbox's own end, as every CNI network calls it.
 const INTERFACE: &str = "eth0";
@@ -45,7 +47,10 @@ pub trait PodNetwork: Send + Sync {
     /// loopback up. A sandbox that is attached already keeps what it has.
     async fn attach(&self, sandbox: &str, netns: &Path) -> Result<Attachment, Error>;
 
-    /// Takes back what [`attach`](Self::attach) gave. The interface itself ends with the namespace, which the caller
+    /// Leads ports of the node to an attached sandbox, until it is detached. Replaces what it had published before.
+    async fn publish(&self, sandbox: &str, ports: &[HostPort]) -> Result<(), Error>;
+
+    /// Takes back what [`attach`](Self::attach) and [`publish`](Self::publish) gave. The interface itself ends with the namespace, which the caller
     /// drops. An unknown sandbox is not an error.
     async fn detach(&self, sandbox: &str) -> Result<(), Error>;
 

@@ -12,10 +12,19 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::options::{Plan, hardware_address};
+use crate::ports::Elements;
 
 /// Replaces both tables, atomically: there is no moment without rules.
-pub(crate) fn install(plan: &Plan) -> String {
-    format!("{}{}{}", remove(&plan.table()), inet(plan), bridge(plan))
+pub(crate) fn install(plan: &Plan, ports: &Elements) -> String {
+    format!("{}{}{}{}", remove(&plan.table()), inet(plan), bridge(plan), change(plan, "add", ports))
+}
+
+/// Adds (`add`) or removes (`delete`) host ports.
+pub(crate) fn change(plan: &Plan, verb: &str, ports: &Elements) -> String {
+    let table = plan.table();
+    let places = [("host-ports", &ports.anywhere), ("host-ports-at", &ports.at_address), ("host-port-pods", &ports.hairpin)];
+    let filled = places.into_iter().filter(|(_, elements)| !elements.is_empty());
+    filled.map(|(place, elements)| format!("{verb} element inet {table} {place} {{ {} }}\n", elements.join(", "))).collect()
 }
 
 /// Removes both tables, whether they exist or not.
@@ -27,6 +36,32 @@ fn inet(plan: &Plan) -> String {
     let (table, bridge, range, cluster) = (plan.table(), plan.bridge(), plan.range, plan.cluster);
     format!(
         r#"table inet {table} {{
+	map host-ports {{
+		type inet_proto . inet_service : ipv4_addr . inet_service
+	}}
+	map host-ports-at {{
+		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+	}}
+	set host-port-pods {{
+		type ipv4_addr . ipv4_addr
+	}}
+	chain host-ports-incoming {{
+		type nat hook prerouting priority dstnat - 5; policy accept;
+		fib daddr type local jump host-ports-dispatch
+	}}
+	chain host-ports-own {{
+		type nat hook output priority -105; policy accept;
+		fib daddr type local jump host-ports-dispatch
+	}}
+	chain host-ports-dispatch {{
+		dnat ip to ip daddr . meta l4proto . th dport map @host-ports-at
+		dnat ip to meta l4proto . th dport map @host-ports
+	}}
+	chain host-ports-return {{
+		type nat hook postrouting priority srcnat - 5; policy accept;
+		ct status dnat ip saddr . ip daddr @host-port-pods masquerade
+		ct status dnat ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade
+	}}
 	chain guard {{
 		type filter hook prerouting priority raw; policy accept;
 		iifname != "lo" ip daddr 127.0.0.0/8 drop

@@ -30,8 +30,10 @@ pub(crate) fn restore_forwarding(state_dir: &Path, needed: bool) -> Result<(), E
 }
 
 /// Settings of one link. No redirects: Pods share a link but must meet in the node's routing. No IPv6 for now: a link
-/// that carries none shall not announce itself either.
+/// that carries none shall not announce itself either. What comes from the node's 127.0.0.1 for a host port leaves over
+/// the bridge; nothing comes in for such addresses (the guard in `rules.rs`).
 pub(crate) fn prepare_bridge(bridge: &str) -> Result<(), Error> {
+    write(&format!("net/ipv4/conf/{bridge}/route_localnet"), "1")?;
     write(&format!("net/ipv4/conf/{bridge}/send_redirects"), "0")?;
     let disable_v6 = format!("net/ipv6/conf/{bridge}/disable_ipv6");
     if path(&disable_v6).exists() { write(&disable_v6, "1") } else { Ok(()) }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use sampan_network::{Attachment, BridgeNetwork, Error, Options, PodNetwork};
+use sampan_network::{Attachment, BridgeNetwork, Error, HostPort, Options, PodNetwork, Protocol};
 
 mod space;
 
@@ -73,6 +73,51 @@ fn pods_reach_each_other_the_node_and_the_local_addresses() {
         assert_eq!(connect(&a.space, &node, "10.43.0.10:82".parse().unwrap()), Ok(a.address));
         assert_eq!(connect(&node, &a.space, (a.address, 83).into()), Ok(network.gateway()));
         assert!(connect(&a.space, &node, "127.0.0.1:84".parse().unwrap()).is_err(), "loopback is each one's own");
+    });
+}
+
+fn host_port(host_address: Option<&str>, host_port: u16, port: u16) -> HostPort {
+    let host_address = host_address.map(|text| text.parse().unwrap());
+    HostPort { protocol: Protocol::Tcp, host_address, host_port, port }
+}
+
+#[test]
+fn host_ports_lead_to_their_pod() {
+    alone("host_ports_lead_to_their_pod", async || {
+        ip("link set lo up");
+        ip("link add outside type veth peer name peer");
+        ip("address add 192.0.2.1/24 dev outside");
+        ip("link set outside up");
+        let network = BridgeNetwork::start(options()).await.unwrap();
+        let (a, b) = (pod(&network, "a").await, pod(&network, "b").await);
+        let client = Space::new();
+        ip(&format!("link set peer netns {}", client.id()));
+        client.run(|| ip("address add 192.0.2.2/24 dev peer"));
+        client.run(|| ip("link set peer up"));
+        network.publish("a", &[host_port(None, 8080, 80), host_port(Some("192.0.2.1"), 8081, 81)]).await.unwrap();
+        let reach = |from: &Space, target: &str, port: u16| {
+            let listener = a.space.run(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+            let target: SocketAddr = target.parse().unwrap();
+            from.run(move || TcpStream::connect_timeout(&target, PATIENCE).map_err(|error| error.kind()))?;
+            Ok(listener.accept().unwrap().1.ip())
+        };
+        let node = Space::here();
+        let seen = |address: &str| Ok(address.parse().unwrap());
+        assert_eq!(reach(&client, "192.0.2.1:8080", 80), seen("192.0.2.2"), "from outside, the source is kept");
+        assert_eq!(reach(&client, "192.0.2.1:8081", 81), seen("192.0.2.2"));
+        assert_eq!(reach(&node, "127.0.0.1:8080", 80), seen("10.42.0.1"));
+        assert_eq!(reach(&node, "127.0.0.1:8081", 81), Err(ErrorKind::ConnectionRefused), "on another address");
+        assert_eq!(reach(&b.space, "10.42.0.1:8080", 80), Ok(b.address));
+        assert_eq!(reach(&a.space, "10.42.0.1:8080", 80), seen("10.42.0.1"), "a Pod reaches itself");
+        let taken = network.publish("b", &[host_port(None, 8080, 80)]).await.unwrap_err();
+        assert_eq!(taken.to_string(), "host port 8080/tcp is taken by sandbox a");
+        // The next run has them too, and lets go of those whose sandbox has ended.
+        drop(network);
+        let network = BridgeNetwork::start(options()).await.unwrap();
+        assert_eq!(reach(&node, "127.0.0.1:8080", 80), seen("10.42.0.1"));
+        network.adopt(&["b".to_owned()]).await.unwrap();
+        assert_eq!(reach(&node, "127.0.0.1:8080", 80), Err(ErrorKind::ConnectionRefused));
+        network.publish("b", &[host_port(None, 8080, 80)]).await.unwrap();
     });
 }
 
