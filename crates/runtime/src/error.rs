@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tonic::{Code, Status};
 
@@ -26,13 +27,16 @@ pub enum Error {
     State(String),
     /// The image is not here, and is not fetched by itself.
     #[error(
-        "image {0:?} is not present and pulling from registries is not supported; \
-         import it with `sampan image import PATH --name {0}`"
+        "image {0:?} is not present; \
+         pull it with `sampan image pull {0}` or import it with `sampan image import PATH --name {0}`"
     )]
     ImageMissing(String),
     /// Something about images.
     #[error(transparent)]
     Image(#[from] images::Error),
+    /// The same, told to everybody who waited for one pull.
+    #[error(transparent)]
+    Pull(Arc<images::Error>),
     /// The container cannot be specified.
     #[error("container specification: {0}")]
     Spec(#[from] spec::Error),
@@ -81,13 +85,28 @@ impl From<shims::Error> for Error {
     }
 }
 
+fn image_code(error: &images::Error) -> Code {
+    use images::{Error as Image, RegistryError as Registry};
+    match error {
+        Image::Resolve { source, .. } | Image::Pull { source, .. } => match source {
+            Registry::NotFound(_) => Code::NotFound,
+            Registry::Denied(_) => Code::PermissionDenied,
+            _ => Code::Unknown,
+        },
+        Image::Reference(_) | Image::Credentials(_) => Code::InvalidArgument,
+        _ => Code::Unknown,
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::NotFound { .. } | Error::ImageMissing(_) => Code::NotFound,
-            Error::Invalid(_) | Error::Spec(_) | Error::Image(images::Error::Reference(_)) => Code::InvalidArgument,
+            Error::Invalid(_) | Error::Spec(_) => Code::InvalidArgument,
             Error::State(_) => Code::FailedPrecondition,
             Error::Timeout(_) => Code::DeadlineExceeded,
+            Error::Image(error) => image_code(error),
+            Error::Pull(error) => image_code(error),
             _ => Code::Unknown,
         };
         Self::new(code, error.to_string())

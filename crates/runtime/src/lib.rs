@@ -21,6 +21,7 @@ mod hastening;
 mod images;
 mod kernel;
 mod lookup;
+mod metrics;
 mod node;
 mod propagation;
 mod records;
@@ -37,6 +38,7 @@ mod stats;
 mod status;
 mod streaming;
 mod terminal;
+mod verbose;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -49,7 +51,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
-pub use images::Error as ImageError;
+pub use images::{Error as ImageError, PullOptions, RegistryError};
 pub use spec::Error as SpecError;
 
 /// The client and server of the service that imports image archives; it is served on the CRI socket.
@@ -75,6 +77,8 @@ pub struct Options {
     pub network: Arc<dyn PodNetwork>,
     /// The name with which kernel objects begin.
     pub instance: String,
+    /// How images come from registries.
+    pub pulls: PullOptions,
 }
 
 /// How long requests under way may take to end at shutdown.
@@ -153,7 +157,7 @@ fn open(mut options: Options) -> Result<(Arc<node::Node>, File), Error> {
     options.state = options.state.canonicalize().map_err(Error::io_at("resolving", &options.state.clone()))?;
     let lock = lock(&options.state)?;
     let hierarchies = cgroups::Hierarchies::detect().map_err(Error::io("looking for control groups"))?;
-    let images = images::Images::open(&options.root)?;
+    let images = images::Images::open(&options.root, options.pulls.clone())?;
     options.shim = sealed::seal(&options.shim, &options.state)?;
     hastening::begin(&options.state, &options.instance);
     let node = Arc::new(node::Node::new(options, hierarchies, images));

@@ -174,7 +174,7 @@ pub(crate) fn image(image: &Image) -> v1::Image {
         username: if uid.is_some() { String::new() } else { user.to_owned() },
         uid: uid.map(|value| v1::Int64Value { value }),
         spec: None,
-        pinned: false,
+        pinned: image.pinned,
     }
 }
 

@@ -9,8 +9,11 @@ mod pods {
     pub(crate) mod containers;
     pub(crate) mod fixture;
     pub(crate) mod images;
+    pub(crate) mod pulls;
+    pub(crate) mod registry;
     pub(crate) mod restart;
     pub(crate) mod sessions;
+    pub(crate) mod users;
 }
 
 use std::future::Future;
@@ -53,6 +56,20 @@ const TESTS: &[(&str, &str, Test)] = tests![
     sessions::ends_with_its_client,
     images::imports_oci_and_docker_archives,
     images::confines_layers,
+    pulls::pulls_by_tag_and_digest,
+    pulls::authenticates,
+    pulls::keeps_credentials_at_home,
+    pulls::refuses_what_is_not_what_it_says,
+    pulls::goes_on_where_it_was,
+    pulls::shares_a_pull,
+    pulls::asks_mirrors_first,
+    pulls::leaves_imported_images_alone,
+    pulls::refuses_traps_in_configurations,
+    pulls::mounts_images,
+    pulls::keeps_volumes_of_images_writable,
+    users::are_nobody_on_the_node,
+    users::have_terminals_and_each_other,
+    users::are_refused_where_they_make_no_sense,
     restart::adopts_what_runs,
     restart::cleans_up_what_was_half_made,
     restart::notices_a_dead_shim,

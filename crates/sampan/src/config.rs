@@ -161,6 +161,9 @@ pub(crate) struct Flags {
     /// Socket of another container runtime to use instead of the embedded one
     #[arg(long, value_name = "SOCKET")]
     pub(crate) container_runtime_endpoint: Option<PathBuf>,
+    /// Mirrors, authorities and other settings of image registries, as REGISTRY/hosts.toml [default: /etc/INSTANCE/registries.d]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) registries_dir: Option<PathBuf>,
     /// How much to log: error, warn, info, debug, trace, or directives such as info,sampan_kubelet=debug
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
@@ -192,6 +195,7 @@ pub(crate) struct Config {
     pub(crate) node_ports: (u16, u16),
     pub(crate) tls_san: Vec<String>,
     pub(crate) container_runtime_endpoint: Option<PathBuf>,
+    pub(crate) registries_dir: PathBuf,
     pub(crate) log_level: String,
 }
 
@@ -265,6 +269,9 @@ impl Config {
             node_ports: port_range(&ports)?,
             tls_san: pick(&flags.tls_san, file.tls_san, Vec::new),
             container_runtime_endpoint: flags.container_runtime_endpoint.clone().or(file.container_runtime_endpoint),
+            registries_dir: pick(&flags.registries_dir, file.registries_dir, || {
+                format!("/etc/{instance}/registries.d").into()
+            }),
             log_level: pick(&flags.log_level, file.log_level, || "info".into()),
             instance,
         })

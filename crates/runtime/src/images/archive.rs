@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::config::{Config, ImageConfig, RootFs};
 use super::digest::{self, Digesting};
+use super::manifest::{self, Descriptor, Document, Manifest, architecture};
+use super::source::{LayerSource, Source, decompress};
 use super::{Error, Import};
 
 /// Bounds on what is taken from a file somebody made.
@@ -19,28 +21,6 @@ const MAX_FILES: usize = 10_000;
 const MAX_ARCHIVE_BYTES: u64 = 64 << 30;
 const MAX_JSON_BYTES: u64 = 16 << 20;
 const MAX_INDEX_DEPTH: usize = 4;
-
-const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
-
-/// An image found in an archive, not yet in the store.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Source {
-    /// The digest of its configuration.
-    pub(super) id: String,
-    pub(super) names: Vec<String>,
-    pub(super) manifest: Option<String>,
-    pub(super) config: ImageConfig,
-    /// Lowest first, as many as the configuration's diff ids.
-    pub(super) layers: Vec<LayerSource>,
-}
-
-/// Where a layer's bytes are.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LayerSource {
-    pub(super) path: PathBuf,
-    /// The digest of the file as it lies there, where one was declared.
-    pub(super) digest: Option<String>,
-}
 
 /// Finds the images that `import` means; `staging` is an empty directory to use.
 pub(super) fn read(import: &Import, staging: &Path) -> Result<Vec<Source>, Error> {
@@ -85,7 +65,7 @@ fn root_filesystem(import: &Import, config: &Config) -> Result<Source, Error> {
     };
     let text = serde_json::to_vec(&config).map_err(|error| invalid(&error.to_string()))?;
     let layers = vec![LayerSource { path: path.clone(), digest: None }];
-    Ok(Source { id: digest::of(&text), names: vec![name], manifest: None, config, layers })
+    Ok(Source { id: digest::of(&text), names: vec![name], manifest: None, config, layers, imported: true })
 }
 
 #[derive(Deserialize)]
@@ -104,58 +84,9 @@ fn docker(files: &Files, images: &[DockerImage]) -> Result<Vec<Source>, Error> {
         let layer = |name: &String| files.get(name).map(|path| LayerSource { path, digest: None });
         let layers = image.layers.iter().map(layer).collect::<Result<Vec<_>, _>>()?;
         let names = image.repo_tags.clone().unwrap_or_default();
-        files.checked(Source { id: digest::of(&text), names, manifest: None, config, layers })
+        files.checked(Source { id: digest::of(&text), names, manifest: None, config, layers, imported: true })
     };
     images.iter().map(source).collect()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-}
-
-/// Either of the two, told apart by what they hold; one that claims to be both is refused.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    digest: String,
-    #[serde(default)]
-    annotations: Option<HashMap<String, String>>,
-    #[serde(default)]
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize, Clone)]
-struct Platform {
-    architecture: String,
-    os: String,
-}
-
-impl Descriptor {
-    fn name(&self) -> Option<&String> {
-        let annotations = self.annotations.as_ref()?;
-        NAME_ANNOTATIONS.iter().find_map(|key| annotations.get(*key))
-    }
-
-    fn is_for_us(&self) -> bool {
-        self.platform.as_ref().is_none_or(|platform| platform.os == "linux" && platform.architecture == architecture())
-    }
 }
 
 fn oci(files: &Files) -> Result<Vec<Source>, Error> {
@@ -166,9 +97,13 @@ fn oci(files: &Files) -> Result<Vec<Source>, Error> {
                 .to_owned(),
         ));
     };
-    let index: Index = read_json(&path, "index.json")?;
+    let text = read_small(&path, "index.json")?;
+    let manifests = match manifest::parse(&text, "").map_err(|reason| files.invalid(format!("index.json: {reason}")))? {
+        Document::Index(manifests) => manifests,
+        Document::Image(_) => return Err(files.invalid("its index.json is a manifest".to_owned())),
+    };
     let mut sources = Vec::<Source>::new();
-    for descriptor in index.manifests.iter().filter(|descriptor| descriptor.is_for_us()) {
+    for descriptor in manifests.iter().filter(|descriptor| descriptor.is_for_us()) {
         let (digest, manifest) = resolve(files, descriptor, MAX_INDEX_DEPTH)?;
         let config_text = files.blob(&manifest.config.digest)?;
         let config = parse(&config_text, &manifest.config.digest)?;
@@ -181,7 +116,10 @@ fn oci(files: &Files) -> Result<Vec<Source>, Error> {
         let names: Vec<_> = descriptor.name().cloned().into_iter().collect();
         match sources.iter_mut().find(|source| source.id == id) {
             Some(known) => known.names.extend(names),
-            None => sources.push(files.checked(Source { id, names, manifest: Some(digest), config, layers })?),
+            None => {
+                let manifest = Some(digest);
+                sources.push(files.checked(Source { id, names, manifest, config, layers, imported: true })?);
+            }
         }
     }
     if sources.is_empty() {
@@ -191,18 +129,15 @@ fn oci(files: &Files) -> Result<Vec<Source>, Error> {
 }
 
 fn resolve(files: &Files, descriptor: &Descriptor, depth: usize) -> Result<(String, Manifest), Error> {
-    let document: Document = parse(&files.blob(&descriptor.digest)?, &descriptor.digest)?;
-    match document {
-        Document { manifests: None, config: Some(config), layers: Some(layers) } => {
-            Ok((descriptor.digest.clone(), Manifest { config, layers }))
-        }
-        Document { manifests: Some(manifests), config: None, layers: None } if depth > 0 => {
-            match manifests.iter().find(|manifest| manifest.is_for_us()) {
-                Some(manifest) => resolve(files, manifest, depth - 1),
-                None => Err(files.invalid(format!("it holds no image for linux/{}", architecture()))),
-            }
-        }
-        _ => Err(files.invalid(format!("{} is neither an image manifest nor an index", descriptor.digest))),
+    let digest = &descriptor.digest;
+    let document = manifest::parse(&files.blob(digest)?, "");
+    match document.map_err(|reason| files.invalid(format!("{digest}: {reason}")))? {
+        Document::Image(manifest) => Ok((digest.clone(), manifest)),
+        Document::Index(_) if depth == 0 => Err(files.invalid(format!("{digest} is an index of indexes without end"))),
+        Document::Index(manifests) => match manifests.iter().find(|manifest| manifest.is_for_us()) {
+            Some(manifest) => resolve(files, manifest, depth - 1),
+            None => Err(files.invalid(format!("it holds no image for linux/{}", architecture()))),
+        },
     }
 }
 
@@ -341,27 +276,6 @@ fn read_small(path: &Path, name: &str) -> Result<Vec<u8>, Error> {
         return Err(Error::Archive { path: name.into(), reason: format!("is larger than {MAX_JSON_BYTES} bytes") });
     }
     Ok(text)
-}
-
-/// The plain bytes of `file`, which may be gzip or zstd, as its first bytes tell.
-pub(super) fn decompress(mut file: File) -> io::Result<Box<dyn Read>> {
-    let mut magic = Vec::new();
-    (&mut file).take(4).read_to_end(&mut magic)?;
-    io::Seek::rewind(&mut file)?;
-    Ok(match magic[..] {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(file)?),
-        _ => Box::new(BufReader::new(file)),
-    })
-}
-
-/// This machine's architecture as images name it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 #[cfg(test)]

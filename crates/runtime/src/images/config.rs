@@ -1,6 +1,6 @@
 //! What an image says about how to run it: the part of its configuration that the runtime reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -34,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) stop_signal: String,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) labels: HashMap<String, String>,
+    /// Directories whose files are not the image's to keep; only the keys mean anything.
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) volumes: BTreeMap<String, serde_json::Value>,
 }
 
 /// The layers, by the digests of their uncompressed archives, lowest first.

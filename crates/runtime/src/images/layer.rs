@@ -21,11 +21,10 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use tar::EntryType;
 
 use super::Error;
-use super::archive::{LayerSource, decompress};
 use super::digest::Digesting;
+use super::source::{LayerSource, decompress};
 
 /// Bounds on one layer, unpacked.
-const MAX_LAYER_BYTES: u64 = 32 << 30;
 const MAX_ENTRIES: usize = 2_000_000;
 const MAX_XATTR_BYTES: usize = 64 * 1024;
 
@@ -33,12 +32,13 @@ const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 const XATTR_RECORD: &str = "SCHILY.xattr.";
 
-/// The layers that the one to be unpacked lies on.
+/// The layers that the one to be unpacked lies on, and how large it may be.
 #[derive(Clone, Copy)]
 pub(super) struct Below<'a> {
     pub(super) layers: &'a Path,
     /// Topmost first.
     pub(super) names: &'a [String],
+    pub(super) limit_bytes: u64,
 }
 
 /// Unpacks `layer` into `place/root` and returns the size of its files. Its bytes must have the digest `diff_id`.
@@ -51,12 +51,12 @@ pub(super) fn apply(layer: &LayerSource, diff_id: &str, place: &Path, below: &Be
         verify_file(layer, declared)?;
     }
     if below.names.is_empty() {
-        return unpack(layer, diff_id, &root);
+        return unpack(layer, diff_id, &root, below.limit_bytes);
     }
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             mount_over(&root, &work, &merged, below).map_err(Error::io("mounting the layers below"))?;
-            unpack(layer, diff_id, &merged)
+            unpack(layer, diff_id, &merged, below.limit_bytes)
         });
         work.join().map_err(|_| Error::Layer("unpacking failed unexpectedly".to_owned()))?
     })
@@ -81,11 +81,11 @@ fn mount_over(root: &Path, work: &Path, merged: &Path, below: &Below<'_>) -> io:
     Ok(())
 }
 
-fn unpack(layer: &LayerSource, diff_id: &str, root: &Path) -> Result<u64, Error> {
+fn unpack(layer: &LayerSource, diff_id: &str, root: &Path, limit_bytes: u64) -> Result<u64, Error> {
     let what = layer.path.display().to_string();
     let file = File::open(&layer.path).map_err(Error::io(format!("opening {what}")))?;
     let plain = decompress(file).map_err(Error::io(format!("reading {what}")))?;
-    let mut bytes = Digesting::new(plain, MAX_LAYER_BYTES);
+    let mut bytes = Digesting::new(plain, limit_bytes);
     let mut tree = Tree::open(root).map_err(Error::io(format!("opening {}", root.display())))?;
     let mut archive = tar::Archive::new(&mut bytes);
     let unreadable = |error: io::Error| Error::Layer(format!("{what} is not a readable tar: {error}"));

@@ -7,14 +7,19 @@
 //! ```
 //!
 //! A layer is known by its chain id (the digest of all layers up to it), and lies under a short number because the
-//! kernel takes one page of mount options. Start at [`Images::import`]; pulling from registries is not done here.
+//! kernel takes one page of mount options. Start at [`Images::import`] for files and at [`pull::start`] for registries.
 
 mod archive;
 mod catalogue;
 mod config;
 mod digest;
 mod layer;
+mod manifest;
+pub(crate) mod progress;
+pub(crate) mod pull;
 mod reference;
+mod registry;
+mod source;
 
 use std::collections::HashSet;
 use std::fs;
@@ -27,6 +32,9 @@ use catalogue::Catalogue;
 pub(crate) use catalogue::Image;
 pub(crate) use config::Config;
 pub(crate) use reference::normalize;
+pub(crate) use registry::Credentials;
+pub use registry::{Error as RegistryError, PullOptions};
+use source::{LayerSource, Source};
 
 use crate::disk::{self, Durability};
 
@@ -65,6 +73,25 @@ pub enum Error {
     /// A name that names no image.
     #[error("invalid image reference {0:?}")]
     Reference(String),
+    /// What the registry says a name means.
+    #[error("failed to pull and unpack image {name:?}: failed to resolve reference {name:?}: {source}")]
+    Resolve {
+        /// The name in full.
+        name: String,
+        /// Why.
+        source: registry::Error,
+    },
+    /// The rest of a pull.
+    #[error("failed to pull and unpack image {name:?}: {source}")]
+    Pull {
+        /// The name in full.
+        name: String,
+        /// Why.
+        source: registry::Error,
+    },
+    /// What the credentials of a pull say.
+    #[error(transparent)]
+    Credentials(#[from] registry::Error),
 }
 
 impl Error {
@@ -85,7 +112,7 @@ pub(crate) struct Import {
 
 /// A layer that is not in the store yet.
 struct NewLayer<'a> {
-    source: &'a archive::LayerSource,
+    source: &'a LayerSource,
     diff_id: &'a str,
     chain_id: &'a str,
 }
@@ -94,6 +121,8 @@ struct NewLayer<'a> {
 pub(crate) struct Images {
     root: PathBuf,
     layers: PathBuf,
+    options: PullOptions,
+    pulls: pull::Pulls,
     catalogue: Mutex<Catalogue>,
     /// Written by who removes layers, read by who relies on them before that shows in a table.
     removing: RwLock<()>,
@@ -101,7 +130,7 @@ pub(crate) struct Images {
 
 impl Images {
     /// Opens the store below `root`, and removes what a crash has left half done.
-    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(root: &Path, options: PullOptions) -> Result<Self, Error> {
         let (images, layers) = (root.join("images"), root.join("layers"));
         let doing = || Error::io(format!("opening the image store in {}", root.display()));
         disk::remove_tree(&images.join("staging")).map_err(doing())?;
@@ -109,7 +138,14 @@ impl Images {
         fs::create_dir_all(&layers).map_err(doing())?;
         let catalogue: Catalogue =
             disk::read_json(&images.join("catalogue.json")).map_err(doing())?.unwrap_or_default();
-        Ok(Self { root: images, layers, catalogue: Mutex::new(catalogue), removing: RwLock::new(()) })
+        Ok(Self {
+            root: images,
+            layers,
+            options,
+            pulls: pull::Pulls::default(),
+            catalogue: Mutex::new(catalogue),
+            removing: RwLock::new(()),
+        })
     }
 
     /// Where layers lie; [`Image::layers`] are names in it, topmost first.
@@ -150,29 +186,53 @@ impl Images {
         Ok(images)
     }
 
-    fn admit(&self, source: &archive::Source, staging: &Staging) -> Result<Image, Error> {
+    /// Brings in what was pulled; `None` when a layer is neither in the store nor in staging. Blocks.
+    fn admit_pulled(&self, source: &Source, staging: &Staging) -> Result<Option<Image>, Error> {
+        let _held = self.hold();
+        let missing = self.missing(&source.config.rootfs.diff_ids);
+        let lost = source.layers.iter().zip(missing).any(|(layer, missing)| missing && !layer.path.exists());
+        if lost { Ok(None) } else { self.admit(source, staging).map(Some) }
+    }
+
+    /// Lets `name` mean what its registry says, if that is here.
+    fn rename(&self, name: &str, digest: &str) -> Result<Option<Image>, Error> {
+        let mut catalogue = self.catalogue.lock();
+        let image = catalogue.rename(name, digest);
+        if image.is_some() {
+            self.save(&catalogue)?;
+        }
+        Ok(image)
+    }
+
+    /// For each layer of an image, lowest first, whether it is not in the store.
+    fn missing(&self, diff_ids: &[String]) -> Vec<bool> {
+        let catalogue = self.catalogue.lock();
+        chain_ids(diff_ids).iter().map(|id| self.unpacked(&catalogue, id).is_none()).collect()
+    }
+
+    /// The directory of a layer that is there.
+    fn unpacked(&self, catalogue: &Catalogue, chain_id: &str) -> Option<String> {
+        catalogue.layer(chain_id).filter(|directory| self.layers.join(directory).is_dir())
+    }
+
+    fn admit(&self, source: &Source, staging: &Staging) -> Result<Image, Error> {
         let names = source.names.iter().map(|name| normalize(name)).collect::<Result<Vec<_>, _>>()?;
-        let mut chain: Vec<String> = Vec::new();
+        let chain = chain_ids(&source.config.rootfs.diff_ids);
         let mut below: Vec<String> = Vec::new();
-        for (diff_id, source) in source.config.rootfs.diff_ids.iter().zip(&source.layers) {
-            let id = match chain.last() {
-                None => diff_id.clone(),
-                Some(parent) => digest::of(format!("{parent} {diff_id}").as_bytes()),
-            };
-            let known = self.catalogue.lock().layer(&id);
-            let directory = match known.filter(|directory| self.layers.join(directory).is_dir()) {
+        for ((diff_id, chain_id), source) in source.config.rootfs.diff_ids.iter().zip(&chain).zip(&source.layers) {
+            let known = self.unpacked(&self.catalogue.lock(), chain_id);
+            let directory = match known {
                 Some(directory) => directory,
-                None => self.unpack(&NewLayer { source, diff_id, chain_id: &id }, &below, staging)?,
+                None => self.unpack(&NewLayer { source, diff_id, chain_id }, &below, staging)?,
             };
             below.insert(0, directory);
-            chain.push(id);
         }
         // The catalogue must not promise what power loss could take away.
         fs::File::open(&self.layers)
             .and_then(|layers| Ok(rustix::fs::syncfs(&layers)?))
             .map_err(Error::io("writing layers to the disk"))?;
         let mut catalogue = self.catalogue.lock();
-        let image = catalogue.insert(source, names, chain);
+        let image = catalogue.insert(source, &names, chain);
         self.save(&catalogue)?;
         Ok(image)
     }
@@ -181,7 +241,7 @@ impl Images {
         let directory = self.catalogue.lock().reserve();
         let place = staging.path.join("layer").join(&directory);
         let size =
-            layer::apply(layer.source, layer.diff_id, &place, &layer::Below { layers: &self.layers, names: below })?;
+            layer::apply(layer.source, layer.diff_id, &place, &layer::Below { layers: &self.layers, names: below, limit_bytes: self.options.max_image_bytes })?;
         let home = self.layers.join(&directory);
         disk::remove_tree(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
         fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;
@@ -223,6 +283,18 @@ impl Images {
         disk::replace_json(&path, catalogue, Durability::Synced)
             .map_err(Error::io(format!("writing {}", path.display())))
     }
+}
+
+/// A layer's own id, with everything below it: lowest first.
+fn chain_ids(diff_ids: &[String]) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    for diff_id in diff_ids {
+        chain.push(match chain.last() {
+            None => diff_id.clone(),
+            Some(parent) => digest::of(format!("{parent} {diff_id}").as_bytes()),
+        });
+    }
+    chain
 }
 
 /// A directory for one import, gone when the import is over, however it ends.

@@ -4,6 +4,7 @@ use super::Error;
 
 const DEFAULT_HOST: &str = "docker.io";
 const DEFAULT_NAMESPACE: &str = "library";
+const DEFAULT_TAG: &str = "latest";
 const MAX_BYTES: usize = 512;
 
 /// The full form of a name: `busybox` is `docker.io/library/busybox:latest`.
@@ -36,7 +37,7 @@ pub(crate) fn normalize(name: &str) -> Result<String, Error> {
     };
     Ok(match (tag, digest) {
         (Some(tag), None) => format!("{host}/{path}:{tag}"),
-        (None, None) => format!("{host}/{path}:latest"),
+        (None, None) => format!("{host}/{path}:{DEFAULT_TAG}"),
         (_, Some(digest)) => format!("{host}/{path}@{digest}"),
     })
 }
@@ -48,6 +49,13 @@ pub(super) fn repository(name: &str) -> &str {
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => name,
     }
+}
+
+/// Registry, repository and target (a tag or a digest) of a name in its full form.
+pub(super) fn parts(name: &str) -> (&str, &str, &str) {
+    let (registry, rest) = name.split_once('/').unwrap_or((DEFAULT_HOST, name));
+    let (repository, target) = rest.split_once('@').or_else(|| rest.rsplit_once(':')).unwrap_or((rest, DEFAULT_TAG));
+    (registry, repository, target)
 }
 
 pub(super) fn is_digest(text: &str) -> bool {
@@ -89,6 +97,15 @@ mod tests {
         check("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10");
         let digest = format!("sha256:{}", "a".repeat(64));
         check(&format!("app:v1@{digest}"), &format!("docker.io/library/app@{digest}"));
+    }
+
+    #[test]
+    fn full_names_have_three_parts() {
+        let check = |name: &str, want: (&str, &str, &str)| assert_eq!(parts(&normalize(name).unwrap()), want, "{name}");
+        check("busybox", ("docker.io", "library/busybox", "latest"));
+        check("localhost:5000/a/b:v1", ("localhost:5000", "a/b", "v1"));
+        let digest = format!("sha256:{}", "a".repeat(64));
+        check(&format!("r.io/app:v1@{digest}"), ("r.io", "app", &digest));
     }
 
     #[test]

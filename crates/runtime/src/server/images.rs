@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sampan_cri::v1::image_service_server::ImageService;
 use sampan_cri::v1::{
-    self, FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse, ImageSpec,
+    self, AuthConfig, FilesystemIdentifier, FilesystemUsage, ImageFsInfoRequest, ImageFsInfoResponse, ImageSpec,
     ImageStatusRequest, ImageStatusResponse, ListImagesRequest, ListImagesResponse, PullImageRequest,
     PullImageResponse, RemoveImageRequest, RemoveImageResponse, StreamImagesRequest, StreamImagesResponse, UInt64Value,
 };
@@ -13,7 +13,9 @@ use tonic::{Request, Response, Status};
 use super::{Listed, Service, once, required};
 use crate::containers::blocking;
 use crate::error::Error;
-use crate::{stats, status};
+use crate::images::pull::{self, Pull};
+use crate::images::{Credentials, Image};
+use crate::{stats, status, verbose};
 
 impl Service {
     fn images(&self, filter: Option<v1::ImageFilter>) -> Vec<v1::Image> {
@@ -23,6 +25,19 @@ impl Service {
             None => self.node.images.list(),
         };
         images.iter().map(status::image).collect()
+    }
+}
+
+impl Service {
+    /// An image that came from a file under this name: its source is this machine, and no registry is asked for it.
+    pub(super) fn imported(&self, name: &str) -> Option<Image> {
+        self.node.images.find(name).filter(|image| image.pinned)
+    }
+
+    /// Begins to pull an image, or joins a pull of it.
+    pub(super) fn begin_pull(&self, name: &str, auth: &AuthConfig) -> Result<Pull, Status> {
+        let credentials = Credentials::of(auth).map_err(|error| Error::Image(error.into()))?;
+        Ok(pull::start(&self.node.images, name, credentials).map_err(Error::Image)?)
     }
 }
 
@@ -49,17 +64,20 @@ impl ImageService for Service {
         &self,
         request: Request<ImageStatusRequest>,
     ) -> Result<Response<ImageStatusResponse>, Status> {
-        let image = self.node.images.find(&name(request.into_inner().image)?);
-        Ok(Response::new(ImageStatusResponse { image: image.as_ref().map(status::image), ..Default::default() }))
+        let ImageStatusRequest { image, verbose } = request.into_inner();
+        let image = self.node.images.find(&name(image)?);
+        let info = image.as_ref().filter(|_| verbose).map(verbose::image).unwrap_or_default();
+        Ok(Response::new(ImageStatusResponse { image: image.as_ref().map(status::image), info }))
     }
 
     async fn pull_image(&self, request: Request<PullImageRequest>) -> Result<Response<PullImageResponse>, Status> {
-        let name = name(request.into_inner().image)?;
-        // An image that is here needs no pulling, even where the policy is to always ask the registry.
-        match self.node.images.find(&name) {
-            Some(image) => Ok(Response::new(PullImageResponse { image_ref: image.id })),
-            None => Err(Error::ImageMissing(name).into()),
-        }
+        let PullImageRequest { image, auth, .. } = request.into_inner();
+        let name = name(image)?;
+        let image = match self.imported(&name) {
+            Some(image) => image,
+            None => self.begin_pull(&name, &auth.unwrap_or_default())?.outcome.await.map_err(Error::Pull)?,
+        };
+        Ok(Response::new(PullImageResponse { image_ref: image.id }))
     }
 
     async fn remove_image(

@@ -18,7 +18,7 @@ use crate::containers::blocking;
 use crate::node::Node;
 use crate::sessions::Wanted;
 use crate::streaming::Target;
-use crate::{containers, sandboxes, sessions, stats, status};
+use crate::{containers, metrics, sandboxes, sessions, stats, status, verbose};
 
 const NAME: &str = "sampan";
 const CRI_VERSION: &str = "v1";
@@ -86,6 +86,16 @@ impl Service {
         Ok(usage.await?)
     }
 
+    async fn pod_metrics(&self) -> Result<Vec<PodSandboxMetrics>, Status> {
+        let node = Arc::clone(&self.node);
+        let measured = blocking(move || {
+            let sandboxes = node.sandboxes();
+            let ready = sandboxes.iter().filter(|own| own.is_ready());
+            Ok(ready.map(|sandbox| metrics::sandbox(&node, sandbox)).collect())
+        });
+        Ok(measured.await?)
+    }
+
     async fn pod_usage(&self, filter: Option<PodSandboxStatsFilter>) -> Result<Vec<PodSandboxStats>, Status> {
         let filter = filter.unwrap_or_default();
         let filter = PodSandboxFilter { id: filter.id, state: None, label_selector: filter.label_selector };
@@ -110,15 +120,15 @@ impl RuntimeService for Service {
         })
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
         let condition = |kind: &str| RuntimeCondition { r#type: kind.to_owned(), status: true, ..Default::default() };
         let handler = RuntimeHandler {
             name: String::new(),
-            features: Some(RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: false }),
+            features: Some(RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: self.node.maps_users }),
         };
         answer(StatusResponse {
             status: Some(RuntimeStatus { conditions: vec![condition("RuntimeReady"), condition("NetworkReady")] }),
-            info: HashMap::new(),
+            info: if request.into_inner().verbose { verbose::runtime(&self.node) } else { HashMap::new() },
             runtime_handlers: vec![handler],
             features: Some(RuntimeFeatures {
                 supplemental_groups_policy: true,
@@ -162,11 +172,12 @@ impl RuntimeService for Service {
     }
 
     async fn pod_sandbox_status(&self, request: Request<PodSandboxStatusRequest>) -> Answer<PodSandboxStatusResponse> {
-        let sandbox = self.node.sandbox(&request.into_inner().pod_sandbox_id)?;
+        let PodSandboxStatusRequest { pod_sandbox_id, verbose } = request.into_inner();
+        let sandbox = self.node.sandbox(&pod_sandbox_id)?;
         let containers = self.node.containers_of(&sandbox.id);
         answer(PodSandboxStatusResponse {
             status: Some(status::sandbox_status(&sandbox)),
-            info: HashMap::new(),
+            info: if verbose { verbose::sandbox(&self.node, &sandbox) } else { HashMap::new() },
             containers_statuses: containers.iter().map(|own| status::container_status(&self.node, own)).collect(),
             timestamp: status::nanoseconds(sampan_clock::now()),
         })
@@ -223,9 +234,15 @@ impl RuntimeService for Service {
     }
 
     async fn container_status(&self, request: Request<ContainerStatusRequest>) -> Answer<ContainerStatusResponse> {
-        let container = self.node.container(&request.into_inner().container_id)?;
+        let ContainerStatusRequest { container_id, verbose } = request.into_inner();
+        let container = self.node.container(&container_id)?;
         let status = Some(status::container_status(&self.node, &container));
-        answer(ContainerStatusResponse { status, info: HashMap::new() })
+        let node = Arc::clone(&self.node);
+        let info = match verbose {
+            true => blocking(move || Ok(verbose::container(&node, &container))).await?,
+            false => HashMap::new(),
+        };
+        answer(ContainerStatusResponse { status, info })
     }
 
     async fn update_container_resources(
@@ -366,14 +383,14 @@ impl RuntimeService for Service {
         &self,
         _: Request<ListMetricDescriptorsRequest>,
     ) -> Answer<ListMetricDescriptorsResponse> {
-        answer(ListMetricDescriptorsResponse::default())
+        answer(ListMetricDescriptorsResponse { descriptors: metrics::descriptors() })
     }
 
     async fn list_pod_sandbox_metrics(
         &self,
         _: Request<ListPodSandboxMetricsRequest>,
     ) -> Answer<ListPodSandboxMetricsResponse> {
-        answer(ListPodSandboxMetricsResponse::default())
+        answer(ListPodSandboxMetricsResponse { pod_metrics: self.pod_metrics().await? })
     }
 
     type StreamPodSandboxMetricsStream = Listed<StreamPodSandboxMetricsResponse>;
@@ -382,6 +399,6 @@ impl RuntimeService for Service {
         &self,
         _: Request<StreamPodSandboxMetricsRequest>,
     ) -> Answer<Self::StreamPodSandboxMetricsStream> {
-        once(Vec::new(), |pod_sandbox_metrics| StreamPodSandboxMetricsResponse { pod_sandbox_metrics })
+        once(self.pod_metrics().await?, |pod_sandbox_metrics| StreamPodSandboxMetricsResponse { pod_sandbox_metrics })
     }
 }

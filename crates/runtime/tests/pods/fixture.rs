@@ -5,16 +5,19 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sampan_cri::v1::image_service_client::ImageServiceClient;
 use sampan_cri::v1::runtime_service_client::RuntimeServiceClient;
 use sampan_cri::v1::*;
-use sampan_network::{Attachment, PodNetwork};
+use sampan_network::{Attachment, HostPort, PodNetwork};
 use sampan_runtime::archive::image_archive_client::ImageArchiveClient;
 use sampan_runtime::archive::{ImportRequest, RootfsConfig};
-use sampan_runtime::{Handle, Options, Runtime};
+use sampan_runtime::{Handle, Options, PullOptions, Runtime};
 use tonic::transport::Channel;
+
+use super::registry::Registry;
 
 pub(crate) const IMAGE: &str = "docker.io/library/busybox:latest";
 
@@ -26,6 +29,10 @@ impl PodNetwork for Nowhere {
     async fn attach(&self, _: &str, _: &Path) -> Result<Attachment, sampan_network::Error> {
         let addresses = vec![IpAddr::from([10, 42, 0, 9])];
         Ok(Attachment { addresses, interface: "eth0".to_owned() })
+    }
+
+    async fn publish(&self, _: &str, _: &[HostPort]) -> Result<(), sampan_network::Error> {
+        Ok(())
     }
 
     async fn detach(&self, _: &str) -> Result<(), sampan_network::Error> {
@@ -223,6 +230,40 @@ impl Fixture {
         Ok((text, response.exit_code))
     }
 
+    pub(crate) async fn pull(&mut self, name: &str, auth: Option<AuthConfig>) -> Result<String, tonic::Status> {
+        let image = Some(ImageSpec { image: name.to_owned(), ..Default::default() });
+        let request = PullImageRequest { image, auth, sandbox_config: None };
+        Ok(self.images.pull_image(request).await?.into_inner().image_ref)
+    }
+
+    pub(crate) async fn image(&mut self, name: &str) -> Option<Image> {
+        let image = Some(ImageSpec { image: name.to_owned(), ..Default::default() });
+        self.images.image_status(ImageStatusRequest { image, verbose: false }).await.unwrap().into_inner().image
+    }
+
+    pub(crate) async fn remove_image(&mut self, name: &str) {
+        let image = Some(ImageSpec { image: name.to_owned(), ..Default::default() });
+        self.images.remove_image(RemoveImageRequest { image }).await.unwrap();
+    }
+
+    /// Says how `registry` is to be spoken to; `authority` lies beside as `ca.crt`.
+    pub(crate) fn hosts(&self, registry: &Registry, text: &str, authority: &str) {
+        self.hosts_of(&registry.address.to_string(), text);
+        fs::write(self.directory.join("registries.d").join(registry.address.to_string()).join("ca.crt"), authority).unwrap();
+    }
+
+    pub(crate) fn hosts_of(&self, registry: &str, text: &str) {
+        let place = self.directory.join("registries.d").join(registry);
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("hosts.toml"), text).unwrap();
+    }
+
+    /// How many layers there are, and how many transfers have left something.
+    pub(crate) fn footprint(&self) -> (usize, usize) {
+        let count = |name: &str| fs::read_dir(self.directory.join(name)).unwrap().count();
+        (count("root/layers"), count("root/images/staging"))
+    }
+
     pub(crate) async fn stop(&mut self, id: &str, timeout: i64) {
         self.cri.stop_container(StopContainerRequest { container_id: id.to_owned(), timeout }).await.unwrap();
     }
@@ -242,6 +283,11 @@ fn options(directory: &Path, unique: &str) -> Options {
         shim: vec![std::env::current_exe().unwrap().into(), "shim".into()],
         network: Arc::new(Nowhere),
         instance: unique.to_owned(),
+        pulls: PullOptions {
+            registries: directory.join("registries.d"),
+            stall_timeout: Duration::from_secs(2),
+            max_image_bytes: 64 << 20,
+        },
     }
 }
 
@@ -267,6 +313,13 @@ fn busybox(path: &Path) {
     );
     entry(&mut tar, "etc/group", tar::EntryType::Regular, 0o644, b"root:x:0:\nlog:x:4:web\n");
     tar.finish().unwrap();
+}
+
+/// A layer, uncompressed.
+pub(crate) fn layer(fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    fill(&mut tar);
+    tar.into_inner().unwrap()
 }
 
 /// Appends one entry, whatever its name.

@@ -1,34 +1,22 @@
 //! Archives of every kind, friendly and not.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 
 use sampan_cri::v1::*;
 use sampan_runtime::archive::{ImportRequest, RootfsConfig};
 use sha2::{Digest, Sha256};
 
-use super::fixture::{Fixture, entry, link};
+use super::fixture::{Fixture, entry, layer, link};
+use super::registry::gzip;
 
 fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn tar_of(fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    fill(&mut tar);
-    tar.into_inner().unwrap()
-}
-
 /// Two layers: the second goes through a link of the first, deletes, hides and replaces.
 fn layers() -> [Vec<u8>; 2] {
     use tar::EntryType::{Directory, Regular, Symlink};
-    let lower = tar_of(|tar| {
+    let lower = layer(|tar| {
         for directory in ["bin/", "usr/", "usr/lib/", "etc/", "etc/old/", "gone/"] {
             entry(tar, directory, Directory, 0o755, b"");
         }
@@ -39,7 +27,7 @@ fn layers() -> [Vec<u8>; 2] {
         entry(tar, "etc/old/a", Regular, 0o644, b"a");
         entry(tar, "gone/x", Regular, 0o644, b"x");
     });
-    let upper = tar_of(|tar| {
+    let upper = layer(|tar| {
         entry(tar, "lib/new", Regular, 0o644, b"new");
         link(tar, "lib/hard", "lib/new", tar::EntryType::Link);
         entry(tar, ".wh.gone", Regular, 0o644, b"");
@@ -69,13 +57,13 @@ pub(crate) async fn imports_oci_and_docker_archives(mut fixture: Fixture) -> Fix
         r#"{{"manifests":[{{"digest":"sha256:{}","annotations":{{"org.opencontainers.image.ref.name":"example.com/two:1"}}}}]}}"#,
         digest(manifest.as_bytes())
     );
-    let oci = tar_of(|tar| {
+    let oci = layer(|tar| {
         for blob in blobs.iter().map(Vec::as_slice).chain([manifest.as_bytes()]) {
             entry(tar, &format!("blobs/sha256/{}", digest(blob)), tar::EntryType::Regular, 0o644, blob);
         }
         entry(tar, "index.json", tar::EntryType::Regular, 0o644, index.as_bytes());
     });
-    let docker = tar_of(|tar| {
+    let docker = layer(|tar| {
         let manifest = r#"[{"Config":"c.json","RepoTags":["docker/two:2"],"Layers":["1/layer.tar","2/layer.tar"]}]"#;
         entry(tar, "c.json", tar::EntryType::Regular, 0o644, config.as_bytes());
         entry(tar, "1/layer.tar", tar::EntryType::Regular, 0o644, &lower);
@@ -112,12 +100,12 @@ pub(crate) async fn confines_layers(mut fixture: Fixture) -> Fixture {
     fs::write(&outside, "safe").unwrap();
     let target = outside.display().to_string();
     let attacks: [(&str, Vec<u8>, bool); 4] = [
-        ("up", tar_of(|tar| entry(tar, "../../../../../../escaped", Regular, 0o644, b"x")), false),
-        ("hard", tar_of(|tar| link(tar, "hard", &target, Link)), false),
-        ("device", tar_of(|tar| entry(tar, "whiteout", tar::EntryType::Char, 0o644, b"")), false),
+        ("up", layer(|tar| entry(tar, "../../../../../../escaped", Regular, 0o644, b"x")), false),
+        ("hard", layer(|tar| link(tar, "hard", &target, Link)), false),
+        ("device", layer(|tar| entry(tar, "whiteout", tar::EntryType::Char, 0o644, b"")), false),
         (
             "through",
-            tar_of(|tar| {
+            layer(|tar| {
                 link(tar, "etc", fixture.directory.to_str().unwrap(), Symlink);
                 entry(tar, "etc/outside", Regular, 0o644, b"broken");
             }),
@@ -126,7 +114,7 @@ pub(crate) async fn confines_layers(mut fixture: Fixture) -> Fixture {
     ];
     for (name, bytes, fine) in attacks {
         let path = fixture.directory.join("attack.tar");
-        File::create(&path).unwrap().write_all(&bytes).unwrap();
+        fs::write(&path, &bytes).unwrap();
         let request = ImportRequest {
             path: path.display().to_string(),
             name: format!("attack-{name}"),

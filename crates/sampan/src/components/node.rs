@@ -63,6 +63,7 @@ pub(crate) fn runtime_options(config: &Config, network: Arc<dyn PodNetwork>) -> 
         shim: vec![std::env::current_exe().context("finding our own program")?.into(), "shim".into()],
         network,
         instance: config.instance.clone(),
+        pulls: sampan_runtime::PullOptions { registries: config.registries_dir.clone(), ..Default::default() },
     })
 }
 

@@ -1,17 +1,22 @@
-//! `sampan image`: bringing images in from files, and listing what is there.
+//! `sampan image`: bringing images in from registries and files, and listing what is there.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use sampan_cri::v1::image_service_client::ImageServiceClient;
 use sampan_cri::v1::{ImageSpec, ListImagesRequest, RemoveImageRequest};
 use sampan_runtime::archive::image_archive_client::ImageArchiveClient;
-use sampan_runtime::archive::{ImportRequest, RootfsConfig};
+use sampan_runtime::archive::pull_progress::Phase;
+use sampan_runtime::archive::{ImportRequest, PullRequest, RootfsConfig};
 use tonic::transport::Channel;
 
 use crate::config::{Config, Flags};
+
+/// A password longer than this is a file that was piped by mistake.
+const MAX_PASSWORD_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Image {
@@ -23,6 +28,8 @@ pub(super) struct Image {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Pull an image from its registry, whether it is here or not
+    Pull(Pull),
     /// Import an OCI archive or layout, a `docker save` archive, or with --rootfs a plain root file system
     Import(Import),
     /// List the images
@@ -35,6 +42,15 @@ enum Action {
         #[arg(required = true)]
         images: Vec<String>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Pull {
+    /// Its name, such as registry.example/team/app:1.2
+    name: String,
+    /// Who pulls; the password is read from standard input
+    #[arg(long, value_name = "USER")]
+    username: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,12 +88,49 @@ impl Image {
                 .await
                 .context("is the cluster running? `sampan status` tells, `sampan up` starts it")?;
             match self.action {
+                Action::Pull(pull) => pull.run(channel).await,
                 Action::Import(import) => import.run(&config, channel).await,
                 Action::List => list(channel).await,
                 Action::Remove { images } => remove(channel, images).await,
             }
         })
     }
+}
+
+impl Pull {
+    async fn run(self, channel: Channel) -> Result<()> {
+        let password = if self.username.is_some() { password()? } else { String::new() };
+        let request = PullRequest { name: self.name, username: self.username.unwrap_or_default(), password };
+        let mut told = ImageArchiveClient::new(channel).pull(request).await.map_err(words)?.into_inner();
+        // Drawn on standard error, where that is a terminal.
+        let bar = ProgressBar::new(0);
+        bar.set_style(ProgressStyle::with_template("  {msg:<12} {bar:30} {bytes}/{total_bytes}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+        while let Some(progress) = told.message().await.map_err(words)? {
+            bar.set_message(match progress.phase() {
+                Phase::Resolving => "resolving",
+                Phase::Downloading => "downloading",
+                Phase::Unpacking | Phase::Done => "unpacking",
+            });
+            bar.set_length(progress.layers.iter().map(|layer| layer.size_bytes).sum());
+            bar.set_position(progress.layers.iter().map(|layer| layer.received_bytes).sum());
+            if let Some(image) = progress.image {
+                bar.finish_and_clear();
+                println!("pulled {} ({})", image.names.join(", "), mebibytes(image.size_bytes));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first line of standard input.
+fn password() -> Result<String> {
+    let input = std::io::stdin().lock();
+    if input.is_terminal() {
+        bail!("pipe the password into this command, so that it stays out of the shell's history");
+    }
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut input.take(MAX_PASSWORD_BYTES), &mut line).context("reading the password")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 impl Import {
