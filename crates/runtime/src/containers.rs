@@ -7,6 +7,7 @@
 //!
 //! Making one only writes down what it is to be; everything that touches the kernel happens in its shim at the start.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,21 +50,27 @@ pub(crate) async fn create(node: &Arc<Node>, sandbox: &str, config: ContainerCon
     .await
 }
 
-fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, config: ContainerConfig, image: &Image) -> Result<String> {
+fn write_down(
+    node: &Arc<Node>,
+    sandbox: &Arc<Sandbox>,
+    mut config: ContainerConfig,
+    image: &Image,
+) -> Result<String> {
     let id = sandboxes::new_id();
+    let volumes = lookup::volumes(node, &mut config)?;
     let directory = node.places.container(&id);
     let security = spec::security_context(&config);
     let record = ContainerRecord {
         sandbox: sandbox.id.clone(),
         created_at: sampan_clock::now(),
         image: image.id.clone(),
-        layers: image.layers.clone(),
+        layers: image.layers.iter().chain(volumes.values().flatten()).cloned().collect(),
         identity: lookup::identity(node, image, &security)?,
         cgroup: format!("{}/{id}", sandbox.record.cgroup),
         stop_signal: signals::stop_signal(config.stop_signal(), &image.config.stop_signal)?,
         log: log_path(sandbox, &config)?,
     };
-    let bundle = bundle(node, sandbox, &config, (&id, image, &record))?;
+    let bundle = bundle(node, sandbox, &config, (&id, image, &record, &volumes))?;
     let written = write_files(&directory, &config, &record, &bundle);
     if let Err(error) = written {
         let _ = disk::remove_tree(&directory);
@@ -83,7 +90,7 @@ fn write_files(directory: &Path, config: &ContainerConfig, record: &ContainerRec
     if let Some(parent) = bundle.log.as_ref().and_then(|log| log.parent()) {
         fs::create_dir_all(parent).map_err(Error::io_at("creating", parent))?;
     }
-    for mount in &config.mounts {
+    for mount in config.mounts.iter().filter(|mount| mount.image.is_none()) {
         let path = Path::new(&mount.host_path);
         if !path.exists() {
             fs::create_dir_all(path).map_err(Error::io_at("creating the mount source", path))?;
@@ -102,7 +109,7 @@ fn bundle(
     node: &Node,
     sandbox: &Sandbox,
     config: &ContainerConfig,
-    (id, image, record): (&str, &Image, &ContainerRecord),
+    (id, image, record, volumes): (&str, &Image, &ContainerRecord, &HashMap<String, Vec<String>>),
 ) -> Result<Bundle> {
     let security = spec::security_context(config);
     let (directory, writable) = (node.places.container(id), node.places.writable().join(id));
@@ -117,6 +124,7 @@ fn bundle(
         processes: lookup::processes(node, sandbox, &security)?,
         devices: &lookup::devices(config, &security)?,
         seccomp_file: lookup::seccomp_file(&security)?,
+        volumes,
     })?;
     let overlay = Overlay {
         layers: node.images.layers().to_path_buf(),

@@ -1,6 +1,7 @@
 //! What has to be looked up on the node before a container can be specified: its user in the image's files, devices,
 //! a seccomp profile, the processes it is to see.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -19,6 +20,17 @@ use crate::{disk, records, sandboxes};
 /// Account files larger than this belong to no image.
 const MAX_ACCOUNTS_BYTES: u64 = 8 << 20;
 const MAX_DEVICES: usize = 4096;
+
+/// The kernel from which on overlays take id-mapped layers, and tmpfs (where a Pod's files lie) can be one.
+const MAPPING_KERNEL: (u32, u32) = (6, 3);
+
+/// Whether this kernel can show files to a Pod's own users.
+pub(crate) fn maps_users() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= MAPPING_KERNEL && Path::new("/proc/self/ns/user").exists()
+}
 
 /// Whose processes the container sees.
 pub(crate) fn processes(
@@ -45,6 +57,9 @@ pub(crate) fn processes(
 
 /// Who the container runs as, by its image's account files.
 pub(crate) fn identity(node: &Node, image: &Image, security: &LinuxContainerSecurityContext) -> Result<Identity> {
+    if let (Some(group), None, "") = (&security.run_as_group, &security.run_as_user, &*security.run_as_username) {
+        return Err(spec::Error::GroupWithoutUser(group.value).into());
+    }
     let accounts =
         Accounts { passwd: read_in_image(node, image, "etc/passwd"), group: read_in_image(node, image, "etc/group") };
     let wanted = WantedUser {
@@ -56,6 +71,17 @@ pub(crate) fn identity(node: &Node, image: &Image, security: &LinuxContainerSecu
         strict_groups: security.supplemental_groups_policy() == SupplementalGroupsPolicy::Strict,
     };
     Ok(spec::resolve_user(&wanted, &accounts)?)
+}
+
+/// Finds the images that `config` mounts as volumes and notes which they are; their layers, by id.
+pub(crate) fn volumes(node: &Node, config: &mut ContainerConfig) -> Result<HashMap<String, Vec<String>>> {
+    let mut volumes = HashMap::new();
+    for wanted in config.mounts.iter_mut().filter_map(|mount| mount.image.as_mut()) {
+        let image = node.images.find(&wanted.image).ok_or_else(|| Error::ImageMissing(wanted.image.clone()))?;
+        wanted.image_ref.clone_from(&image.id);
+        volumes.insert(image.id, image.layers);
+    }
+    Ok(volumes)
 }
 
 /// The text of a file in the topmost layer that has it; nothing where none has.

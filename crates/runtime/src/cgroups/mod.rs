@@ -18,7 +18,7 @@ use oci_spec::runtime::LinuxResources;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use hosts::Hierarchies;
-pub(crate) use usage::Usage;
+pub(crate) use usage::{Usage, flat_value};
 
 /// How often the death of a group's last processes is waited for, [`REMOVE_PAUSE`] apart.
 const REMOVE_ATTEMPTS: u32 = 100;
@@ -123,6 +123,23 @@ impl<'a> Group<'a> {
     /// What the group uses now.
     pub(crate) fn usage(&self) -> Usage {
         usage::read(self)
+    }
+
+    /// Whether the files are those of version 2.
+    pub(crate) fn is_v2(&self) -> bool {
+        matches!(self.hierarchies, Hierarchies::V2(_))
+    }
+
+    /// The text of a control file; nothing where the host has none.
+    pub(crate) fn read(&self, controller: &str, file: &str) -> String {
+        let directory = self.directory(controller);
+        directory.and_then(|directory| fs::read_to_string(directory.join(file)).ok()).unwrap_or_default()
+    }
+
+    /// The names of the control files of `controller`.
+    pub(crate) fn files(&self, controller: &str) -> Vec<String> {
+        let names = self.directory(controller).map(|directory| crate::disk::names(&directory).unwrap_or_default());
+        names.unwrap_or_default()
     }
 
     /// Kills every process in the group and below it.

@@ -81,7 +81,7 @@ pub(super) fn read(group: &Group<'_>) -> Usage {
 }
 
 /// The number after `key` in a file of `key number` lines; 0 where there is none.
-pub(super) fn flat_value(text: &str, key: &str) -> u64 {
+pub(crate) fn flat_value(text: &str, key: &str) -> u64 {
     let value = |line: &str| {
         line.split_once(' ').filter(|(name, _)| *name == key).and_then(|(_, value)| value.trim().parse().ok())
     };

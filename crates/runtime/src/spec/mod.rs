@@ -9,6 +9,7 @@ mod resources;
 mod security;
 mod user;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
@@ -19,6 +20,7 @@ use sampan_cri::v1::{ContainerConfig, LinuxContainerSecurityContext, PodSandboxC
 
 use crate::images::Config;
 
+pub(crate) use mounts::PART_OPTION;
 pub(crate) use resources::{limits, merged};
 pub(crate) use user::{Accounts, Identity, WantedUser, resolve as resolve_user};
 
@@ -42,6 +44,25 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A path of an image that is not inside of it.
+    #[error("{what} {path:?} leads out of the image")]
+    Outside {
+        /// Which path.
+        what: &'static str,
+        /// The path.
+        path: String,
+    },
+    /// Wishes about a mount that contradict each other.
+    #[error("mount on {path:?}: {reason}")]
+    Mount {
+        /// Where it was to be.
+        path: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A group without the user that it is for.
+    #[error("user group {0} is specified without user")]
+    GroupWithoutUser(i64),
     /// A mount over the kernel's view of processes.
     #[error("mounting on {0:?} is not allowed: it is inside /proc")]
     InProc(String),
@@ -64,6 +85,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) devices: &'a [(LinuxDevice, String)],
     /// The profile read from a file, where one was named.
     pub(crate) seccomp_file: Option<LinuxSeccomp>,
+    /// The layers (topmost first) of images that are mounted as volumes, by id.
+    pub(crate) volumes: &'a HashMap<String, Vec<String>>,
 }
 
 /// What every container of a Pod gets of it.

@@ -114,7 +114,7 @@ pub(super) fn seccomp(inputs: &Inputs<'_>, capabilities: &Capabilities) -> Optio
     if security.privileged {
         return None;
     }
-    match security.seccomp.as_ref().map_or(ProfileType::RuntimeDefault, |profile| profile.profile_type()) {
+    match security.seccomp.as_ref().map_or(ProfileType::Unconfined, |profile| profile.profile_type()) {
         ProfileType::RuntimeDefault => Some(default_policy(capabilities)),
         ProfileType::Unconfined => None,
         ProfileType::Localhost => inputs.seccomp_file.clone(),

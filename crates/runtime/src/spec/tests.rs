@@ -25,6 +25,7 @@ fn make(config: &ContainerConfig, image: &Config) -> Result<Spec, Error> {
         processes: ProcessNamespace::Own,
         devices: &[],
         seccomp_file: None,
+        volumes: &HashMap::from([("sha256:v".to_owned(), words(&["2", "1"]))]),
     })
 }
 
@@ -93,14 +94,16 @@ fn privileged_lifts_every_restriction() {
 }
 
 #[test]
-fn seccomp_is_on_unless_refused() {
+fn seccomp_is_on_where_it_is_asked_for() {
     let unconfined = SecurityProfile { profile_type: 1, ..Default::default() };
     let seccomp = |profile| {
         let spec = make(&with_security(|security| security.seccomp = profile), &Config::default()).unwrap();
         spec.linux().as_ref().unwrap().seccomp().is_some()
     };
-    assert!(seccomp(None));
+    let default = SecurityProfile { profile_type: 0, ..Default::default() };
+    assert!(seccomp(Some(default)));
     assert!(!seccomp(Some(unconfined)));
+    assert!(!seccomp(None), "as CRI has it: who wants a filter says so");
 }
 
 #[test]
@@ -125,6 +128,48 @@ fn nothing_is_mounted_inside_proc() {
         let config = ContainerConfig { command: words(&["x"]), mounts, ..Default::default() };
         assert_eq!(make(&config, &Config::default()).is_ok(), fine, "{path}");
     }
+}
+
+#[test]
+fn recursive_read_only_mounts_are_what_they_say() {
+    for (readonly, propagation, fine) in [(true, 0, true), (false, 0, false), (true, 1, false), (true, 2, false)] {
+        let mount = Mount {
+            container_path: "/x".to_owned(),
+            recursive_read_only: true,
+            readonly,
+            propagation,
+            ..Default::default()
+        };
+        let config = ContainerConfig { command: words(&["x"]), mounts: vec![mount], ..Default::default() };
+        assert_eq!(make(&config, &Config::default()).is_ok(), fine, "{readonly} {propagation}");
+    }
+}
+
+#[test]
+fn images_are_mounted_and_their_volumes_kept() {
+    let image = sampan_cri::v1::ImageSpec { image_ref: "sha256:v".to_owned(), ..Default::default() };
+    let mount = |sub: &str, readonly| Mount {
+        container_path: "/data".to_owned(),
+        image: Some(image.clone()),
+        image_sub_path: sub.to_owned(),
+        readonly,
+        ..Default::default()
+    };
+    let with = |mount| ContainerConfig { command: words(&["x"]), mounts: vec![mount], ..Default::default() };
+    let own = Config {
+        volumes: ["/var/lib", "/data", "/dev/shm", "rel"].map(|path| (path.to_owned(), Default::default())).into(),
+        ..Default::default()
+    };
+    let spec = make(&with(mount("a/b", true)), &own).unwrap();
+    let of_kind = |wanted: &str| {
+        let mounts = spec.mounts().iter().flatten().filter(|mount| mount.typ().as_deref() == Some(wanted));
+        mounts.map(|mount| mount.destination().to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((of_kind("image"), of_kind("volume")), (words(&["/data"]), words(&["/var/lib", "/rel"])));
+    assert!(make(&with(mount("a/../b", true)), &own).is_err());
+    assert!(make(&with(mount("", false)), &own).is_err());
+    let trap = Config { volumes: [("/a/../../b".to_owned(), Default::default())].into(), ..Default::default() };
+    assert!(make(&with(mount("", true)), &trap).is_err());
 }
 
 #[test]
