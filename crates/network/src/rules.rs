@@ -22,9 +22,12 @@ pub(crate) fn install(plan: &Plan, ports: &Elements) -> String {
 /// Adds (`add`) or removes (`delete`) host ports.
 pub(crate) fn change(plan: &Plan, verb: &str, ports: &Elements) -> String {
     let table = plan.table();
-    let places = [("host-ports", &ports.anywhere), ("host-ports-at", &ports.at_address), ("host-port-pods", &ports.hairpin)];
+    let places =
+        [("host-ports", &ports.anywhere), ("host-ports-at", &ports.at_address), ("host-port-pods", &ports.hairpin)];
     let filled = places.into_iter().filter(|(_, elements)| !elements.is_empty());
-    filled.map(|(place, elements)| format!("{verb} element inet {table} {place} {{ {} }}\n", elements.join(", "))).collect()
+    filled
+        .map(|(place, elements)| format!("{verb} element inet {table} {place} {{ {} }}\n", elements.join(", ")))
+        .collect()
 }
 
 /// Removes both tables, whether they exist or not.

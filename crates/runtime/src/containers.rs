@@ -50,12 +50,7 @@ pub(crate) async fn create(node: &Arc<Node>, sandbox: &str, config: ContainerCon
     .await
 }
 
-fn write_down(
-    node: &Arc<Node>,
-    sandbox: &Arc<Sandbox>,
-    mut config: ContainerConfig,
-    image: &Image,
-) -> Result<String> {
+fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, mut config: ContainerConfig, image: &Image) -> Result<String> {
     let id = sandboxes::new_id();
     let volumes = lookup::volumes(node, &mut config)?;
     let directory = node.places.container(&id);

@@ -26,12 +26,21 @@ pub(crate) enum Cloned {
 ///
 /// Only for a single-threaded process: the child goes on with a copy of everything, locks included.
 pub(crate) fn clone_process(namespaces: i32) -> io::Result<Cloned> {
+    clone_with(namespaces, libc::SIGCHLD)
+}
+
+/// The same, but the new process is a child of the caller's own parent, which is told of its end.
+pub(crate) fn clone_sibling(namespaces: i32) -> io::Result<Cloned> {
+    clone_with(namespaces | libc::CLONE_PARENT, 0)
+}
+
+fn clone_with(flags: i32, exit_signal: i32) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is plain data for which all zeroes is valid.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = (namespaces | libc::CLONE_PIDFD) as u64;
+    args.flags = (flags | libc::CLONE_PIDFD) as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal as u64;
     // SAFETY: without CLONE_VM this is a fork: the child has its own copy of memory and of the stack. The caller
     // is single-threaded, so no lock is held by a thread that the child lacks. `args` outlives the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
@@ -67,7 +76,18 @@ struct MountAttributes {
 pub(crate) fn set_mount_attributes(mount: BorrowedFd<'_>, change: MountChange) -> io::Result<()> {
     let set = u64::from(change.set.bits());
     let attributes = MountAttributes { set, clear: 0, propagation: change.propagation, user_namespace: 0 };
-    let flags = libc::AT_EMPTY_PATH | if change.recursive { libc::AT_RECURSIVE } else { 0 };
+    mount_setattr(mount, &attributes, change.recursive)
+}
+
+/// Shows the owners of the files in the detached `mount` as `users`, a user namespace, maps them.
+pub(crate) fn map_mount(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let set = libc::MOUNT_ATTR_IDMAP;
+    let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace: users.as_raw_fd() as u64 };
+    mount_setattr(mount, &attributes, false)
+}
+
+fn mount_setattr(mount: BorrowedFd<'_>, attributes: &MountAttributes, recursive: bool) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a valid empty C string, `attributes` is valid for the size given, and both outlive the call.
     let result = unsafe {
         libc::syscall(
@@ -75,7 +95,7 @@ pub(crate) fn set_mount_attributes(mount: BorrowedFd<'_>, change: MountChange) -
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            std::ptr::from_ref(attributes),
             size_of::<MountAttributes>(),
         )
     };

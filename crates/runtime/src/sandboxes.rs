@@ -13,7 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
-use sampan_cri::v1::{ContainerEventType, NamespaceMode, NamespaceOption, PodSandboxConfig};
+use sampan_cri::v1::{
+    self, ContainerEventType, IdMapping, NamespaceMode, NamespaceOption, PodSandboxConfig, PortMapping,
+};
+use sampan_network::{HostPort, Protocol};
 
 use crate::cgroups::Group;
 use crate::containers::blocking;
@@ -21,7 +24,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Node, Sandbox};
 use crate::records::{self, Ready, SandboxRecord};
-use crate::shim::wire::{Answer, Call, Setup};
+use crate::shim::wire::{Answer, Call, IdMap, Setup, Users};
 use crate::shims::{self, News, Shim};
 use crate::spec::PodFiles;
 
@@ -62,9 +65,8 @@ pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_hand
     if !runtime_handler.is_empty() {
         return Err(Error::Invalid(format!("no runtime for {runtime_handler:?} is configured")));
     }
-    if namespace_options(&config).userns_options.is_some_and(|users| users.mode() == NamespaceMode::Pod) {
-        return Err(Error::Invalid("user namespaces are not supported (hostUsers: false)".to_owned()));
-    }
+    // Refused before anything is made.
+    users(&config)?;
     let id = new_id();
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).filter(|parent| !parent.is_empty());
     let record = SandboxRecord {
@@ -117,8 +119,36 @@ async fn bring_up(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Ready> {
         let path = node.places.namespace(&sandbox.id);
         keep_namespace(pid, &path)?;
         ready.addresses = node.options.network.attach(&sandbox.id, &path).await?.addresses;
+        let ports = host_ports(&sandbox.config)?;
+        if !ports.is_empty() {
+            node.options.network.publish(&sandbox.id, &ports).await?;
+        }
     }
     Ok(ready)
+}
+
+/// The node's ports that are to lead to the sandbox.
+fn host_ports(config: &PodSandboxConfig) -> Result<Vec<HostPort>> {
+    let mapped = config.port_mappings.iter().filter(|mapping| mapping.host_port != 0);
+    let number = |port: i32| match u16::try_from(port) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(Error::Invalid(format!("{port} is not a port"))),
+    };
+    let port = |mapping: &PortMapping| {
+        let address = Some(mapping.host_ip.as_str()).filter(|text| !matches!(*text, "" | "0.0.0.0" | "::"));
+        let invalid = |_| Error::Invalid(format!("host address {:?} is not an address", mapping.host_ip));
+        Ok(HostPort {
+            protocol: match mapping.protocol() {
+                v1::Protocol::Tcp => Protocol::Tcp,
+                v1::Protocol::Udp => Protocol::Udp,
+                v1::Protocol::Sctp => Protocol::Sctp,
+            },
+            host_address: address.map(str::parse).transpose().map_err(invalid)?,
+            host_port: number(mapping.host_port)?,
+            port: number(mapping.container_port)?,
+        })
+    };
+    mapped.map(port).collect()
 }
 
 /// Connects to the sandbox's shim and follows what it tells.
@@ -151,6 +181,33 @@ fn setup(node: &Node, sandbox: &Sandbox, options: &NamespaceOption) -> Setup {
         hostname: sandbox.config.hostname.clone(),
         sysctls,
         cgroup: shim_group(node, &sandbox.id),
+        // Checked when the sandbox was asked for.
+        users: users(&sandbox.config).unwrap_or_default(),
+    }
+}
+
+/// The users of the Pod's own, if it is to have such: one range of each kind that begins with root.
+fn users(config: &PodSandboxConfig) -> Result<Option<Users>> {
+    let options = namespace_options(config);
+    let invalid = |reason: &str| Err(Error::Invalid(format!("user namespace: {reason}")));
+    let Some(wanted) = &options.userns_options else { return Ok(None) };
+    match wanted.mode() {
+        NamespaceMode::Node => return Ok(None),
+        NamespaceMode::Pod => {}
+        NamespaceMode::Container | NamespaceMode::Target => return invalid("it is the Pod's or the node's"),
+    }
+    if options.network() == NamespaceMode::Node || options.pid() == NamespaceMode::Node {
+        return invalid("it cannot be had together with the node's network or processes");
+    }
+    let range = |maps: &[IdMapping]| match maps {
+        [IdMapping { container_id: 0, host_id, length }] => {
+            Some(IdMap { host: *host_id, length: *length }).filter(|map| map.is_possible())
+        }
+        _ => None,
+    };
+    match (range(&wanted.uids), range(&wanted.gids)) {
+        (Some(uids), Some(gids)) => Ok(Some(Users { uids, gids })),
+        _ => invalid("it takes one mapping of users and one of groups, each of which begins with id 0 of the Pod"),
     }
 }
 

@@ -167,7 +167,11 @@ mod tests {
         let typed = |kind: &str, fields: &str| format!(r#""mediaType":"{kind}",{fields}"#);
         check(IMAGE.to_owned(), "", true);
         check(INDEX.to_owned(), OCI_INDEX, true);
-        check(typed(DOCKER_MANIFEST, IMAGE), "application/vnd.docker.distribution.manifest.v2+json; charset=utf-8", true);
+        check(
+            typed(DOCKER_MANIFEST, IMAGE),
+            "application/vnd.docker.distribution.manifest.v2+json; charset=utf-8",
+            true,
+        );
         check(IMAGE.to_owned(), OCI_INDEX, false);
         check(typed(OCI_INDEX, IMAGE), OCI_MANIFEST, false);
         check(typed(OCI_INDEX, IMAGE), "", false);

@@ -240,8 +240,12 @@ impl Images {
     fn unpack(&self, layer: &NewLayer<'_>, below: &[String], staging: &Staging) -> Result<String, Error> {
         let directory = self.catalogue.lock().reserve();
         let place = staging.path.join("layer").join(&directory);
-        let size =
-            layer::apply(layer.source, layer.diff_id, &place, &layer::Below { layers: &self.layers, names: below, limit_bytes: self.options.max_image_bytes })?;
+        let size = layer::apply(
+            layer.source,
+            layer.diff_id,
+            &place,
+            &layer::Below { layers: &self.layers, names: below, limit_bytes: self.options.max_image_bytes },
+        )?;
         let home = self.layers.join(&directory);
         disk::remove_tree(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
         fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;

@@ -131,7 +131,10 @@ fn read_config(text: &[u8], manifest: &Manifest) -> Result<ImageConfig, registry
     }
     let (layers, ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
     if layers != ids {
-        return Err(registry::content(what, format!("mismatched image rootfs and manifest layers: {ids} and {layers}")));
+        return Err(registry::content(
+            what,
+            format!("mismatched image rootfs and manifest layers: {ids} and {layers}"),
+        ));
     }
     match config.rootfs.diff_ids.iter().find(|id| !reference::is_digest(id)) {
         Some(id) => Err(registry::content(what, format!("{id:?} is not a sha256 digest"))),

@@ -5,9 +5,7 @@
 
 mod reading;
 
-use sampan_cri::v1::{
-    ContainerMetrics, Metric, MetricDescriptor, MetricType, PodSandboxMetrics, UInt64Value,
-};
+use sampan_cri::v1::{ContainerMetrics, Metric, MetricDescriptor, MetricType, PodSandboxMetrics, UInt64Value};
 
 use crate::node::{Container, Node, Sandbox};
 use crate::status::nanoseconds;

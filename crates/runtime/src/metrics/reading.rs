@@ -163,7 +163,11 @@ fn transfer(device: &str, key: &str, value: u64) -> Vec<Sample> {
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=12` and the same for `full`; version 2 only.
 fn pressure(group: &Group<'_>) -> Vec<Sample> {
     const FILES: [(&str, &str, &str); 3] = [
-        ("cpu.pressure", "container_pressure_cpu_waiting_seconds_total", "container_pressure_cpu_stalled_seconds_total"),
+        (
+            "cpu.pressure",
+            "container_pressure_cpu_waiting_seconds_total",
+            "container_pressure_cpu_stalled_seconds_total",
+        ),
         ("io.pressure", "container_pressure_io_waiting_seconds_total", "container_pressure_io_stalled_seconds_total"),
         (
             "memory.pressure",
@@ -179,7 +183,8 @@ fn pressure(group: &Group<'_>) -> Vec<Sample> {
         let text = group.read("", file);
         for (kind, name) in [("some ", waiting), ("full ", stalled)] {
             let line = text.lines().find_map(|line| line.strip_prefix(kind));
-            let total = line.and_then(|line| line.rsplit_once("total=")).and_then(|(_, total)| total.parse::<u64>().ok());
+            let total =
+                line.and_then(|line| line.rsplit_once("total=")).and_then(|(_, total)| total.parse::<u64>().ok());
             samples.extend(total.map(|total| sample(name, total / MICROSECONDS)));
         }
     }
@@ -280,7 +285,8 @@ mod tests {
 
     #[test]
     fn traffic_by_interface() {
-        let table = "Inter-|\n face |\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 10 2 3 4 0 0 0 0 20 5 6 7 0 0 0 0\n";
+        let table =
+            "Inter-|\n face |\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 10 2 3 4 0 0 0 0 20 5 6 7 0 0 0 0\n";
         let values: Vec<_> = traffic(table).into_iter().map(|sample| (sample.labels, sample.value)).collect();
         let eth0 = |value| (vec!["eth0".to_owned()], value);
         assert_eq!(values, [10, 2, 3, 4, 20, 5, 6, 7].map(eth0));

@@ -14,9 +14,7 @@ use tonic::{Request, Response, Status};
 use super::Service;
 use crate::archive::image_archive_server::ImageArchive;
 use crate::archive::pull_progress::Phase as Shown;
-use crate::archive::{
-    ImportRequest, ImportResponse, ImportedImage, Layer, PullProgress, PullRequest, RootfsConfig,
-};
+use crate::archive::{ImportRequest, ImportResponse, ImportedImage, Layer, PullProgress, PullRequest, RootfsConfig};
 use crate::containers::blocking;
 use crate::error::Error;
 use crate::images::progress::{Phase, State};

@@ -124,7 +124,10 @@ impl RuntimeService for Service {
         let condition = |kind: &str| RuntimeCondition { r#type: kind.to_owned(), status: true, ..Default::default() };
         let handler = RuntimeHandler {
             name: String::new(),
-            features: Some(RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: self.node.maps_users }),
+            features: Some(RuntimeHandlerFeatures {
+                recursive_read_only_mounts: true,
+                user_namespaces: self.node.maps_users,
+            }),
         };
         answer(StatusResponse {
             status: Some(RuntimeStatus { conditions: vec![condition("RuntimeReady"), condition("NetworkReady")] }),

@@ -11,21 +11,47 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use rustix::process::{chdir, pivot_root, set_parent_process_death_signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::credentials;
+use super::process::report_sockets;
+use super::users::UserSpace;
+use super::{credentials, launch};
 use crate::kernel::{self, Cloned};
 
 /// Starts the holder; its handle stands for the namespace.
-pub(super) fn start() -> Result<(i32, OwnedFd), String> {
-    match kernel::clone_process(libc::CLONE_NEWPID | libc::CLONE_NEWNS) {
-        Ok(Cloned::Parent { pid, pidfd }) => Ok((pid, pidfd)),
-        Ok(Cloned::Child) => {
-            if isolate().is_ok() {
-                reap();
-            }
-            kernel::exit_now(1)
+pub(super) fn start(users: Option<&UserSpace>) -> Result<(i32, OwnedFd), String> {
+    let failed = |error: &dyn std::fmt::Display| format!("starting the holder of the process namespace: {error}");
+    let Some(users) = users else {
+        return match kernel::clone_process(libc::CLONE_NEWPID | libc::CLONE_NEWNS) {
+            Ok(Cloned::Parent { pid, pidfd }) => Ok((pid, pidfd)),
+            Ok(Cloned::Child) => hold(),
+            Err(error) => Err(failed(&error)),
+        };
+    };
+    // The namespace has to belong to the Pod's users, so one of them makes it.
+    let (ours, theirs) = report_sockets()?;
+    match kernel::clone_process(0).map_err(|error| failed(&error))? {
+        Cloned::Parent { pid, .. } => {
+            drop(theirs);
+            let told = launch::hear_handover(&ours);
+            let _ = waitpid(nix::unistd::Pid::from_raw(pid), None);
+            told.ok_or_else(|| failed(&"the Pod's user namespace cannot be joined"))
         }
-        Err(error) => Err(format!("starting the holder of the process namespace: {error}")),
+        Cloned::Child => {
+            let made = users.join().map(|()| kernel::clone_sibling(libc::CLONE_NEWPID | libc::CLONE_NEWNS));
+            match made {
+                Ok(Ok(Cloned::Child)) => hold(),
+                Ok(Ok(Cloned::Parent { pidfd, .. })) => drop(launch::hand_over(&theirs, &pidfd)),
+                _ => {}
+            }
+            kernel::exit_now(0)
+        }
     }
+}
+
+fn hold() -> ! {
+    if isolate().is_ok() {
+        reap();
+    }
+    kernel::exit_now(1)
 }
 
 fn isolate() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::pidfd_send_signal;
 
-use super::launch::{REPORT_ERROR, REPORT_READY, REPORT_TERMINAL};
+use super::launch::{self, REPORT_ERROR, REPORT_HANDOVER, REPORT_READY, REPORT_TERMINAL};
 use super::outputs::Output;
 use super::pod::Pod;
 use super::process::{Contained, Origin, Phase, Process, Role};
@@ -31,6 +31,12 @@ impl Pod {
         let (length, fds) = wire::receive_bytes(report.as_fd(), &mut bytes).unwrap_or((0, Vec::new()));
         match bytes[..length].first() {
             Some(&REPORT_TERMINAL) => process.take_terminal(fds),
+            Some(&REPORT_HANDOVER) => {
+                if let Some((pid, pidfd)) = launch::handed_over(fds) {
+                    // The first one has done its part, and is reaped as nobody.
+                    (process.pid, process.pidfd, process.helped) = (pid, pidfd, false);
+                }
+            }
             Some(&REPORT_READY) => {
                 *ready = true;
                 if let Role::Container(contained) = &process.role
@@ -89,7 +95,12 @@ impl Pod {
             };
             let known = self.processes.iter().find(|(_, process)| process.pid == pid.as_raw());
             if let Some(id) = known.map(|(id, _)| id.clone()) {
-                self.ended(&id, code);
+                if self.processes.get(&id).is_some_and(|process| process.helped) {
+                    // Its last word is who goes on in its place, or why nobody does.
+                    self.hear_report(&id);
+                } else {
+                    self.ended(&id, code);
+                }
             }
         }
     }

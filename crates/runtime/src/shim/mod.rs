@@ -14,16 +14,19 @@
 
 mod credentials;
 mod holder;
+mod images;
 mod launch;
 mod lives;
 mod logs;
 mod namespaces;
+mod nodes;
 mod options;
 mod outputs;
 mod pod;
 mod process;
 mod program;
 mod rootfs;
+mod users;
 pub(crate) mod wire;
 
 use std::ffi::OsString;

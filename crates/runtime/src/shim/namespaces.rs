@@ -2,20 +2,29 @@
 
 use nix::sched::{CloneFlags, unshare};
 
+use super::users::UserSpace;
 use super::wire::Setup;
 
-/// Moves the calling process into the namespaces that `setup` asks for, and sets them up.
-pub(super) fn enter(setup: &Setup) -> Result<(), String> {
+/// Moves the calling process into the namespaces that `setup` asks for, and sets them up. The Pod's user namespace, if it
+/// has one, owns them.
+pub(super) fn enter(setup: &Setup) -> Result<Option<UserSpace>, String> {
     let mut flags = CloneFlags::empty();
     flags.set(CloneFlags::CLONE_NEWNET, setup.new_network);
     flags.set(CloneFlags::CLONE_NEWIPC, setup.new_ipc);
     flags.set(CloneFlags::CLONE_NEWUTS, setup.new_uts);
-    unshare(flags).map_err(|error| format!("making the Pod's namespaces: {error}"))?;
+    let users = match setup.users {
+        Some(users) => Some(UserSpace::make(users, flags.bits())?),
+        None => {
+            unshare(flags).map_err(|error| format!("making the Pod's namespaces: {error}"))?;
+            None
+        }
+    };
     if setup.new_uts && !setup.hostname.is_empty() {
         rustix::system::sethostname(setup.hostname.as_bytes())
             .map_err(|error| format!("setting the host name {:?}: {error}", setup.hostname))?;
     }
-    setup.sysctls.iter().try_for_each(|(name, value)| set(setup, name, value))
+    setup.sysctls.iter().try_for_each(|(name, value)| set(setup, name, value))?;
+    Ok(users)
 }
 
 /// Sets a parameter, if it is one that belongs to a namespace of this Pod's own.

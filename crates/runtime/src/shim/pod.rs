@@ -14,6 +14,7 @@ use rustix::process::{pidfd_send_signal, set_child_subreaper, setsid};
 use super::holder;
 use super::outputs::Output;
 use super::process::{self, Contained, Origin, Phase, Process, Role, SessionWanted};
+use super::users::UserSpace;
 use super::wire::{self, Answer, Call, Exec, Message, Request, Running, Setup, Stream};
 use crate::cgroups::{Group, Hierarchies};
 
@@ -45,6 +46,7 @@ pub(super) struct Pod {
     next_peer: u64,
     pub(super) processes: BTreeMap<String, Process>,
     holder: Option<(i32, OwnedFd)>,
+    users: Option<UserSpace>,
     cgroup: String,
     quitting: Option<Origin>,
 }
@@ -84,6 +86,7 @@ impl Pod {
             next_peer: 0,
             processes: BTreeMap::new(),
             holder: None,
+            users: None,
             cgroup: String::new(),
             quitting: None,
         })
@@ -156,7 +159,7 @@ impl Pod {
                 if self.processes.contains_key(&container) {
                     return Err(format!("container {container} runs already"));
                 }
-                let process = process::start_container(&self.hierarchies, &directory, origin)?;
+                let process = process::start_container(&self.hierarchies, self.users.as_ref(), &directory, origin)?;
                 self.processes.insert(container, process);
                 Ok(None)
             }
@@ -207,9 +210,9 @@ impl Pod {
         group.create().and_then(|()| group.enter()).map_err(|error| format!("entering the shims' group: {error}"))?;
         let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
         self.cgroup.clone_from(&setup.cgroup);
-        super::namespaces::enter(setup)?;
+        self.users = super::namespaces::enter(setup)?;
         if setup.shared_processes && self.holder.is_none() {
-            self.holder = Some(holder::start()?);
+            self.holder = Some(holder::start(self.users.as_ref())?);
         }
         let pid = self.holder.as_ref().map_or(0, |(pid, _)| *pid);
         Ok(Some((Answer::Started(Running { pid, started_at: sampan_clock::now() }), Vec::new())))
@@ -224,7 +227,7 @@ impl Pod {
             (false, Ok(stdio)) => Some(stdio),
             (false, Err(_)) => return Err("an exec without a terminal needs three descriptors".to_owned()),
         };
-        let wanted = SessionWanted { process: &wanted, stdio, origin };
+        let wanted = SessionWanted { process: &wanted, stdio, origin, users: self.users.as_ref() };
         let process = process::start_session(&self.hierarchies, first, contained, wanted)?;
         self.processes.insert(id, process);
         Ok(None)

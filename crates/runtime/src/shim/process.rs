@@ -13,6 +13,7 @@ use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name
 use super::launch::{self, Launch};
 use super::logs::Log;
 use super::outputs::Output;
+use super::users::UserSpace;
 use super::wire::{BUNDLE_FILE, Bundle, EXIT_FILE, Stream};
 use crate::cgroups::{Group, Hierarchies};
 use crate::kernel::{self, Cloned};
@@ -25,6 +26,8 @@ pub(super) struct Process {
     pub(super) pidfd: OwnedFd,
     pub(super) started_at: Timestamp,
     pub(super) phase: Phase,
+    /// It only prepares what another process goes on with (see `users.rs`).
+    pub(super) helped: bool,
     pub(super) terminal: Option<OwnedFd>,
     pub(super) role: Role,
 }
@@ -73,7 +76,12 @@ impl Contained {
 }
 
 /// Starts the container whose bundle lies in `directory`.
-pub(super) fn start_container(hierarchies: &Hierarchies, directory: &Path, origin: Origin) -> Result<Process, String> {
+pub(super) fn start_container(
+    hierarchies: &Hierarchies,
+    users: Option<&UserSpace>,
+    directory: &Path,
+    origin: Origin,
+) -> Result<Process, String> {
     let bundle: Bundle = disk::read_json(&directory.join(BUNDLE_FILE))
         .map_err(|error| format!("reading the bundle in {}: {error}", directory.display()))?
         .ok_or_else(|| format!("there is no bundle in {}", directory.display()))?;
@@ -87,14 +95,21 @@ pub(super) fn start_container(hierarchies: &Hierarchies, directory: &Path, origi
     let Streams { child, stdin, outputs } = streams(wanted.terminal().unwrap_or(false), bundle.stdin)?;
     let (report, child_report) = report_sockets()?;
     let processes = ProcessSpace::of(&bundle.spec)?;
-    let launch = Launch { process: wanted, group, filter: filter.as_deref(), stdio: child, report: child_report };
-    let (pid, pidfd) = match processes.clone_into(libc::CLONE_NEWNS)? {
-        Cloned::Child => launch::container(&launch, &bundle.spec, &bundle.overlay, hierarchies),
+    let launch =
+        Launch { process: wanted, group, filter: filter.as_deref(), stdio: child, report: child_report, users };
+    let own_processes = matches!(processes, ProcessSpace::New);
+    let cloned = match users {
+        // The first process is one of the node's; the container's own namespaces are made by the second.
+        Some(_) if own_processes => ProcessSpace::Nodes.clone_into(libc::CLONE_NEWNS)?,
+        _ => processes.clone_into(libc::CLONE_NEWNS)?,
+    };
+    let (pid, pidfd) = match cloned {
+        Cloned::Child => launch::container(&launch, &bundle.spec, &bundle.overlay, (hierarchies, own_processes)),
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(launch);
     let contained = Contained {
-        own_processes: matches!(processes, ProcessSpace::New),
+        own_processes,
         exit_record: directory.join(EXIT_FILE),
         log,
         outputs,
@@ -108,6 +123,7 @@ pub(super) fn start_container(hierarchies: &Hierarchies, directory: &Path, origi
         pidfd,
         started_at: sampan_clock::now(),
         phase: Phase::Starting { report, ready: false, origin },
+        helped: users.is_some(),
         terminal: None,
         role: Role::Container(Box::new(contained)),
     })
@@ -119,6 +135,7 @@ pub(super) struct SessionWanted<'a> {
     /// Standard streams; none for a terminal.
     pub(super) stdio: Option<[OwnedFd; 3]>,
     pub(super) origin: Origin,
+    pub(super) users: Option<&'a UserSpace>,
 }
 
 /// Starts one more process beside the first one of a container.
@@ -131,8 +148,8 @@ pub(super) fn start_session(
     let filter = filter(&contained.spec)?;
     let group = Group::new(hierarchies, &contained.cgroup);
     let (report, child_report) = report_sockets()?;
-    let SessionWanted { process, stdio, origin } = wanted;
-    let launch = Launch { process, group, filter: filter.as_deref(), stdio, report: child_report };
+    let SessionWanted { process, stdio, origin, users } = wanted;
+    let launch = Launch { process, group, filter: filter.as_deref(), stdio, report: child_report, users };
     let (pid, pidfd) = match ProcessSpace::OfProcess(first.pidfd.as_fd()).clone_into(0)? {
         Cloned::Child => launch::session(&launch, first.pidfd.as_fd()),
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -143,6 +160,7 @@ pub(super) fn start_session(
         pidfd,
         started_at: sampan_clock::now(),
         phase: Phase::Starting { report, ready: false, origin },
+        helped: false,
         terminal: None,
         role: Role::Session,
     })
@@ -217,7 +235,7 @@ fn streams(terminal: bool, stdin: bool) -> Result<Streams, String> {
     Ok(Streams { child: Some([child_stdin, child_stdout, child_stderr]), stdin, outputs: vec![stdout, stderr] })
 }
 
-fn report_sockets() -> Result<(OwnedFd, OwnedFd), String> {
+pub(super) fn report_sockets() -> Result<(OwnedFd, OwnedFd), String> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(|error| format!("making a socket: {error}"))
 }

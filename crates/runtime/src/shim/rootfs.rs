@@ -11,8 +11,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
+use oci_spec::runtime::{Linux, LinuxDevice, Mount, Spec};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
@@ -21,7 +21,9 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root, umask};
 
 use super::options::{self, Options};
+use super::users::UserSpace;
 use super::wire::Overlay;
+use super::{images, nodes};
 use crate::kernel::{self, MountChange};
 
 /// A failure, with what was being done.
@@ -42,11 +44,13 @@ const NULL_DEVICE: (u32, u32) = (1, 3);
 pub(super) struct Sources {
     binds: Vec<Option<OwnedFd>>,
     null: OwnedFd,
+    /// The devices of the spec, for a container whose own root may not make any.
+    nodes: Vec<OwnedFd>,
 }
 
 impl Sources {
-    /// Opens every bind source of `spec`.
-    pub(super) fn open(spec: &Spec) -> Result<Self> {
+    /// Opens every bind source of `spec`, with the owners that `users` see.
+    pub(super) fn open(spec: &Spec, users: Option<&UserSpace>) -> Result<Self> {
         let null = openat(CWD, "/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| format!("opening /dev/null: {error}"))?;
         let device = rustix::fs::fstat(&null).map_err(|error| format!("looking at /dev/null: {error}"))?.st_rdev;
@@ -58,14 +62,15 @@ impl Sources {
                 let recursive = parse(mount).recursive;
                 let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
                 flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-                open_tree(CWD, source.as_path(), flags)
-                    .map(Some)
-                    .map_err(|error| format!("opening mount source {}: {error}", source.display()))
+                let tree = open_tree(CWD, source.as_path(), flags)
+                    .map_err(|error| format!("opening mount source {}: {error}", source.display()))?;
+                show_to(users, &tree, source)?;
+                Ok(Some(tree))
             }
             _ => Ok(None),
         };
         let binds = spec.mounts().iter().flatten().map(open).collect::<Result<_>>()?;
-        Ok(Self { binds, null })
+        Ok(Self { binds, null, nodes: Vec::new() })
     }
 }
 
@@ -75,19 +80,52 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Cuts this namespace's mounts off from the node's and mounts the layers on `path`.
-    pub(super) fn mount(path: &Path, overlay: &Overlay) -> Result<Self> {
+    /// Cuts this namespace's mounts off from the node's and mounts the layers on `path`; what `spec` wants of other
+    /// images joins the sources.
+    pub(super) fn mount(
+        path: &Path,
+        overlay: &Overlay,
+        spec: &Spec,
+        (sources, users): (&mut Sources, Option<&UserSpace>),
+    ) -> Result<Self> {
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", slave).map_err(|error| format!("separating mounts from the node's: {error}"))?;
+        let shown = users.map(|users| overlay_for(users, path, overlay)).transpose()?;
+        let overlay = shown.as_ref().unwrap_or(overlay);
+        chdir(&overlay.layers).map_err(|error| format!("entering {}: {error}", overlay.layers.display()))?;
+        if let Some(users) = users {
+            sources.nodes = nodes::make(spec.linux().as_ref(), path, users.root())?;
+        }
+        for (wanted, source) in spec.mounts().iter().flatten().zip(&mut sources.binds) {
+            if wanted.typ().as_deref() == Some("image") {
+                *source = Some(images::tree(wanted, path)?);
+            }
+        }
         let lower = overlay.lower.join(":");
         let data = format!("lowerdir={lower},upperdir={},workdir={}", overlay.upper.display(), overlay.work.display());
         let data = std::ffi::CString::new(data).map_err(|_| "a layer path contains a zero byte".to_owned())?;
-        chdir(&overlay.layers).map_err(|error| format!("entering {}: {error}", overlay.layers.display()))?;
         mount("overlay", path, "overlay", MountFlags::empty(), Some(data.as_c_str()))
             .map_err(|error| format!("mounting the image's layers on {}: {error}", path.display()))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty()).map_err(|error| format!("opening the root: {error}"))?;
         Ok(Self { root })
+    }
+
+    /// Makes the root the working directory, which a new namespace of mounts takes along.
+    pub(super) fn stand_on(&self) -> Result<()> {
+        fchdir(&self.root).map_err(|error| format!("entering the root: {error}"))
+    }
+
+    /// The working directory as the root. The mount itself is locked in a namespace of lesser rights; a copy is not.
+    pub(super) fn inherited() -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let copy = || -> io::Result<OwnedFd> {
+            let here = openat(CWD, ".", flags, Mode::empty())?;
+            let tree = clone_mount(here.as_fd(), true)?;
+            attach(tree.as_fd(), here.as_fd())?;
+            Ok(tree)
+        };
+        Ok(Self { root: copy().map_err(|error| format!("taking over the root: {error}"))? })
     }
 
     /// Attaches everything `spec` asks for.
@@ -99,15 +137,25 @@ impl Root {
             match (source, mount.typ().as_deref()) {
                 (Some(source), _) => self.bind(mount, source.as_fd()).map_err(at)?,
                 (None, Some("cgroup")) => self.groups(mount, views).map_err(at)?,
+                (None, Some("volume")) => self.volume(mount).map_err(at)?,
                 (None, _) => self.filesystem(mount).map_err(at)?,
             }
             if mount.destination() == Path::new("/dev") {
-                self.devices(spec.linux().as_ref())?;
+                self.devices(spec.linux().as_ref(), &sources.nodes)?;
             }
         }
+        // Copies are made of mounts in the same namespace only.
+        let own_null = match sources.nodes.is_empty() {
+            true => None,
+            false => Some(
+                open_in(self.root.as_fd(), Path::new("/dev/null"), ResolveFlags::IN_ROOT)
+                    .map_err(|error| format!("opening /dev/null: {error}"))?,
+            ),
+        };
+        let null = own_null.as_ref().unwrap_or(&sources.null);
         let linux = spec.linux().as_ref();
         for path in linux.and_then(|linux| linux.masked_paths().as_ref()).into_iter().flatten() {
-            self.mask(path, &sources.null).map_err(|error| format!("masking {path}: {error}"))?;
+            self.mask(path, null).map_err(|error| format!("masking {path}: {error}"))?;
         }
         for path in linux.and_then(|linux| linux.readonly_paths().as_ref()).into_iter().flatten() {
             self.make_readonly(path).map_err(|error| format!("making {path} read-only: {error}"))?;
@@ -159,6 +207,12 @@ impl Root {
         attach(source, self.target(mount.destination(), target)?.as_fd())
     }
 
+    /// A directory of the root's own as a mount of its own: it stays writable when the root does not.
+    fn volume(&self, mount: &Mount) -> io::Result<()> {
+        let place = self.target(mount.destination(), Target::Directory)?;
+        attach(clone_mount(place.as_fd(), false)?.as_fd(), place.as_fd())
+    }
+
     fn filesystem(&self, mount: &Mount) -> io::Result<()> {
         let options = parse(mount);
         let kind = mount.typ().as_deref().unwrap_or("none");
@@ -188,14 +242,20 @@ impl Root {
         kernel::set_mount_attributes(frame.as_fd(), change)
     }
 
-    fn devices(&self, linux: Option<&Linux>) -> Result<()> {
+    fn devices(&self, linux: Option<&Linux>, nodes: &[OwnedFd]) -> Result<()> {
         let dev = open_in(self.root.as_fd(), Path::new("/dev"), ResolveFlags::IN_ROOT)
             .map_err(|error| format!("opening /dev: {error}"))?;
         for (target, name) in DEVICE_LINKS {
             symlinkat(target, &dev, name).map_err(|error| format!("linking /dev/{name}: {error}"))?;
         }
-        for device in linux.and_then(|linux| linux.devices().as_ref()).into_iter().flatten() {
-            self.device(device).map_err(|error| format!("making device {}: {error}", device.path().display()))?;
+        for (number, device) in linux.and_then(|linux| linux.devices().as_ref()).into_iter().flatten().enumerate() {
+            let made = match nodes.get(number) {
+                Some(node) => {
+                    self.target(device.path(), Target::File).and_then(|place| attach(node.as_fd(), place.as_fd()))
+                }
+                None => self.device(device),
+            };
+            made.map_err(|error| format!("making device {}: {error}", device.path().display()))?;
         }
         Ok(())
     }
@@ -205,21 +265,8 @@ impl Root {
         let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not a path to a device");
         let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(invalid)?;
         let directory = self.target(parent, Target::Directory)?;
-        let name = std::ffi::CString::new(name.as_encoded_bytes())?;
-        let kind = match device.typ() {
-            LinuxDeviceType::B => libc::S_IFBLK,
-            LinuxDeviceType::P => libc::S_IFIFO,
-            _ => libc::S_IFCHR,
-        };
-        let number = rustix::fs::makedev(device.major() as u32, device.minor() as u32);
-        let mode = kind | device.file_mode().unwrap_or(0o666);
-        kernel::make_node(directory.as_fd(), &name, mode, number)?;
         let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
-        if owner != (0, 0) {
-            let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
-            rustix::fs::chownat(&directory, name.as_c_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        Ok(())
+        nodes::make_one(directory.as_fd(), name, device, owner)
     }
 
     /// Covers a file with the null device and a directory with an empty, read-only filesystem.
@@ -276,6 +323,31 @@ enum Target {
     File,
 }
 
+/// Shows the files in the detached `tree` with the owners that `users` see.
+fn show_to(users: Option<&UserSpace>, tree: &OwnedFd, source: &Path) -> Result<()> {
+    let Some(users) = users else { return Ok(()) };
+    kernel::map_mount(tree.as_fd(), users.namespace()).map_err(|error| {
+        format!("showing {} to the Pod's users: {error}; does its file system know id-mapped mounts?", source.display())
+    })
+}
+
+/// The layers as `users` see them, attached beside `path`: an overlay takes its layers by name only. What the container
+/// writes belongs to the same users on the disk: an overlay's own work is done by the node's root, whom a layer that is
+/// shown to others would not know.
+fn overlay_for(users: &UserSpace, path: &Path, overlay: &Overlay) -> Result<Overlay> {
+    let place = path.with_file_name("layers");
+    let failed = |error: io::Error| format!("showing the image's layers to the Pod's users: {error}");
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, &overlay.layers, flags).map_err(|error| failed(error.into()))?;
+    show_to(Some(users), &tree, &overlay.layers)?;
+    std::fs::create_dir_all(&place).map_err(failed)?;
+    let directory = openat(CWD, &place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    attach(tree.as_fd(), directory.map_err(|error| failed(error.into()))?.as_fd()).map_err(failed)?;
+    let (uid, gid) = users.root();
+    std::os::unix::fs::chown(&overlay.upper, Some(uid), Some(gid)).map_err(failed)?;
+    Ok(Overlay { layers: place, ..overlay.clone() })
+}
+
 /// Opens the terminal multiplexer below `root` and makes sure that it is one.
 pub(super) fn open_multiplexer(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -311,13 +383,13 @@ fn hierarchy_options(controller: &str) -> Vec<(String, Option<String>)> {
 }
 
 /// A detached copy of the mount, or the part of one, that `place` names.
-fn clone_mount(place: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
+pub(super) fn clone_mount(place: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     Ok(open_tree(place, "", flags)?)
 }
 
-fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(tree, "", target, "", flags)?)
 }

@@ -107,6 +107,23 @@ pub(crate) struct Setup {
     pub(crate) sysctls: Vec<(String, String)>,
     /// The group of the shim itself, outside of the runtime's own.
     pub(crate) cgroup: String,
+    /// Set for a user namespace of the Pod's own.
+    #[serde(default)]
+    pub(crate) users: Option<Users>,
+}
+
+/// Which of the node's users and groups are the Pod's, beginning with its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Users {
+    pub(crate) uids: IdMap,
+    pub(crate) gids: IdMap,
+}
+
+/// A range of the node's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdMap {
+    pub(crate) host: u32,
+    pub(crate) length: u32,
 }
 
 /// The shim's side.

@@ -126,6 +126,7 @@ pub(crate) async fn is_confined(mut fixture: Fixture) -> Fixture {
     let paths = security(|security| {
         security.masked_paths = ["/proc/version", "/proc/acpi", "/sys/firmware"].map(str::to_owned).to_vec();
         security.readonly_paths = vec!["/proc/sys".to_owned()];
+        security.seccomp = Some(SecurityProfile::default());
     });
     let script = "mount -t tmpfs x /tmp 2>/dev/null && echo mounted; unshare -m true 2>/dev/null && echo unshared; \
                   echo 1 2>/dev/null >/proc/sys/kernel/core_pattern && echo wrote; cat /proc/version; ls /sys/firmware; \

@@ -249,7 +249,8 @@ impl Fixture {
     /// Says how `registry` is to be spoken to; `authority` lies beside as `ca.crt`.
     pub(crate) fn hosts(&self, registry: &Registry, text: &str, authority: &str) {
         self.hosts_of(&registry.address.to_string(), text);
-        fs::write(self.directory.join("registries.d").join(registry.address.to_string()).join("ca.crt"), authority).unwrap();
+        fs::write(self.directory.join("registries.d").join(registry.address.to_string()).join("ca.crt"), authority)
+            .unwrap();
     }
 
     pub(crate) fn hosts_of(&self, registry: &str, text: &str) {

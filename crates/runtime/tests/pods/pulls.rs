@@ -55,7 +55,10 @@ pub(crate) async fn pulls_by_tag_and_digest(mut fixture: Fixture) -> Fixture {
     runs(&mut fixture, &id, "first").await;
     let image = fixture.image(&name).await.unwrap();
     let by_digest = registry.name(&format!("team/app@{index}"));
-    assert_eq!((image.id.as_str(), &image.repo_tags, &image.repo_digests), (&*id, &vec![name.clone()], &vec![by_digest.clone()]));
+    assert_eq!(
+        (image.id.as_str(), &image.repo_tags, &image.repo_digests),
+        (&*id, &vec![name.clone()], &vec![by_digest.clone()])
+    );
 
     // A tag is asked for again; what it means is here.
     let transfers = registry.count("GET", "/blobs/");
@@ -71,7 +74,9 @@ pub(crate) async fn pulls_by_tag_and_digest(mut fixture: Fixture) -> Fixture {
 
     let error = fixture.pull(&registry.name("team/app:v2"), None).await.unwrap_err();
     let missing = registry.name("team/app:v2");
-    let want = format!("failed to pull and unpack image \"{missing}\": failed to resolve reference \"{missing}\": {missing}: not found");
+    let want = format!(
+        "failed to pull and unpack image \"{missing}\": failed to resolve reference \"{missing}\": {missing}: not found"
+    );
     assert_eq!((error.code(), error.message()), (tonic::Code::NotFound, &*want));
     fixture
 }
@@ -137,7 +142,13 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
     registry.push_manifest("both", "1", both.as_bytes(), OCI);
     registry.push_manifest("old", "1", br#"{"schemaVersion":1,"fsLayers":[]}"#, "application/json");
     registry.push_manifest("chart", "1", manifest.replace("image.config", "helm.config").as_bytes(), OCI);
-    registry.push("bomb", "1", &[layer(|tar| entry(tar, "zeros", tar::EntryType::Regular, 0o644, &vec![0; 80 << 20]))], "{}", OCI);
+    registry.push(
+        "bomb",
+        "1",
+        &[layer(|tar| entry(tar, "zeros", tar::EntryType::Regular, 0o644, &vec![0; 80 << 20]))],
+        "{}",
+        OCI,
+    );
     registry.push("out", "1", &[layer(|tar| entry(tar, "../../out", tar::EntryType::Regular, 0o644, b"x"))], "{}", OCI);
     let huge = manifest.replacen(r#""size":"#, r#""size":9"#, 4);
     registry.push_manifest("huge", "1", huge.as_bytes(), OCI);
@@ -263,11 +274,17 @@ pub(crate) async fn refuses_traps_in_configurations(mut fixture: Fixture) -> Fix
 pub(crate) async fn mounts_images(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
     registry.push("data", "1", &layers("deep"), "{}", OCI);
-    registry.push("flat", "1", &[layer(|tar| {
-        entry(tar, "sub/", tar::EntryType::Directory, 0o755, b"");
-        entry(tar, "sub/file", tar::EntryType::Regular, 0o644, b"flat\n");
-        link(tar, "escape", "/etc", tar::EntryType::Symlink);
-    })], "{}", OCI);
+    registry.push(
+        "flat",
+        "1",
+        &[layer(|tar| {
+            entry(tar, "sub/", tar::EntryType::Directory, 0o755, b"");
+            entry(tar, "sub/file", tar::EntryType::Regular, 0o644, b"flat\n");
+            link(tar, "escape", "/etc", tar::EntryType::Symlink);
+        })],
+        "{}",
+        OCI,
+    );
     let (data, flat) = (registry.name("data:1"), registry.name("flat:1"));
     fixture.pull(&data, None).await.unwrap();
     fixture.pull(&flat, None).await.unwrap();

@@ -181,7 +181,8 @@ impl Registry {
     /// Takes an image; returns its manifest's digest. Layers are plain tars.
     pub(crate) fn push(&self, repository: &str, tag: &str, layers: &[Vec<u8>], own: &str, kind: &str) -> String {
         let config = config(layers, own);
-        let (layer_kind, config_kind) = if kind == DOCKER { (DOCKER_LAYER, DOCKER_CONFIG) } else { (OCI_LAYER, OCI_CONFIG) };
+        let (layer_kind, config_kind) =
+            if kind == DOCKER { (DOCKER_LAYER, DOCKER_CONFIG) } else { (OCI_LAYER, OCI_CONFIG) };
         let mut state = self.state.lock();
         let mut descriptors = Vec::new();
         for (number, layer) in layers.iter().enumerate() {
@@ -237,7 +238,10 @@ impl Registry {
             Guard::Open => (None, String::new()),
             Guard::Basic => (Some(basic), r#"Basic realm="here""#.to_owned()),
             Guard::Bearer => {
-                let realm = format!(r#"Bearer realm="{scheme}://{}/token",service="here",scope="repository:x:pull""#, self.address);
+                let realm = format!(
+                    r#"Bearer realm="{scheme}://{}/token",service="here",scope="repository:x:pull""#,
+                    self.address
+                );
                 (Some(format!("Bearer {TOKEN}")), realm)
             }
         };
@@ -273,12 +277,16 @@ fn layer(manner: &mut Manner, bytes: Vec<u8>, headers: &HeaderMap, path: &str) -
             response.headers_mut().insert("location", format!("{to}{path}").parse().unwrap());
             return response;
         }
-        Manner::Mute => Response::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>()).boxed_unsync()),
+        Manner::Mute => {
+            Response::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>()).boxed_unsync())
+        }
         Manner::Lies => plain(vec![0; length]),
         Manner::Dies(left @ 1..) => {
             *left -= 1;
             let broken = std::io::Error::other("this registry dies");
-            Response::new(StreamBody::new(stream::iter([Ok(Frame::data(Bytes::from(half))), Err(broken)])).boxed_unsync())
+            Response::new(
+                StreamBody::new(stream::iter([Ok(Frame::data(Bytes::from(half))), Err(broken)])).boxed_unsync(),
+            )
         }
         Manner::Stalls(left @ 1..) => {
             *left -= 1;

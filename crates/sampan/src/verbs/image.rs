@@ -104,7 +104,10 @@ impl Pull {
         let mut told = ImageArchiveClient::new(channel).pull(request).await.map_err(words)?.into_inner();
         // Drawn on standard error, where that is a terminal.
         let bar = ProgressBar::new(0);
-        bar.set_style(ProgressStyle::with_template("  {msg:<12} {bar:30} {bytes}/{total_bytes}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template("  {msg:<12} {bar:30} {bytes}/{total_bytes}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         while let Some(progress) = told.message().await.map_err(words)? {
             bar.set_message(match progress.phase() {
                 Phase::Resolving => "resolving",

@@ -34,7 +34,9 @@ fn parameters(text: &str) -> Vec<(String, String)> {
     while let Some((key, after)) = rest.split_once('=') {
         let (value, left) = match after.trim_start().strip_prefix('"') {
             Some(quoted) => unquote(quoted),
-            None => after.split_once(',').map_or((after.trim().to_owned(), ""), |(value, left)| (value.trim().to_owned(), left)),
+            None => after
+                .split_once(',')
+                .map_or((after.trim().to_owned(), ""), |(value, left)| (value.trim().to_owned(), left)),
         };
         parameters.push((key.trim().to_ascii_lowercase(), value));
         rest = left.trim_start().trim_start_matches(',').trim_start();

@@ -24,7 +24,10 @@ pub(crate) struct Credentials {
 /// One form of them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Secret {
-    Password { user: String, password: String },
+    Password {
+        user: String,
+        password: String,
+    },
     /// To be exchanged for a token at the token service.
     Identity(String),
     /// A token already.

@@ -90,9 +90,7 @@ impl Error {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Request { .. } | Self::Transfer { .. } => true,
-            Self::Status { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 408 | 429)
-            }
+            Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 429),
             _ => false,
         }
     }

@@ -120,7 +120,9 @@ fn endpoints(text: &str, place: &Path, registry: &str) -> Result<Vec<Endpoint>, 
     }
     let server = table.get("server").and_then(Value::as_str).map(str::to_owned);
     let own = match server {
-        Some(url) => endpoint(&url, Value::Table(table), place).map_err(|reason| format!("server {url:?}: {reason}"))?,
+        Some(url) => {
+            endpoint(&url, Value::Table(table), place).map_err(|reason| format!("server {url:?}: {reason}"))?
+        }
         None => itself(registry),
     };
     endpoints.push(Endpoint { mirror: false, ..own });
@@ -134,7 +136,9 @@ fn endpoint(url: &str, settings: Value, place: &Path) -> Result<Endpoint, String
     let settings: Settings = settings.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
     let url = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
     let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none_or(|own| own.as_str().contains('@')) {
+    if !matches!(uri.scheme_str(), Some("http" | "https"))
+        || uri.authority().is_none_or(|own| own.as_str().contains('@'))
+    {
         return Err("not an http or https URL of a host".to_owned());
     }
     let path = uri.path().trim_end_matches('/').to_owned();
@@ -242,7 +246,8 @@ pub(super) mod tests {
                 (origin, own.prefix.clone(), own.mirror)
             })
             .collect();
-        let want: Vec<_> = want.iter().map(|(origin, prefix, mirror)| ((*origin).to_owned(), (*prefix).to_owned(), *mirror)).collect();
+        let want: Vec<_> =
+            want.iter().map(|(origin, prefix, mirror)| ((*origin).to_owned(), (*prefix).to_owned(), *mirror)).collect();
         assert_eq!(seen, want, "{text}");
     }
 

@@ -148,10 +148,8 @@ impl Session {
         let invalid = |error: http::Error| Error::content(shown(url), error.to_string());
         let wanted = format!("service={}&scope={}", encode(service), encode(scope));
         if let Some(Secret::Identity(token)) = &self.secret {
-            let form = format!(
-                "grant_type=refresh_token&client_id={CLIENT_ID}&{wanted}&refresh_token={}",
-                encode(token)
-            );
+            let form =
+                format!("grant_type=refresh_token&client_id={CLIENT_ID}&{wanted}&refresh_token={}", encode(token));
             let request = Request::post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
             return request.body(Full::from(form)).map_err(invalid);
         }
@@ -178,7 +176,8 @@ fn same_origin(one: &Uri, other: &Uri) -> bool {
 /// Where a redirect leads; never from TLS to plain HTTP.
 fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> {
     let invalid = |reason: &str| Error::content(shown(from), format!("its redirect {reason}"));
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).ok_or_else(|| invalid("names no place"))?;
+    let location =
+        headers.get(LOCATION).and_then(|value| value.to_str().ok()).ok_or_else(|| invalid("names no place"))?;
     let authority = from.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let scheme = from.scheme_str().unwrap_or("https");
     let target = match location {
