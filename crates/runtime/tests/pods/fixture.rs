@@ -286,8 +286,8 @@ fn options(directory: &Path, unique: &str) -> Options {
         instance: unique.to_owned(),
         pulls: PullOptions {
             registries: directory.join("registries.d"),
-            stall_timeout: Duration::from_secs(2),
-            max_image_bytes: 64 << 20,
+            stall_timeout: Duration::from_secs(1),
+            max_image_bytes: 16 << 20,
         },
     }
 }

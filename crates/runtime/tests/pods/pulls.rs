@@ -145,7 +145,7 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
     registry.push(
         "bomb",
         "1",
-        &[layer(|tar| entry(tar, "zeros", tar::EntryType::Regular, 0o644, &vec![0; 80 << 20]))],
+        &[layer(|tar| entry(tar, "zeros", tar::EntryType::Regular, 0o644, &vec![0; 20 << 20]))],
         "{}",
         OCI,
     );
@@ -176,24 +176,24 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
 pub(crate) async fn goes_on_where_it_was(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
     for (tag, manner) in [("dies", Manner::Dies(3)), ("stalls", Manner::Stalls(1))] {
-        registry.push("app", tag, &noise(1 << 20), "{}", OCI);
+        registry.push("app", tag, &noise(1 << 18), "{}", OCI);
         registry.state.lock().manner = manner;
         fixture.pull(&registry.name(&format!("app:{tag}")), None).await.unwrap();
     }
     assert_eq!(registry.state.lock().ranges.len(), 4, "each goes on with a range");
     // One that never says anything is given up.
-    registry.push("app", "dead", &noise(1 << 20), "{}", OCI);
+    registry.push("app", "dead", &noise(1 << 18), "{}", OCI);
     registry.state.lock().manner = Manner::Mute;
     let before = fixture.footprint();
     let error = fixture.pull(&registry.name("app:dead"), None).await.unwrap_err();
-    assert!(error.message().contains("nothing came for 2s"), "{error}");
+    assert!(error.message().contains("nothing came for 1s"), "{error}");
     assert_eq!(fixture.footprint(), before);
     fixture
 }
 
 pub(crate) async fn shares_a_pull(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
-    registry.push("app", "1", &noise(1 << 20), "{}", OCI);
+    registry.push("app", "1", &noise(1 << 18), "{}", OCI);
     registry.state.lock().manner = Manner::Stalls(1);
     let name = registry.name("app:1");
     let mut pulls = tokio::task::JoinSet::new();
@@ -206,7 +206,7 @@ pub(crate) async fn shares_a_pull(mut fixture: Fixture) -> Fixture {
     assert_eq!((ids.len(), registry.count("HEAD", "/manifests/1")), (1, 1));
     assert_eq!(registry.count("GET", "/blobs/"), 3, "the configuration, and a layer in two parts");
 
-    registry.push("app", "2", &noise(1 << 20), "{}", OCI);
+    registry.push("app", "2", &noise(1 << 18), "{}", OCI);
     let request = PullRequest { name: registry.name("app:2"), ..PullRequest::default() };
     let mut told = fixture.archive.pull(request).await.unwrap().into_inner();
     let mut last = None;
