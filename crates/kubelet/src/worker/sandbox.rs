@@ -5,16 +5,30 @@ use sampan_cri::v1::PodSandboxConfig;
 
 use super::Env;
 use crate::Error;
-use crate::config::{dns, sandbox};
+use crate::config::{dns, sandbox, users};
+use crate::spec;
 
 /// Makes and starts the sandbox.
 pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Error> {
-    let config = config(env, pod, attempt).await;
+    let mut config = config(env, pod, attempt).await;
+    if spec::of(pod).host_users == Some(false) {
+        give_users(env, &mut config).await?;
+    }
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
     if let Some(limit) = env.node.options.pod_pids_limit {
         env.node.cgroups.limit_pids(&parent, limit)?;
     }
     env.node.runtime.run_sandbox(config).await.map(drop)
+}
+
+/// Gives the sandbox users of its own; its containers have them from it.
+async fn give_users(env: &Env, config: &mut PodSandboxConfig) -> Result<(), Error> {
+    let paths = env.paths.clone();
+    let chosen = tokio::task::spawn_blocking(move || users::of(&paths)).await.map_err(std::io::Error::other);
+    let users = chosen.flatten().map_err(Error::io("choosing the users of", &env.paths.dir))?;
+    let security = config.linux.get_or_insert_default().security_context.get_or_insert_default();
+    security.namespace_options.get_or_insert_default().userns_options = Some(users);
+    Ok(())
 }
 
 /// The sandbox's configuration; containers are made with the same one.
