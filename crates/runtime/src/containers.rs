@@ -119,6 +119,7 @@ fn bundle(
         processes: lookup::processes(node, sandbox, &security)?,
         devices: &lookup::devices(config, &security)?,
         seccomp_file: lookup::seccomp_file(&security)?,
+        apparmor_profiles: lookup::apparmor_profiles().as_deref(),
         volumes,
     })?;
     let overlay = Overlay {

@@ -42,6 +42,7 @@ const TESTS: &[(&str, &str, Test)] = tests![
     containers::is_confined,
     containers::honours_users_and_mounts,
     containers::shares_processes_when_asked,
+    containers::sees_its_targets_processes,
     containers::has_a_terminal,
     containers::rotates_logs,
     containers::updates_limits,

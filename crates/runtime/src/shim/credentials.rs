@@ -55,6 +55,16 @@ pub(super) fn apply(process: &Process, last_capability: u32, filter: Option<&[li
     Ok(())
 }
 
+/// Has the next program confined by the AppArmor profile that `process` names.
+pub(super) fn confine(process: &Process) -> Result<()> {
+    let Some(profile) = process.apparmor_profile() else { return Ok(()) };
+    // Where several modules share the place, each has a directory of its own.
+    let write = |file| std::fs::write(file, format!("exec {profile}"));
+    write("/proc/self/attr/apparmor/exec")
+        .or_else(|_| write("/proc/self/attr/exec"))
+        .map_err(|error| format!("applying AppArmor profile {profile:?}: {error}"))
+}
+
 fn install(filter: Option<&[libc::sock_filter]>) -> Result<()> {
     let Some(filter) = filter else { return Ok(()) };
     kernel::install_seccomp(filter, 0).map_err(|error| format!("installing the system call filter: {error}"))

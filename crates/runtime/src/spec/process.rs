@@ -19,7 +19,7 @@ pub(super) fn of(inputs: &Inputs<'_>, security: &LinuxContainerSecurityContext) 
         .inheritable(security::ambient(security)?)
         .ambient(security::ambient(security)?);
     let resources = inputs.config.linux.as_ref().and_then(|linux| linux.resources.as_ref());
-    let process = ProcessBuilder::default()
+    let mut process = ProcessBuilder::default()
         .terminal(inputs.config.tty)
         .user(user.build().expect("invariant: a user has ids"))
         .args(arguments(inputs.config, inputs.image)?)
@@ -28,6 +28,9 @@ pub(super) fn of(inputs: &Inputs<'_>, security: &LinuxContainerSecurityContext) 
         .capabilities(capabilities.build().expect("invariant: no capability set is required"))
         .no_new_privileges(security.no_new_privs)
         .oom_score_adj(resources.map_or(0, |resources| resources.oom_score_adj as i32));
+    if let Some(profile) = security::apparmor(inputs)? {
+        process = process.apparmor_profile(profile);
+    }
     Ok(process.build().expect("invariant: a process has a directory"))
 }
 

@@ -5,6 +5,9 @@ use sampan_cri::v1::{
 
 use super::*;
 
+/// What the kernel of these tests has.
+const APPARMOR: Option<&[String]> = None;
+
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -25,6 +28,7 @@ fn make(config: &ContainerConfig, image: &Config) -> Result<Spec, Error> {
         processes: ProcessNamespace::Own,
         devices: &[],
         seccomp_file: None,
+        apparmor_profiles: APPARMOR,
         volumes: &HashMap::from([("sha256:v".to_owned(), words(&["2", "1"]))]),
     })
 }
@@ -127,6 +131,15 @@ fn nothing_is_mounted_inside_proc() {
         let mounts = vec![Mount { container_path: path.to_owned(), ..Default::default() }];
         let config = ContainerConfig { command: words(&["x"]), mounts, ..Default::default() };
         assert_eq!(make(&config, &Config::default()).is_ok(), fine, "{path}");
+    }
+}
+
+#[test]
+fn a_profile_that_cannot_hold_is_refused() {
+    let profile = |kind| Some(SecurityProfile { profile_type: kind, localhost_ref: "localhost/own".to_owned() });
+    for (kind, fine) in [(0, true), (1, true), (2, false)] {
+        let config = with_security(|security| security.apparmor = profile(kind));
+        assert_eq!(make(&config, &Config::default()).is_ok(), fine, "{kind}");
     }
 }
 

@@ -199,6 +199,24 @@ pub(crate) async fn shares_processes_when_asked(mut fixture: Fixture) -> Fixture
     fixture
 }
 
+pub(crate) async fn sees_its_targets_processes(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let target = fixture.create(&sandbox, "target", "sleep 1000").await;
+    let looking_at = |id: &str| {
+        let options =
+            NamespaceOption { pid: NamespaceMode::Target.into(), target_id: id.to_owned(), ..Default::default() };
+        security(move |security| security.namespace_options = Some(options))
+    };
+    let error = fixture.create_with(&sandbox, "early", "true", looking_at(&target)).await.unwrap_err();
+    assert!(error.message().contains("is not running"), "{error}");
+    fixture.start(&target).await.unwrap();
+    let script = "ps | grep -v grep | grep -c 'sleep 1000'; ls /proc/1/root/bin/busybox";
+    fixture.run_with(&sandbox, "debugger", script, looking_at(&target)).await;
+    assert_eq!(fixture.lines("debugger.log")[0], "1");
+    fixture.stop(&target, 0).await;
+    fixture
+}
+
 pub(crate) async fn has_a_terminal(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let terminal = |config: &mut ContainerConfig| config.tty = true;
