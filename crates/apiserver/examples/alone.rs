@@ -18,7 +18,8 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sampan_apiserver::{
-    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, Options, Ranges, Version,
+    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, MAX_IN_FLIGHT, Options,
+    Ranges, Version,
 };
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::token::Tokens;
@@ -55,6 +56,7 @@ async fn main() -> Result<()> {
         authorization: AuthorizationOptions::default(),
         audit: None,
         version: Version::current(),
+        max_in_flight: MAX_IN_FLIGHT,
     })
     .await?;
     println!("listening on {address}; kubectl --kubeconfig {}", dir.join("kubeconfig.yaml").display());

@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::flowcontrol;
+use crate::health::{Health, Hook};
 use crate::registry::{Attempt, Registry, built_in};
 use crate::resources::Ranges;
 
@@ -22,8 +24,6 @@ const RETRY: Duration = Duration::from_millis(100);
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// Roles of the bootstrap policy that an administrator wants to keep as they are say so with this annotation.
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
-/// The same for the specs of priority levels and flow schemas, which are brought up to date where this is `true`.
-const AUTO_UPDATE_SPEC: &str = "apf.kubernetes.io/autoupdate-spec";
 
 /// The Service `default/kubernetes`.
 pub(crate) struct OwnService {
@@ -34,20 +34,26 @@ pub(crate) struct OwnService {
 }
 
 /// Makes what is missing.
-pub(crate) async fn run(registry: &Registry, own: &OwnService) -> Result<(), Status> {
+pub(crate) async fn run(registry: &Registry, own: &OwnService, health: &Health) -> Result<(), Status> {
     for name in NAMESPACES {
         ensure(registry, "", "", &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
             .await?;
     }
+    health.passed(Hook::SystemNamespaces);
     priority_classes(registry).await?;
+    health.passed(Hook::PriorityClasses);
     policy(registry).await?;
-    flow_control(registry).await?;
+    health.passed(Hook::Roles);
+    flowcontrol::ensure(registry).await?;
+    health.passed(Hook::FlowControlProducer);
     let range = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": { "name": "kubernetes" },
         "spec": { "cidrs": [own.ranges.addresses.to_string()] },
     });
     ensure(registry, "networking.k8s.io", "", &range).await?;
-    own_service(registry, own).await
+    own_service(registry, own).await?;
+    health.passed(Hook::OwnService);
+    Ok(())
 }
 
 /// Makes the server's own Service again whenever someone deletes it, until `stop`.
@@ -92,27 +98,6 @@ async fn policy(registry: &Registry) -> Result<(), Status> {
     }
     for binding in &policy.local_bindings {
         reconcile(registry, GROUP, &value(binding)?).await?;
-    }
-    Ok(())
-}
-
-/// The priority levels and flow schemas.
-async fn flow_control(registry: &Registry) -> Result<(), Status> {
-    const GROUP: &str = "flowcontrol.apiserver.k8s.io";
-    for object in sampan_api::validation::flow_control_objects() {
-        let mut object = object.clone();
-        object["apiVersion"] = format!("{GROUP}/v1").into();
-        object["metadata"]["annotations"] = json!({ AUTO_UPDATE_SPEC: "true" });
-        let attempt = attempt(GROUP, "", &object)?;
-        let Some(mut existing) = registry.peek(GROUP, attempt.kind.kind, "", &attempt.name) else {
-            ensure(registry, GROUP, "", &object).await?;
-            continue;
-        };
-        let ours = existing["metadata"]["annotations"][AUTO_UPDATE_SPEC] == "true";
-        if ours && existing["spec"] != object["spec"] {
-            existing["spec"] = object["spec"].take();
-            registry.update(&attempt, existing).await?;
-        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use sampan_api::status::Status;
 use sampan_store::Store;
 
+use crate::cache::Cache;
 use crate::request::Query;
 
 /// How long the store may take to answer before it counts as failed.
@@ -19,8 +20,31 @@ const STORE: Duration = Duration::from_secs(2);
 /// What the checks look at.
 pub(crate) struct Health {
     store: Arc<dyn Store>,
-    ready: AtomicBool,
+    cache: Arc<Cache>,
+    /// The steps of the start that are over, a bit each.
+    passed: AtomicU32,
     stopping: AtomicBool,
+}
+
+/// A step of the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// The system namespaces are there.
+    SystemNamespaces,
+    /// The system priority classes are there.
+    PriorityClasses,
+    /// The bootstrap policy is there.
+    Roles,
+    /// The suggested FlowSchemas and priority levels are there.
+    FlowControlProducer,
+    /// They are in force.
+    FlowControlConsumer,
+    /// `default/kubernetes` is there.
+    OwnService,
+    /// The APIServices of the server's own versions are there.
+    Autoregistration,
+    /// Custom resources are served.
+    CustomResources,
 }
 
 /// One check, by the name it has upstream.
@@ -29,38 +53,64 @@ enum Check {
     Ping,
     Etcd,
     EtcdReadiness,
-    Bootstrap,
+    InformerSync,
+    Started(Hook),
     Shutdown,
 }
 
 impl Check {
-    const ALL: [Self; 5] = [Self::Ping, Self::Etcd, Self::EtcdReadiness, Self::Bootstrap, Self::Shutdown];
+    const ALL: [Self; 13] = [
+        Self::Ping,
+        Self::Etcd,
+        Self::EtcdReadiness,
+        Self::InformerSync,
+        Self::Started(Hook::FlowControlConsumer),
+        Self::Started(Hook::CustomResources),
+        Self::Started(Hook::SystemNamespaces),
+        Self::Started(Hook::Roles),
+        Self::Started(Hook::PriorityClasses),
+        Self::Started(Hook::FlowControlProducer),
+        Self::Started(Hook::OwnService),
+        Self::Started(Hook::Autoregistration),
+        Self::Shutdown,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Ping => "ping",
             Self::Etcd => "etcd",
             Self::EtcdReadiness => "etcd-readiness",
-            Self::Bootstrap => "poststarthook/bootstrap",
+            Self::InformerSync => "informer-sync",
+            Self::Started(hook) => match hook {
+                Hook::SystemNamespaces => "poststarthook/start-system-namespaces-controller",
+                Hook::PriorityClasses => "poststarthook/scheduling/bootstrap-system-priority-classes",
+                Hook::Roles => "poststarthook/rbac/bootstrap-roles",
+                Hook::FlowControlProducer => "poststarthook/priority-and-fairness-config-producer",
+                Hook::FlowControlConsumer => "poststarthook/priority-and-fairness-config-consumer",
+                Hook::OwnService => "poststarthook/bootstrap-controller",
+                Hook::Autoregistration => "poststarthook/kube-apiserver-autoregistration",
+                Hook::CustomResources => "poststarthook/crd-informer-synced",
+            },
             Self::Shutdown => "shutdown",
         }
     }
 
-    /// Whether it belongs to an endpoint: a server that stops is alive, but takes no new clients.
+    /// Whether it belongs to an endpoint: a server that stops, or has lost its store for a moment, is alive, but takes no
+    /// new clients.
     fn is_of(self, endpoint: &str) -> bool {
-        endpoint == "readyz" || !matches!(self, Self::EtcdReadiness | Self::Shutdown)
+        endpoint == "readyz" || !matches!(self, Self::EtcdReadiness | Self::InformerSync | Self::Shutdown)
     }
 }
 
 impl Health {
     /// A server that has not started yet.
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, ready: AtomicBool::new(false), stopping: AtomicBool::new(false) }
+    pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<Cache>) -> Self {
+        Self { store, cache, passed: AtomicU32::new(0), stopping: AtomicBool::new(false) }
     }
 
-    /// The start is over: everything that must exist exists.
-    pub(crate) fn ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    /// A step of the start is over.
+    pub(crate) fn passed(&self, hook: Hook) {
+        self.passed.fetch_or(1 << hook as u32, Ordering::Release);
     }
 
     /// The server is about to stop.
@@ -81,7 +131,10 @@ impl Health {
                 }
                 Err(_) => Err("the storage did not answer in time"),
             },
-            Check::Bootstrap => holds(self.ready.load(Ordering::Acquire), "not finished"),
+            Check::InformerSync => holds(self.cache.is_synced(), "the watch cache has lost the storage"),
+            Check::Started(hook) => {
+                holds(self.passed.load(Ordering::Acquire) & (1 << hook as u32) != 0, "not finished")
+            }
             Check::Shutdown => holds(!self.stopping.load(Ordering::Acquire), "process is shutting down"),
         }
     }

@@ -22,6 +22,7 @@ mod definitions;
 mod discovery;
 mod duration;
 mod expiry;
+mod flowcontrol;
 mod forms;
 mod health;
 mod kubeconfig;
@@ -64,7 +65,8 @@ use crate::connect::Kubelets;
 use crate::definitions::Definitions;
 use crate::discovery::Discovery;
 pub use crate::duration::parse_duration;
-use crate::health::Health;
+use crate::flowcontrol::FlowControl;
+use crate::health::{Health, Hook};
 pub use crate::kubeconfig::Kubeconfig;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -101,7 +103,12 @@ pub struct Options {
     pub audit: Option<AuditOptions>,
     /// What `/version` says.
     pub version: Version,
+    /// How many requests run at a time; [`MAX_IN_FLIGHT`] unless there is a reason. Priority levels share them.
+    pub max_in_flight: u32,
 }
+
+/// Requests that run at a time, upstream's default: 400 that read, 200 that write.
+pub const MAX_IN_FLIGHT: u32 = 600;
 
 /// Why an API server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,17 +151,22 @@ pub struct ApiServer;
 /// A running API server.
 pub struct Handle {
     server: Arc<Server>,
-    cache_stop: CancellationToken,
+    /// Takes connections, until all have ended.
+    front: TaskTracker,
+    /// Keeps what requests need.
     background: TaskTracker,
+    background_stop: CancellationToken,
 }
 
 impl ApiServer {
     /// Loads the store, makes what every cluster has, and listens.
     pub async fn start(options: Options) -> Result<Handle, Error> {
-        let (stop, cache_stop) = (CancellationToken::new(), CancellationToken::new());
-        let background = TaskTracker::new();
+        // Requests come to their end before what they need does.
+        let (front_stop, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (front, background) = (TaskTracker::new(), TaskTracker::new());
         let cache = Cache::load(Arc::clone(&options.store), sampan_api::kinds::ALL).await?;
-        background.spawn(Arc::clone(&cache).follow(cache_stop.clone()));
+        let health = Health::new(Arc::clone(&options.store), Arc::clone(&cache));
+        background.spawn(Arc::clone(&cache).follow(stop.clone()));
         background.spawn(compaction::run(Arc::clone(&options.store), stop.clone()));
         let services = Arc::new(webhook::Services::new(Arc::clone(&cache)));
         let vouchers = Vouchers::new(&options.authentication, options.tokens.issuer(), &services);
@@ -170,14 +182,21 @@ impl ApiServer {
             Catalog::new(sampan_api::kinds::ALL),
         ));
         let own = OwnService { ranges: options.ranges, advertised: options.advertised };
-        bootstrap::run(&registry, &own).await.map_err(Error::Bootstrap)?;
+        bootstrap::run(&registry, &own, &health).await.map_err(Error::Bootstrap)?;
         if let Some(front) = &options.front_proxy {
             aggregator::publish(&registry, front).await.map_err(Error::Bootstrap)?;
         }
         aggregator::register::reconcile(&registry).await.map_err(Error::Bootstrap)?;
+        health.passed(Hook::Autoregistration);
         // The policy that was just written must be there before the first request.
         registry.cache.fresh().await.map_err(Error::Bootstrap)?;
+        let flow_control = Arc::new(FlowControl::new(options.max_in_flight));
+        flow_control.configure(&registry).map_err(Error::Bootstrap)?;
+        health.passed(Hook::FlowControlConsumer);
+        background.spawn(flowcontrol::follow(Arc::clone(&flow_control), Arc::clone(&registry), stop.clone()));
+        background.spawn(flowcontrol::keep(Arc::clone(&registry), stop.clone()));
         let definitions = Definitions::load(Arc::clone(&registry)).await.map_err(Error::Bootstrap)?;
+        health.passed(Hook::CustomResources);
         background.spawn(definitions.follow(stop.clone()));
         background.spawn(expiry::run(Arc::clone(&registry), stop.clone()));
         background.spawn(resources::cidrs::run(Arc::clone(&registry), stop.clone()));
@@ -195,18 +214,19 @@ impl ApiServer {
             discovery: Discovery::new(options.advertised),
             openapi: OpenApi::new(&options.version.git_version),
             version: options.version,
-            health: Health::new(options.store),
+            health,
             metrics: Metrics::default(),
+            flow_control,
+            lasting: server::lasting::Room::default(),
             kubelets: Kubelets::new(options.kubelet_tls),
             tasks: TaskTracker::new(),
-            stop,
+            stop: front_stop,
         });
         if let Some(listen) = options.listen {
             let service = Service(Arc::clone(&server));
-            background.spawn(server::accept::run(listen, service, server.stop.clone()));
+            front.spawn(server::accept::run(listen, service, server.stop.clone()));
         }
-        server.health.ready();
-        Ok(Handle { server, cache_stop, background })
+        Ok(Handle { server, front, background, background_stop: stop })
     }
 }
 
@@ -216,19 +236,25 @@ impl Handle {
         Service(Arc::clone(&self.server))
     }
 
-    /// Ends watches and streams, lets writes under way finish, and returns when nothing of the server runs any more.
+    /// Says that it is no longer ready, takes no more connections, ends watches and streams, lets requests under way
+    /// finish, and returns when nothing of the server runs any more.
     pub async fn shutdown(self) {
-        self.server.health.stopping();
-        self.server.stop.cancel();
-        self.server.kubelets.shutdown().await;
-        self.server.aggregator.shutdown().await;
-        self.server.tasks.close();
-        self.server.tasks.wait().await;
-        if let Some(audit) = &self.server.audit {
+        let Self { server, front, background, background_stop } = self;
+        server.health.stopping();
+        server.stop.cancel();
+        server.kubelets.shutdown().await;
+        server.aggregator.shutdown().await;
+        front.close();
+        front.wait().await;
+        // Writes whose clients have gone away.
+        server.tasks.close();
+        server.tasks.wait().await;
+        server.flow_control.shutdown().await;
+        if let Some(audit) = &server.audit {
             audit.shutdown().await;
         }
-        self.cache_stop.cancel();
-        self.background.close();
-        self.background.wait().await;
+        background_stop.cancel();
+        background.close();
+        background.wait().await;
     }
 }

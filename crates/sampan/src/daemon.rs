@@ -18,8 +18,9 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::config::{Config, private_dir};
 use crate::progress;
 
-/// A server that is told to end has this long before it is killed; Pods are not its to wait for.
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// A server that is told to end has this long before it is killed: a minute for requests under way, if they take it, and
+/// what the other parts need. Pods are not its to wait for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(80);
 
 /// The mark of a running server; dropping it says that the server has ended.
 pub(crate) struct Mark {

@@ -13,6 +13,7 @@ mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -46,6 +47,8 @@ pub(crate) struct Cache {
     store: Arc<dyn Store>,
     rooms: RwLock<Rooms>,
     reached: signal::Sender<Revision>,
+    /// Whether the store could not be followed lately.
+    lost: AtomicBool,
 }
 
 /// The rooms by storage name.
@@ -66,7 +69,8 @@ impl Cache {
         for kind in kinds {
             rooms.open.entry(kind.storage).or_insert_with(|| Arc::new(Room::new((*kind).into())));
         }
-        let cache = Self { store, rooms: RwLock::new(rooms), reached: signal::Sender::new(0) };
+        let cache =
+            Self { store, rooms: RwLock::new(rooms), reached: signal::Sender::new(0), lost: AtomicBool::new(false) };
         cache.reload().await?;
         Ok(Arc::new(cache))
     }
@@ -76,6 +80,7 @@ impl Cache {
         while !stop.is_cancelled() {
             let followed = stop.run_until_cancelled(self.follow_once()).await;
             let Some(Err(why)) = followed else { break };
+            self.lost.store(true, Ordering::Release);
             tracing::warn!(%why, "the watch cache lost the store, and loads everything anew");
             stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
             if let Err(why) = self.reload().await {
@@ -174,6 +179,7 @@ impl Cache {
         }
         rooms.opening.values().for_each(|room| room.spoil());
         self.reached.send_replace(page.revision);
+        self.lost.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -185,6 +191,19 @@ impl Cache {
     /// The objects stored under the name `storage`, if there is such a kind.
     pub(crate) fn stored(&self, storage: &str) -> Option<Arc<Room>> {
         self.rooms.read().open.get(storage).cloned()
+    }
+
+    /// Whether the store is being followed.
+    pub(crate) fn is_synced(&self) -> bool {
+        !self.lost.load(Ordering::Acquire)
+    }
+
+    /// Everything that is kept, by storage name.
+    pub(crate) fn rooms(&self) -> Vec<Arc<Room>> {
+        let rooms = self.rooms.read();
+        let mut rooms: Vec<_> = rooms.open.iter().map(|(storage, room)| (*storage, Arc::clone(room))).collect();
+        rooms.sort_by_key(|(storage, _)| *storage);
+        rooms.into_iter().map(|(_, room)| room).collect()
     }
 
     /// The revision up to which everything is here.

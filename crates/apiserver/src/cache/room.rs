@@ -21,10 +21,14 @@ pub(crate) struct Room {
     state: RwLock<State>,
     moved: watch::Sender<Revision>,
     closed: CancellationToken,
+    watchers: Arc<()>,
 }
 
 /// More changes than these are not held back while a room is being loaded: then it is loaded anew.
 const MAX_EARLY: usize = 65_536;
+
+/// A client that watches.
+pub(super) struct Registered(#[expect(dead_code, reason = "it counts by being there")] Arc<()>);
 
 #[derive(Default)]
 struct State {
@@ -77,7 +81,13 @@ pub(crate) struct Selected {
 
 impl Room {
     pub(super) fn new(kind: KindRef) -> Self {
-        Self { kind, state: RwLock::default(), moved: watch::Sender::new(0), closed: CancellationToken::new() }
+        Self {
+            kind,
+            state: RwLock::default(),
+            moved: watch::Sender::new(0),
+            closed: CancellationToken::new(),
+            watchers: Arc::default(),
+        }
     }
 
     /// A room that holds changes back until it is loaded.
@@ -128,6 +138,21 @@ impl Room {
     /// The object at `key` (`namespace/name`, or `name` for cluster scope).
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.state.read().objects.get(key).cloned()
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.read().objects.len()
+    }
+
+    /// How many clients watch.
+    pub(crate) fn watchers(&self) -> usize {
+        Arc::strong_count(&self.watchers) - 1
+    }
+
+    /// Counts a client that watches, until the result is dropped.
+    pub(super) fn register(&self) -> Registered {
+        Registered(Arc::clone(&self.watchers))
     }
 
     /// The revision of the last change here.

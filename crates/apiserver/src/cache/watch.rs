@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::Change;
 use super::object::{EventType, Object};
+use super::room::Registered;
 use super::{Cache, Filter, Room};
 
 /// How many changes a watcher takes at a time.
@@ -85,6 +86,7 @@ pub(crate) struct Watch {
     bookmark_at: Instant,
     bookmarked: Revision,
     failed: bool,
+    _registered: Registered,
 }
 
 impl Watch {
@@ -104,7 +106,20 @@ impl Watch {
             }
         };
         let bookmark_at = Instant::now() + BOOKMARK_EVERY;
-        Self { cache, room, options, cursor, pending, moved, stop, bookmark_at, bookmarked: 0, failed: false }
+        let _registered = room.register();
+        Self {
+            cache,
+            room,
+            options,
+            cursor,
+            pending,
+            moved,
+            stop,
+            bookmark_at,
+            bookmarked: 0,
+            failed: false,
+            _registered,
+        }
     }
 
     /// What happens, until the watch ends.

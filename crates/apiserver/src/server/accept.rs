@@ -1,11 +1,17 @@
 //! HTTPS: connections in, requests out to [`Service`]. Everything about a connection is bounded: their number, the
 //! handshake, headers, streams, resets.
+//!
+//! When the server stops, no request is lost that a client could believe to have been taken: who has connected by then is
+//! still served, requests under way are answered, and clients are told (`GOAWAY`, `Connection: close`) to go elsewhere
+//! with the next one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures::FutureExt as _;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,13 +19,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use sampan_auth::Peer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::Service;
+use super::{Service, chain};
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -35,8 +41,12 @@ const MAX_STREAMS: u32 = 250;
 const MAX_PENDING_RESETS: usize = 50;
 /// How long after a failed accept (no file descriptors left) the next one is tried.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long requests under way may take after the stop.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long requests under way may take after the stop: as long as any request may.
+const DRAIN: Duration = chain::REQUEST_DEADLINE;
+/// How long after the stop the first request of a connection may still come.
+const FIRST: Duration = Duration::from_secs(1);
+/// How long a client may take to read the end of its last answer.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Where and with which identity to listen.
 pub struct Listen {
@@ -53,6 +63,13 @@ pub(crate) async fn run(listen: Listen, service: Service, stop: CancellationToke
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
+    let begin = |stream, address, permit| {
+        let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        connections.spawn(async move {
+            let _permit: OwnedSemaphorePermit = permit;
+            serve((stream, address), &acceptor, service, stop).await;
+        });
+    };
     while let Some(Ok(permit)) = stop.run_until_cancelled(Arc::clone(&room).acquire_owned()).await {
         let Some(accepted) = stop.run_until_cancelled(listen.listener.accept()).await else { break };
         match accepted {
@@ -60,44 +77,76 @@ pub(crate) async fn run(listen: Listen, service: Service, stop: CancellationToke
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
-            Ok((stream, address)) => {
-                let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    serve(stream, address, &acceptor, service, stop).await;
-                });
-            }
+            Ok((stream, address)) => begin(stream, address, permit),
         }
     }
+    // Those who have connected already do not know yet that nobody listens any more.
+    while let Ok(permit) = Arc::clone(&room).try_acquire_owned()
+        && let Some(Ok((stream, address))) = listen.listener.accept().now_or_never()
+    {
+        begin(stream, address, permit);
+    }
+    drop(listen);
     connections.close();
     connections.wait().await;
 }
 
+/// The requests of one connection.
+#[derive(Clone, Default)]
+struct Requests {
+    came: CancellationToken,
+    under_way: TaskTracker,
+}
+
 async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
+    (stream, address): (TcpStream, SocketAddr),
     acceptor: &TlsAcceptor,
     service: Service,
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
+        service.0.metrics.handshake_errors.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|der| der.to_vec());
     let peer = Peer::Remote { address, certificate };
+    let requests = Requests::default();
+    let seen = requests.clone();
     let handler = service_fn(move |request: Request<Incoming>| {
+        if !seen.came.is_cancelled() {
+            seen.came.cancel();
+        }
+        let under_way = seen.under_way.token();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        service.clone().call(request)
+        let answer = service.clone().call(request);
+        async move {
+            let _under_way = under_way;
+            answer.await
+        }
     });
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler);
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return log_end(ended, address),
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = stop.cancelled() => {}
     }
-    if let Ok(ended) = tokio::time::timeout(DRAIN, connection).await {
-        log_end(ended, address);
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(ended, address),
+        () = requests.came.cancelled() => {}
+        () = tokio::time::sleep(FIRST) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    requests.under_way.close();
+    let answered = async {
+        let _ = tokio::time::timeout(DRAIN, requests.under_way.wait()).await;
+        tokio::time::sleep(FLUSH).await;
+    };
+    tokio::select! {
+        ended = connection => log_end(ended, address),
+        () = answered => tracing::debug!(%address, "a connection was cut off"),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The filter chain, all of it in one place:
 //!
 //! ```text
-//! catch panics -> ids and metrics -> read the request line -> authenticate -> audit -> impersonate -> authorize
-//!     -> deadline -> dispatch
-//!                     (aggregated APIs, verbs, paths)
+//! catch panics -> ids and metrics -> read the request line -> authenticate -> audit -> impersonate -> a seat (limit)
+//!     -> authorize -> deadline -> dispatch
+//!                                  (aggregated APIs, verbs, paths)
 //! ```
 
 use std::panic::AssertUnwindSafe;
@@ -17,15 +17,16 @@ use sampan_api::status::Status;
 use sampan_auth::Peer;
 use tokio::time::Instant;
 
-use super::{Answer, Call, Server, authenticate, authorize, impersonate, paths, read_body, reply_status};
+use super::{Answer, Call, Server, authenticate, authorize, impersonate, limit, paths, read_body, reply_status};
 use crate::audit::{Asked, Trail};
+use crate::flowcontrol::{Flow, Seat};
 use crate::forms::Wanted;
 use crate::notes::Notes;
 use crate::request::{Query, RequestInfo};
 use crate::verbs;
 
 /// How long a request may take that is no watch and no connection.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Answers a request.
 pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Response<Body> {
@@ -35,10 +36,10 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let line = read_line(&request);
     let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
     let notes = Arc::new(Notes::default());
-    let mut trail = None;
+    let (mut trail, mut flow) = (None, None);
     let answer = match line {
         Ok(line) => {
-            let along = Along { notes: Arc::clone(&notes), audit_id: &audit_id, trail: &mut trail };
+            let along = Along { notes: Arc::clone(&notes), audit_id: &audit_id, trail: &mut trail, flow: &mut flow };
             let answered = answer(Arc::clone(&server), line, along, request);
             let answered = AssertUnwindSafe(answered).catch_unwind().await;
             answered.unwrap_or_else(|_| {
@@ -49,18 +50,30 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
         }
         Err(status) => Err(status),
     };
-    let mut response = answer.unwrap_or_else(|status| reply_status(&status, &wanted));
+    let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);
+    let mut response = match answer {
+        Ok(response) if is_long_running(&info) => {
+            match server.lasting.begin(response, &server.stop, server.metrics.requests.opened(&info, kind.as_ref())) {
+                Ok(response) => response,
+                Err(status) => reply_status(&status, &wanted),
+            }
+        }
+        Ok(response) => response,
+        Err(status) => reply_status(&status, &wanted),
+    };
     if let Some(trail) = trail {
         response = trail.answered(response, &notes, is_long_running(&info)).await;
     }
     let headers = response.headers_mut();
+    if let Some(flow) = flow {
+        flow.tell(headers);
+    }
     headers.insert("audit-id", HeaderValue::from_str(&audit_id).unwrap_or(HeaderValue::from_static("")));
     for warning in notes.headers() {
         headers.append(header::WARNING, warning);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);
-    server.metrics.answered(&info, kind.as_ref(), response.status().as_u16(), started.elapsed());
+    server.metrics.requests.answered(&info, kind.as_ref(), response.status().as_u16(), started.elapsed());
     response
 }
 
@@ -74,6 +87,8 @@ struct Along<'a> {
     notes: Arc<Notes>,
     audit_id: &'a str,
     trail: &'a mut Option<Trail>,
+    /// What the request belongs to, once that is known.
+    flow: &'a mut Option<Arc<Flow>>,
 }
 
 async fn answer(
@@ -82,7 +97,7 @@ async fn answer(
     along: Along<'_>,
     mut request: Request<Body>,
 ) -> Answer {
-    let Along { notes, audit_id, trail } = along;
+    let Along { notes, audit_id, trail, flow } = along;
     let peer = request.extensions_mut().remove::<Peer>();
     let identified = authenticate::identify(&server, peer.as_ref(), request.headers_mut(), &info).await;
     let caller = identified.as_ref().cloned().unwrap_or_default();
@@ -96,6 +111,7 @@ async fn answer(
         trail.acts_as(&identity);
     }
     request.headers_mut().remove(header::AUTHORIZATION);
+    let seat = limit::seat(&server, &identity, (&info, &query), flow).await?;
     authorize::check(&server, &identity, &info, &query, &notes).await?;
     let (head, mut body) = request.into_parts();
     if let Some(trail) = trail.as_mut().filter(|trail| trail.wants_request() && !is_long_running(&info)) {
@@ -109,20 +125,21 @@ async fn answer(
     });
     let call = Call { info, query, identity, from, notes, head };
     if is_long_running(&call.info) {
-        return dispatch(server, call, body).await;
+        return dispatch(server, call, body, seat).await;
     }
-    tokio::time::timeout(REQUEST_DEADLINE, dispatch(server, call, body))
+    tokio::time::timeout(REQUEST_DEADLINE, dispatch(server, call, body, seat))
         .await
         .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 0)))
 }
 
 /// Watches and connections last as long as the client wants.
-fn is_long_running(info: &RequestInfo) -> bool {
+pub(super) fn is_long_running(info: &RequestInfo) -> bool {
     info.verb == "watch" || matches!(info.subresource.as_str(), "proxy" | "exec" | "attach" | "portforward" | "log")
 }
 
-/// Writes run on a task of their own: a client that goes away must not stop one between its steps.
-async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Answer {
+/// Writes run on a task of their own: a client that goes away must not stop one between its steps. Their seats go with
+/// them.
+async fn dispatch(server: Arc<Server>, call: Call, body: Body, seat: Option<Seat>) -> Answer {
     if let Some(remote) = server.aggregator.remote_of(&call.info.path) {
         return Ok(server.aggregator.answer(&remote, call, body).await);
     }
@@ -133,6 +150,9 @@ async fn dispatch(server: Arc<Server>, call: Call, body: Body) -> Answer {
         return verbs::answer(&server, call, body).await;
     }
     let tasks = server.tasks.clone();
-    let write = tasks.spawn(async move { verbs::answer(&server, call, body).await });
+    let write = tasks.spawn(async move {
+        let _seat = seat;
+        verbs::answer(&server, call, body).await
+    });
     write.await.unwrap_or_else(|_| Err(Status::internal("the request could not be handled")))
 }

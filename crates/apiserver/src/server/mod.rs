@@ -9,6 +9,8 @@ mod authorize;
 mod body;
 mod chain;
 mod impersonate;
+pub(crate) mod lasting;
+mod limit;
 mod paths;
 
 use std::convert::Infallible;
@@ -34,6 +36,7 @@ use crate::audit::Audit;
 use crate::authentication::Vouchers;
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
+use crate::flowcontrol::FlowControl;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notes::Notes;
@@ -59,6 +62,10 @@ pub(crate) struct Server {
     pub(crate) version: Version,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
+    /// Which requests run now.
+    pub(crate) flow_control: Arc<FlowControl>,
+    /// Room for answers without a foreseeable end.
+    pub(crate) lasting: lasting::Room,
     pub(crate) kubelets: Kubelets,
     /// Writes and connections run here, so that a client that goes away does not stop a write in the middle.
     pub(crate) tasks: TaskTracker,

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Answer, Call, Server};
 use crate::discovery::{aggregated_wanted, tag};
 use crate::forms::Wanted;
+use crate::metrics;
 
 /// Answers a path.
 pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
@@ -20,7 +21,11 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
     };
     match path.split('/').nth(1).unwrap_or_default() {
         "healthz" | "livez" | "readyz" => server.health.answer(path, &call.query).await,
-        "metrics" if path == "/metrics" => Ok(text("text/plain; version=0.0.4; charset=utf-8", server.metrics.text())),
+        "metrics" if path == "/metrics" => Ok(text(metrics::MEDIA_TYPE, metrics::scrape(server))),
+        "debug" => {
+            let table = server.flow_control.dump(path).ok_or_else(Status::no_such_path)?;
+            Ok(text("text/plain; charset=utf-8", table))
+        }
         "version" if path == "/version" => Ok(json_reply(&server.version.document())),
         "openapi" => openapi(server, path, call).await,
         "api" | "apis" => discovery(server, path, call),

@@ -10,8 +10,8 @@ use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use sampan_apiserver::{
-    ApiServer, AuditOptions, AuthenticationOptions, AuthorizationOptions, FrontProxy, Handle, Listen, Options, Ranges,
-    Version,
+    ApiServer, AuditOptions, AuthenticationOptions, AuthorizationOptions, FrontProxy, Handle, Listen, MAX_IN_FLIGHT,
+    Options, Ranges, Version,
 };
 use sampan_auth::authority::{Authority, Purpose};
 use sampan_auth::token::Tokens;
@@ -103,6 +103,7 @@ impl Cluster {
             authorization: AuthorizationOptions::default(),
             front_proxy: Some(front_proxy()),
             version: Version::current(),
+            max_in_flight: MAX_IN_FLIGHT,
         };
         change(&mut options);
         let handle = ApiServer::start(options).await.unwrap();

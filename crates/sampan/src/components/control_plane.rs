@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sampan_apiserver::{ApiServer, AuditOptions, AuditPolicy, FrontProxy, Listen, Options, Ranges, Service, Version};
+use sampan_apiserver::{
+    ApiServer, AuditOptions, AuditPolicy, FrontProxy, Listen, MAX_IN_FLIGHT, Options, Ranges, Service, Version,
+};
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::signing::{self, Subject};
 use sampan_auth::token::{Bound, Tokens};
@@ -52,6 +54,7 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
         authorization: config.authorization.clone(),
         audit: audit(config)?,
         version: Version::current(),
+        max_in_flight: MAX_IN_FLIGHT,
     })
     .await?;
     let service = handle.service();

@@ -1,0 +1,199 @@
+//! A priority level at work: its queues and what goes with them under one short lock, never held across an await.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::demand::Demand;
+use super::queues::{Arrival, Digest, Queued, Queues, Reason, Shape};
+use super::retry_after::RetryAfter;
+use super::shares::{Limits, Wanted};
+use super::work::Work;
+
+/// A priority level.
+pub(super) struct Level {
+    /// The name of its PriorityLevelConfiguration.
+    pub(super) name: String,
+    state: Mutex<State>,
+    /// Told when requests do not find room.
+    pressed: Arc<Notify>,
+}
+
+struct State {
+    queues: Queues<oneshot::Sender<()>>,
+    demand: Demand,
+    retry_after: RetryAfter,
+    limits: Limits,
+    current: u32,
+    totals: Totals,
+}
+
+/// What became of the requests of a level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// They ran.
+    pub(super) dispatched: u64,
+    /// They were turned away at once.
+    pub(super) rejected: u64,
+    /// They waited for too long.
+    pub(super) timed_out: u64,
+    /// Their clients went away while they waited.
+    pub(super) cancelled: u64,
+}
+
+/// A request that has come in.
+pub(super) enum Entered {
+    /// It runs.
+    Runs(Queued),
+    /// It runs when the receiver says so.
+    Waits(Queued, oneshot::Receiver<()>),
+}
+
+/// What can be seen of a level.
+pub(super) struct Seen {
+    /// Its queues.
+    pub(super) digest: Digest,
+    /// Its bounds.
+    pub(super) limits: Limits,
+    /// Its seats now.
+    pub(super) current: u32,
+    /// What became of its requests.
+    pub(super) totals: Totals,
+}
+
+impl Level {
+    /// A new one, without requests.
+    pub(super) fn new(name: &str, shape: Shape, limits: Limits, pressed: Arc<Notify>) -> Self {
+        // Half of what it lends may be lent already.
+        let current = limits.nominal - (limits.nominal - limits.lower) / 2;
+        let state = State {
+            queues: Queues::new(shape, current),
+            demand: Demand::default(),
+            retry_after: RetryAfter::default(),
+            limits,
+            current,
+            totals: Totals::default(),
+        };
+        Self { name: name.to_owned(), state: Mutex::new(state), pressed }
+    }
+
+    /// Follows its configuration.
+    pub(super) fn configure(&self, now_s: f64, shape: Shape, limits: Limits) {
+        let mut state = self.state.lock();
+        state.queues.reshape(shape);
+        if state.limits != limits {
+            state.limits = limits;
+            let current = limits.nominal - (limits.nominal - limits.lower) / 2;
+            state.set_current(now_s, current);
+        }
+    }
+
+    /// Takes a request, or says why not.
+    pub(super) fn enter(&self, now_s: f64, hash: u64, work: Work) -> Result<Entered, Reason> {
+        let mut state = self.state.lock();
+        let mut receiver = None;
+        let arrival = state.queues.arrive(now_s, hash, work, || {
+            let (sender, waits) = oneshot::channel();
+            receiver = Some(waits);
+            sender
+        });
+        state.note_demand(now_s);
+        match (arrival, receiver) {
+            (Arrival::Runs(place), _) => {
+                state.totals.dispatched += 1;
+                Ok(Entered::Runs(place))
+            }
+            (Arrival::Waits(place), Some(receiver)) => {
+                // A seat may be free that is too few for those in front.
+                state.let_in(now_s);
+                self.pressed.notify_one();
+                Ok(Entered::Waits(place, receiver))
+            }
+            (Arrival::Waits(_), None) => Err(Reason::Cancelled),
+            (Arrival::Refused(reason), _) => {
+                state.totals.rejected += 1;
+                self.pressed.notify_one();
+                Err(reason)
+            }
+        }
+    }
+
+    /// Takes one away that waits; false if it runs by now.
+    pub(super) fn leave(&self, now_s: f64, place: Queued, reason: Reason) -> bool {
+        let mut state = self.state.lock();
+        let left = state.queues.leave(now_s, place);
+        if left {
+            match reason {
+                Reason::Cancelled => state.totals.cancelled += 1,
+                _ => state.totals.timed_out += 1,
+            }
+            // It may have been in the way of smaller ones.
+            state.let_in(now_s);
+            state.note_demand(now_s);
+        }
+        left
+    }
+
+    /// One that ran has ended.
+    pub(super) fn finish(&self, now_s: f64, place: Queued, work: Work, took_s: f64) {
+        let mut state = self.state.lock();
+        state.queues.finish(now_s, place.queue, work, took_s);
+        state.let_in(now_s);
+        state.note_demand(now_s);
+    }
+
+    /// How long, in seconds, a client is to stay away that is refused now.
+    pub(super) fn retry_after_s(&self, now_s: f64) -> u32 {
+        self.state.lock().retry_after.refused(now_s as u64)
+    }
+
+    /// Begins to add up anew what is wanted.
+    pub(super) fn restart(&self, now_s: f64) {
+        self.state.lock().demand.restart(now_s);
+    }
+
+    /// What was wanted since the last time.
+    pub(super) fn settle(&self, now_s: f64) -> (Limits, Wanted) {
+        let mut state = self.state.lock();
+        (state.limits, state.demand.settle(now_s))
+    }
+
+    /// Has so many seats from now on.
+    pub(super) fn set_current(&self, now_s: f64, seats: u32) {
+        self.state.lock().set_current(now_s, seats);
+    }
+
+    /// Its nominal seats.
+    pub(super) fn nominal(&self) -> u32 {
+        self.state.lock().limits.nominal
+    }
+
+    /// What can be seen of it.
+    pub(super) fn seen(&self) -> Seen {
+        let state = self.state.lock();
+        let State { limits, current, totals, .. } = *state;
+        Seen { digest: state.queues.digest(), limits, current, totals }
+    }
+}
+
+impl State {
+    fn set_current(&mut self, now_s: f64, seats: u32) {
+        self.current = seats;
+        self.queues.set_limit(now_s, seats);
+        self.let_in(now_s);
+    }
+
+    fn let_in(&mut self, now_s: f64) {
+        while let Some(waiting) = self.queues.next(now_s) {
+            // Whoever does not wait any more has left before: see `Level::leave`.
+            let _ = waiting.send(());
+            self.totals.dispatched += 1;
+        }
+    }
+
+    fn note_demand(&mut self, now_s: f64) {
+        let wanted = self.queues.demand();
+        self.demand.set(now_s, wanted);
+    }
+}
