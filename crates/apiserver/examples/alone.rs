@@ -18,8 +18,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sampan_apiserver::{
-    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, MAX_IN_FLIGHT, Options,
-    Ranges, Version,
+    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, MAX_IN_FLIGHT, Options, Ranges, Version,
 };
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::token::Tokens;

@@ -10,6 +10,18 @@ use sampan_store::etcd::{self, Etcd};
 use crate::etcd_server::EtcdServer;
 use crate::support::{Cluster, in_process};
 
+/// The steps of the start, by the names of upstream's hooks.
+const HOOKS: [&str; 8] = [
+    "priority-and-fairness-config-consumer",
+    "crd-informer-synced",
+    "start-system-namespaces-controller",
+    "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes",
+    "priority-and-fairness-config-producer",
+    "bootstrap-controller",
+    "kube-apiserver-autoregistration",
+];
+
 async fn get(cluster: &Cluster, path: &str) -> (u16, String) {
     let request = Request::get(path).extension(in_process("admin")).body(Body::empty()).unwrap();
     let response = cluster.send(request).await;
@@ -29,7 +41,8 @@ async fn checks_are_told_one_by_one_and_the_store_is_really_asked() {
     let location = format!("etcd://{}", server.address).parse().unwrap();
     let store = Arc::new(Etcd::connect(etcd::Options { location, tls: None }).await.unwrap());
     let cluster = Cluster::on(store, None, None).await;
-    let live = "[+]ping ok\n[+]etcd ok\n[+]poststarthook/bootstrap ok\n";
+    let hooks: String = HOOKS.iter().map(|hook| format!("[+]poststarthook/{hook} ok\n")).collect();
+    let live = format!("[+]ping ok\n[+]etcd ok\n{hooks}");
     check(
         &cluster,
         &[
@@ -38,13 +51,17 @@ async fn checks_are_told_one_by_one_and_the_store_is_really_asked() {
             ("/readyz", 200, "ok"),
             ("/livez/etcd", 200, "ok"),
             ("/readyz/shutdown", 200, "ok"),
+            ("/readyz/informer-sync", 200, "ok"),
+            ("/readyz/poststarthook/rbac/bootstrap-roles", 200, "ok"),
             ("/livez?verbose", 200, &format!("{live}livez check passed\n")),
             (
                 "/readyz?verbose&exclude=etcd&exclude=etcd-readiness&exclude=nothing",
                 200,
-                "[+]ping ok\n[+]etcd excluded: ok\n[+]etcd-readiness excluded: ok\n[+]poststarthook/bootstrap ok\n\
-                 [+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for \"nothing\"\n\
-                 readyz check passed\n",
+                &format!(
+                    "[+]ping ok\n[+]etcd excluded: ok\n[+]etcd-readiness excluded: ok\n[+]informer-sync ok\n{hooks}\
+                     [+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for \"nothing\"\n\
+                     readyz check passed\n"
+                ),
             ),
         ],
     )
@@ -54,11 +71,7 @@ async fn checks_are_told_one_by_one_and_the_store_is_really_asked() {
     check(
         &cluster,
         &[
-            (
-                "/livez",
-                500,
-                "[+]ping ok\n[-]etcd failed: reason withheld\n[+]poststarthook/bootstrap ok\nlivez check failed\n",
-            ),
+            ("/livez", 500, &format!("[+]ping ok\n[-]etcd failed: reason withheld\n{hooks}livez check failed\n")),
             ("/livez?exclude=etcd", 200, "ok"),
             ("/livez/etcd", 500, "internal server error: the storage did not answer in time\n"),
             ("/livez/ping", 200, "ok"),

@@ -7,25 +7,41 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sampan_apiserver::Listen;
 use sampan_auth::authority::{Authority, Issued, Purpose};
+use sampan_store::Store;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use serde_json::json;
 
-use crate::support::{Cluster, read};
+use crate::support::{Cluster, open_store, read};
 
 /// An API server that listens on loopback.
 pub(crate) struct Site {
     pub(crate) cluster: Cluster,
+    pub(crate) door: Arc<Door>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// The way to it.
+pub(crate) struct Door {
     pub(crate) authority: Authority,
     pub(crate) address: SocketAddr,
+}
+
+impl std::ops::Deref for Site {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
 }
 
 fn chain(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
@@ -60,7 +76,14 @@ pub(crate) fn client(authority: &Authority, user: Option<(&str, &str)>) -> Clien
 }
 
 impl Site {
+    /// On a store of its own.
     pub(crate) async fn open() -> Self {
+        let (store, dir) = open_store().await;
+        Self { _dir: dir, ..Self::on(store).await }
+    }
+
+    /// On a store that outlives it.
+    pub(crate) async fn on(store: Arc<dyn Store>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let now = sampan_clock::now();
         let authority = Authority::load(&Authority::generate("test", now).unwrap()).unwrap();
@@ -68,11 +91,22 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kubelets = Arc::new(client(&authority, Some(("kubelet-client", "system:masters"))));
-        let cluster = Cluster::listening(Some(Listen { listener, tls }), Some(kubelets)).await;
-        Self { cluster, authority, address }
+        let cluster = Cluster::on(store, Some(Listen { listener, tls }), Some(kubelets)).await;
+        Self { cluster, door: Arc::new(Door { authority, address }), _dir: None }
+    }
+}
+
+impl Door {
+    /// A connection as `user`, with the protocol that is asked for.
+    pub(crate) async fn connect(&self, user: (&str, &str), protocol: &str) -> TlsStream<TcpStream> {
+        let mut config = client(&self.authority, Some(user));
+        config.alpn_protocols = vec![protocol.into()];
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    async fn get(&self, user: Option<(&str, &str)>, path: &str) -> http::Response<hyper::body::Incoming> {
+    pub(crate) async fn get(&self, user: Option<(&str, &str)>, path: &str) -> http::Response<hyper::body::Incoming> {
         self.send(user, Request::get(path).body(Body::empty()).unwrap()).await
     }
 
@@ -109,6 +143,28 @@ async fn large_bodies_are_refused() {
     let request = Request::post("/api/v1/namespaces/default/configmaps").header("content-type", "application/json");
     let request = request.body(Body::from(vec![b' '; (3 << 20) + 1])).unwrap();
     assert_eq!(site.send(Some(("root", "system:masters")), request).await.status(), 413);
+    site.cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn large_headers_are_refused() {
+    let site = Site::open().await;
+    let root = ("root", "system:masters");
+    let request = |host: &str| {
+        let request = Request::get(format!("{host}/version")).header("host", "localhost");
+        request.header("x-long", "x".repeat(100 << 10)).body(Body::empty()).unwrap()
+    };
+    let stream = TokioIo::new(site.connect(root, "http/1.1").await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(sender.send_request(request("")).await.unwrap().status(), 431);
+    let stream = TokioIo::new(site.connect(root, "h2").await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    match sender.send_request(request("https://localhost")).await {
+        Ok(response) => assert_eq!(response.status(), 431),
+        Err(error) => assert!(!error.is_timeout(), "refused: {error}"),
+    }
     site.cluster.handle.shutdown().await;
 }
 

@@ -10,6 +10,7 @@ mod audit;
 mod conversions;
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
+mod flow_control;
 mod health;
 mod https;
 mod proxies;
@@ -17,6 +18,7 @@ mod race;
 mod remote;
 mod script;
 mod several;
+mod shutdown;
 mod support;
 mod vouchers;
 mod watch;
