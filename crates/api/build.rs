@@ -15,6 +15,8 @@ use serde_json::Value;
 mod kinds;
 #[path = "facts/messages.rs"]
 mod messages;
+#[path = "facts/metrics.rs"]
+mod metrics;
 #[path = "facts/types.rs"]
 mod types;
 

@@ -49,6 +49,8 @@ pub(crate) fn add_all(types: &mut Types) {
     }
     types.add_kind::<k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService>();
     types.add_kind::<apiextensions::v1::CustomResourceDefinition>();
+    types.add_kind::<crate::metrics::NodeMetrics>();
+    types.add_kind::<crate::metrics::PodMetrics>();
     types.add_kind::<meta::Status>();
     types.add_as::<meta::DeleteOptions>("", "v1", "DeleteOptions");
     types.add_as::<meta::APIVersions>("", "v1", "APIVersions");

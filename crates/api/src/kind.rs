@@ -39,6 +39,8 @@ pub enum Verbs {
     All,
     /// Only create, and nothing is stored: the review kinds.
     CreateOnly,
+    /// Only get and list, of what is measured when asked and never stored.
+    ReadOnly,
 }
 
 /// How names of a kind must look.

@@ -35,6 +35,7 @@ mod resources;
 mod reviews;
 mod rights;
 mod server;
+mod usage;
 mod verbs;
 mod version;
 mod webhook;
@@ -219,6 +220,7 @@ impl ApiServer {
             flow_control,
             lasting: server::lasting::Room::default(),
             kubelets: Kubelets::new(options.kubelet_tls),
+            usage: usage::Kept::default(),
             tasks: TaskTracker::new(),
             stop: front_stop,
         });

@@ -48,10 +48,12 @@ mod mutating_webhook_configuration;
 mod namespace;
 mod network_policy;
 mod node;
+mod node_metrics;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
 mod pod_disruption_budget;
+mod pod_metrics;
 mod pod_template;
 mod priority_class;
 mod priority_level_configuration;
@@ -118,11 +120,13 @@ pub use mutating_webhook_configuration::MUTATING_WEBHOOK_CONFIGURATION;
 pub use namespace::NAMESPACE;
 pub use network_policy::NETWORK_POLICY;
 pub use node::NODE;
+pub use node_metrics::NODE_METRICS;
 pub use persistent_volume::PERSISTENT_VOLUME;
 pub use persistent_volume_claim::PERSISTENT_VOLUME_CLAIM;
 pub use pod::POD;
 pub(crate) use pod::qos_class;
 pub use pod_disruption_budget::POD_DISRUPTION_BUDGET;
+pub use pod_metrics::POD_METRICS;
 pub use pod_template::POD_TEMPLATE;
 pub use priority_class::{PRIORITY_CLASS, SYSTEM_PRIORITY_CLASSES};
 pub use priority_level_configuration::PRIORITY_LEVEL_CONFIGURATION;
@@ -227,6 +231,8 @@ pub static ALL: &[&Kind] = &[
     &MUTATING_WEBHOOK_CONFIGURATION,
     &VALIDATING_WEBHOOK_CONFIGURATION,
     &API_SERVICE,
+    &NODE_METRICS,
+    &POD_METRICS,
 ];
 
 /// The built-in kind of that group, version and kind.

@@ -82,18 +82,25 @@ pub(super) fn of_kind(kind: &KindRef) -> Vec<Route> {
     if kind.verbs == Verbs::CreateOnly {
         return vec![Route { path: collection, parameters: below, operations: vec![make.create()] }];
     }
+    let only_reads = kind.verbs == Verbs::ReadOnly;
     let object = format!("{collection}/{{name}}");
     let with_name: Vec<Parameter> = [NAME].into_iter().chain(below.clone()).collect();
     let mut routes = vec![
         Route {
             path: collection,
             parameters: below,
-            operations: vec![make.list(""), make.create(), make.delete_all()],
+            operations: match only_reads {
+                true => vec![make.list("")],
+                false => vec![make.list(""), make.create(), make.delete_all()],
+            },
         },
         Route {
             path: object.clone(),
             parameters: with_name.clone(),
-            operations: vec![make.read(), make.update(), make.patch(), make.delete()],
+            operations: match only_reads {
+                true => vec![make.read()],
+                false => vec![make.read(), make.update(), make.patch(), make.delete()],
+            },
         },
     ];
     if kind.scope == Scope::Namespaced {

@@ -43,7 +43,7 @@ impl Schemas {
             if let Some(custom) = kind.custom() {
                 schemas.insert(kind.schema.to_owned(), custom::object(custom, self, self.dialect));
             }
-            if kind.verbs == Verbs::All {
+            if kind.verbs != Verbs::CreateOnly {
                 schemas.insert(list_name(kind.schema), self.list(kind));
             }
         }

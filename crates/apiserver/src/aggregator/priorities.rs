@@ -4,7 +4,7 @@
 const CUSTOM: (i64, i64) = (1000, 100);
 
 /// Group, its priority, and the priorities of its versions, other than those of stable ones.
-const GROUPS: [(&str, i64); 23] = [
+const GROUPS: [(&str, i64); 24] = [
     ("", 18_000),
     ("apps", 17_800),
     ("events.k8s.io", 17_750),
@@ -29,6 +29,8 @@ const GROUPS: [(&str, i64); 23] = [
     ("storagemigration.k8s.io", 15_800),
     // Above all others: it is what the others are registered with.
     ("apiregistration.k8s.io", 20_000),
+    // metrics-server's own number: below all others, so that `nodes` and `pods` are the objects.
+    ("metrics.k8s.io", 100),
 ];
 
 /// `groupPriorityMinimum` and `versionPriority` of what this server serves itself.
@@ -37,6 +39,7 @@ pub(crate) fn of(group: &str, version: &str) -> (i64, i64) {
     let of_version = match (group, version) {
         ("", _) => 1,
         ("autoscaling", "v2") => 30,
+        ("metrics.k8s.io", _) => 100,
         ("flowcontrol.apiserver.k8s.io", "v1") => 21,
         ("admissionregistration.k8s.io" | "discovery.k8s.io" | "coordination.k8s.io", "v1beta1") => 12,
         (_, version) if version.contains("beta") => 9,

@@ -16,6 +16,7 @@ mod target;
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use sampan_api::kind::KindRef;
 use sampan_api::status::Status;
@@ -116,6 +117,25 @@ fn kubelet(server: &Server, node: &Value) -> Result<Backend, Status> {
     let tls = server.kubelets.tls.clone().ok_or_else(|| Status::unavailable("this server has no way to kubelets"))?;
     let (host, port) = target::kubelet_address(node)?;
     Ok(Backend { host, port, tls: Some(tls), loopback_allowed: true })
+}
+
+/// The most that is read of a kubelet's answer: what it says of 250 Pods is a tenth of this.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+
+/// What the kubelet of the node `name` answers to a GET of `path`.
+pub(crate) async fn ask_kubelet(server: &Server, name: &str, path: &'static str) -> Result<Bytes, Status> {
+    let backend = kubelet(server, &node(server, name)?)?;
+    let connection = dial::connect(&backend).await?;
+    let request = Request::get(path).header(header::HOST, backend.authority()).body(Body::empty());
+    let request = request.map_err(|_| Status::internal("the kubelet's address makes no request"))?;
+    let response =
+        sampan_streams::proxy::forward(request, connection).await.map_err(|error| refused(&error, &backend))?;
+    let (code, body) = (response.status(), Body::new(response.into_body()));
+    let body = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await;
+    match code.is_success() {
+        true => body.map_err(|_| Status::unavailable(format!("the kubelet of {name} answered too much or broke off"))),
+        false => Err(Status::unavailable(format!("the kubelet of {name} answered {code}"))),
+    }
 }
 
 /// Sends the request over the connection to its goal, with the path there in place of its own.

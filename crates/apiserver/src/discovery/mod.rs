@@ -156,5 +156,6 @@ fn verbs(kind: &Kind) -> &'static [&'static str] {
     match kind.verbs {
         Verbs::All => &STORED,
         Verbs::CreateOnly => &["create"],
+        Verbs::ReadOnly => &["get", "list"],
     }
 }

@@ -49,6 +49,19 @@ pub(crate) fn list(kind: &KindRef, list: &List, wanted: &Wanted) -> Result<Bytes
     }
 }
 
+/// A list of objects that are kept nowhere, in the wanted form.
+pub(crate) fn values(kind: &KindRef, objects: Vec<Value>, wanted: &Wanted) -> Result<Bytes, Status> {
+    let (meta, objects) = (serde_json::json!({}), objects.into_iter());
+    match &wanted.shape {
+        Shape::Plain => wanted.list((&kind.api_version(), &format!("{}List", kind.kind)), &meta, objects),
+        Shape::Table(include) => wanted.value(&table::table(kind, objects, meta, *include)),
+        Shape::Partial => {
+            let items = objects.map(|object| partial::object(&object));
+            wanted.list(("meta.k8s.io/v1", "PartialObjectMetadataList"), &meta, items)
+        }
+    }
+}
+
 /// Joins the objects' own bytes.
 fn plain_list(kind: &KindRef, list: &List) -> Bytes {
     let head = format!(

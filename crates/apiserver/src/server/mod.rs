@@ -67,6 +67,8 @@ pub(crate) struct Server {
     /// Room for answers without a foreseeable end.
     pub(crate) lasting: lasting::Room,
     pub(crate) kubelets: Kubelets,
+    /// What nodes said last of their usage.
+    pub(crate) usage: crate::usage::Kept,
     /// Writes and connections run here, so that a client that goes away does not stop a write in the middle.
     pub(crate) tasks: TaskTracker,
     /// Ends watches and connections.

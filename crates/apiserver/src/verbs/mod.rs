@@ -18,6 +18,7 @@ use crate::connect;
 use crate::registry::Attempt;
 use crate::reviews;
 use crate::server::{Answer, Call, Server};
+use crate::usage;
 
 /// Answers a request about a resource.
 pub(crate) use self::params::{decode, media};
@@ -29,6 +30,9 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
     check_scope(kind, &call)?;
     if kind.verbs == Verbs::CreateOnly {
         return reviews::answer(server, kind, call, body).await;
+    }
+    if kind.verbs == Verbs::ReadOnly {
+        return usage::answer(server, kind, &call).await;
     }
     if !call.info.subresource.is_empty() {
         return subresource(server, kind, call, body).await;
