@@ -1,8 +1,9 @@
 //! Rotation of containers' logs: at 10 MiB the file is moved aside and the runtime opens a new one; five are kept.
 //!
-//! Nothing is polled: the kernel tells of the next write to a log (a one-shot inotify watch), its size is looked at,
-//! and the watch is set again no sooner than the log could be full. An idle container costs nothing, a busy one a look
-//! every few seconds. The runtime writes logs itself, so this needs its `ReopenContainerLog` and nothing else.
+//! Nothing is polled: the kernel tells of the next write to a log (a one-shot inotify watch), its size is looked at a
+//! while later, and the watch is set again. How long that while is follows from how fast the log grew: an idle container
+//! costs nothing, a chatty one a look every few seconds, and one that writes as fast as it can is caught in time. The
+//! runtime writes logs itself, so this needs its `ReopenContainerLog` and nothing else.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -15,6 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use sampan_client::Tasks;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 
 use crate::Error;
@@ -22,11 +24,13 @@ use crate::cri::Runtime;
 use crate::seen::Seen;
 
 /// A log is rotated when it is larger.
-const MAX_BYTES: u64 = 10 * 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 10 * 1024 * 1024;
 /// Files kept for a container, the current one included.
-const MAX_FILES: usize = 5;
-/// A log that is being written is looked at no more often than this.
-const PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const MAX_FILES: usize = 5;
+/// How soon after a write a log is looked at: at the soonest, when it grows fast or nothing is known of it yet, and at
+/// the latest.
+const SOONEST: Duration = Duration::from_millis(50);
+const LATEST: Duration = Duration::from_secs(2);
 /// Changes of the set of logs that wait to be taken.
 const QUEUE: usize = 4096;
 
@@ -65,6 +69,7 @@ impl Logs {
             notify,
             watched: HashMap::new(),
             of_pods: HashMap::new(),
+            paces: HashMap::new(),
             paused: DelayQueue::new(),
         };
         tasks.spawn(rotator.run(received));
@@ -98,8 +103,40 @@ struct Rotator {
     /// By watch descriptor.
     watched: HashMap<i32, File>,
     of_pods: HashMap<String, Vec<File>>,
+    /// How fast logs grow, by container id.
+    paces: HashMap<String, Pace>,
     /// Logs that are looked at again later.
     paused: DelayQueue<File>,
+}
+
+/// What the last look at a log told.
+#[derive(Clone, Copy)]
+struct Pace {
+    len_bytes: u64,
+    at: Instant,
+    /// How long after the next write it is looked at again.
+    pause: Duration,
+}
+
+impl Pace {
+    /// After a look that found `len_bytes`, of which `kept_bytes` are left after the rotation, if there was one.
+    fn after(before: Option<Self>, at: Instant, len_bytes: u64, kept_bytes: u64) -> Self {
+        let grown = before.map(|before| (len_bytes.saturating_sub(before.len_bytes), at.duration_since(before.at)));
+        Self { len_bytes: kept_bytes, at, pause: pause(grown, MAX_BYTES.saturating_sub(kept_bytes)) }
+    }
+}
+
+/// How long a log with room for `left_bytes` may be left alone: half the time it takes to fill at the pace at which it
+/// grew.
+fn pause(grown: Option<(u64, Duration)>, left_bytes: u64) -> Duration {
+    match grown {
+        None => SOONEST,
+        Some((0, _)) => LATEST,
+        Some((bytes, during)) => {
+            let seconds = during.as_secs_f64() * left_bytes as f64 / bytes as f64 / 2.0;
+            Duration::from_secs_f64(seconds.min(LATEST.as_secs_f64())).max(SOONEST)
+        }
+    }
 }
 
 impl Rotator {
@@ -113,7 +150,10 @@ impl Rotator {
                 Some(due) = self.paused.next() => vec![due.into_inner()],
                 written = Self::written(&self.notify, &mut self.watched) => {
                     for file in written {
-                        self.paused.insert(file, PAUSE);
+                        // Of a log that was quiet for long, the pace says nothing any more.
+                        let pace = self.paces.get(&file.id).filter(|pace| pace.at.elapsed() < LATEST * 2);
+                        let pause = pace.map_or(SOONEST, |pace| pace.pause);
+                        self.paused.insert(file, pause);
                     }
                     Vec::new()
                 }
@@ -127,6 +167,9 @@ impl Rotator {
     /// Notes the logs of a Pod; those that are new.
     fn take(&mut self, change: Change) -> Vec<File> {
         let known = self.of_pods.remove(&change.uid).unwrap_or_default();
+        for gone in known.iter().filter(|file| !change.files.contains(file)) {
+            self.paces.remove(&gone.id);
+        }
         let fresh = change.files.iter().filter(|file| !known.contains(file)).cloned().collect();
         if !change.files.is_empty() {
             self.of_pods.insert(change.uid, change.files);
@@ -141,12 +184,19 @@ impl Rotator {
     /// Rotates a log if it is large, and has the kernel tell of the next write to it.
     async fn look(&mut self, file: File) {
         if !self.followed(&file) {
+            self.paces.remove(&file.id);
             return;
         }
-        let large = tokio::fs::metadata(&file.path).await.is_ok_and(|metadata| metadata.len() > MAX_BYTES);
-        if large && let Err(error) = rotate(&self.runtime, &file).await {
-            tracing::warn!(log = %file.path.display(), %error, "log not rotated");
+        let len_bytes = tokio::fs::metadata(&file.path).await.map_or(0, |metadata| metadata.len());
+        let mut kept_bytes = len_bytes;
+        if len_bytes > MAX_BYTES {
+            match rotate(&self.runtime, &file).await {
+                Ok(()) => kept_bytes = 0,
+                Err(error) => tracing::warn!(log = %file.path.display(), %error, "log not rotated"),
+            }
         }
+        let before = self.paces.get(&file.id).copied();
+        self.paces.insert(file.id.clone(), Pace::after(before, Instant::now(), len_bytes, kept_bytes));
         match inotify::add_watch(&self.notify, &file.path, WatchFlags::MODIFY | WatchFlags::ONESHOT) {
             Ok(watch) => drop(self.watched.insert(watch, file)),
             Err(error) => tracing::debug!(log = %file.path.display(), %error, "log not watched"),
@@ -194,4 +244,26 @@ fn rotated(log: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries.filter(of_log).collect();
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_looked_at_before_it_is_full() {
+        let second = Duration::from_secs(1);
+        for (grown, left_bytes, want_ms) in [
+            (None, MAX_BYTES, 50),
+            (Some((0, second)), MAX_BYTES, 2000),
+            // A line a second; ten megabytes a second; all that a disk takes.
+            (Some((100, second)), MAX_BYTES, 2000),
+            (Some((10 << 20, second)), MAX_BYTES, 500),
+            (Some((10 << 20, second)), MAX_BYTES / 5, 100),
+            (Some((1 << 30, second)), MAX_BYTES, 50),
+            (Some((100, second)), 0, 50),
+        ] {
+            assert_eq!(pause(grown, left_bytes).as_millis(), want_ms, "{grown:?} {left_bytes}");
+        }
+    }
 }
