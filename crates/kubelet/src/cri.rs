@@ -80,6 +80,18 @@ impl Runtime {
         bounded("Status", CALL_TIMEOUT, self.runtime.clone().status(request)).await
     }
 
+    /// What every Pod and its containers use.
+    pub(crate) async fn usage(&self) -> Result<Vec<v1::PodSandboxStats>, Error> {
+        let request = v1::ListPodSandboxStatsRequest { filter: None };
+        let mut client = self.runtime.clone();
+        Ok(bounded("ListPodSandboxStats", CALL_TIMEOUT, client.list_pod_sandbox_stats(request)).await?.stats)
+    }
+
+    /// Where the runtime keeps images and containers' files: mount points.
+    pub(crate) async fn image_file_systems(&self) -> Result<v1::ImageFsInfoResponse, Error> {
+        bounded("ImageFsInfo", CALL_TIMEOUT, self.images.clone().image_fs_info(v1::ImageFsInfoRequest {})).await
+    }
+
     /// Container events from now on.
     pub(crate) async fn events(&self) -> Result<tonic::Streaming<v1::ContainerEventResponse>, Error> {
         let mut client = self.runtime.clone();

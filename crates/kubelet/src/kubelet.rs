@@ -14,7 +14,7 @@ use crate::cri::Runtime;
 use crate::node::{Node, Reporter, keep_lease, register};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
-use crate::{Error, Options, events};
+use crate::{Error, Options, configuration, events};
 
 /// The kubelet of one node.
 pub struct Kubelet;
@@ -78,6 +78,11 @@ async fn serve(node: &Arc<Node>, pods: &Arc<PodTable>) -> Result<Option<server::
         tls,
         node_name: node.options.node_name.clone(),
         pods: Arc::clone(pods) as Arc<dyn Pods>,
+        root_dir: node.options.root_dir.clone(),
+        log_dir: node.options.log_dir.clone(),
+        version: node.options.version.clone(),
+        configuration: configuration::of(&node.options),
+        meter: Arc::clone(&node.meter),
         runtime: node.runtime.channel(),
         authenticate: Arc::clone(&reviews) as Arc<dyn server::Authenticate>,
         authorize: reviews,

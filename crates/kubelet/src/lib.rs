@@ -13,6 +13,7 @@
 
 mod cgroups;
 mod config;
+mod configuration;
 mod cri;
 mod error;
 mod events;
@@ -30,6 +31,7 @@ mod seen;
 pub mod server;
 mod sources;
 mod spec;
+mod usage;
 mod volumes;
 mod worker;
 

@@ -26,8 +26,12 @@ pub(crate) struct PodPaths {
 impl PodPaths {
     /// The directories of `pod` below the kubelet's `root` and `log_dir`.
     pub(crate) fn of(pod: &Pod, root: &Path, log_dir: &Path) -> Self {
-        let logs = format!("{}_{}_{}", spec::namespace(pod), spec::name(pod), spec::uid(pod));
-        Self { dir: pods_dir(root).join(spec::uid(pod)), logs: log_dir.join(logs) }
+        Self::named(spec::namespace(pod), spec::name(pod), spec::uid(pod), (root, log_dir))
+    }
+
+    /// The same for a Pod of which no more is known.
+    pub(crate) fn named(namespace: &str, name: &str, uid: &str, (root, log_dir): (&Path, &Path)) -> Self {
+        Self { dir: pods_dir(root).join(uid), logs: log_dir.join(format!("{namespace}_{name}_{uid}")) }
     }
 
     pub(crate) fn etc_hosts(&self) -> PathBuf {

@@ -18,6 +18,7 @@ pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use report::{Reporter, register};
 pub use status::disk_is_scarce;
+pub(crate) use status::process_ids;
 
 use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;
@@ -26,6 +27,7 @@ use crate::images::Images;
 use crate::logs::Logs;
 use crate::machine::NodeFacts;
 use crate::sources::Sources;
+use crate::usage::Meter;
 use crate::volumes::Tokens;
 use crate::{Error, Options};
 
@@ -44,6 +46,7 @@ pub(crate) struct Node {
     pub(crate) cluster_dns: ClusterDns,
     pub(crate) facts: NodeFacts,
     pub(crate) capacity: Capacity,
+    pub(crate) meter: Arc<Meter>,
     /// Name and version of the runtime, as nodes report it (`containerd://2.0.0`).
     pub(crate) runtime_version: String,
 }
@@ -72,6 +75,7 @@ impl Node {
                 runtime: version.runtime_name.clone(),
             },
             capacity: Capacity::read(&options)?,
+            meter: Arc::new(Meter::new(runtime.clone())),
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
             runtime,
             client,

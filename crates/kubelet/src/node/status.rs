@@ -37,7 +37,7 @@ impl Readings {
         Self {
             memory_pressure: available.is_some_and(|available| available < LEAST_MEMORY_BYTES),
             disk_pressure: disk_is_scarce(root_dir),
-            pid_pressure: free_pids().is_some_and(|free| free < LEAST_PIDS),
+            pid_pressure: process_ids().is_some_and(|(most, used)| most - used < LEAST_PIDS),
             runtime_trouble: trouble(runtime),
         }
     }
@@ -58,12 +58,13 @@ pub fn disk_is_scarce(dir: &Path) -> bool {
     })
 }
 
-/// Process ids that are left.
-fn free_pids() -> Option<i64> {
-    let max: i64 = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+/// Process ids: how many there can be, and how many are taken.
+pub(crate) fn process_ids() -> Option<(i64, i64)> {
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<i64>().ok();
+    let most = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max").unwrap_or(i64::MAX));
     let load = std::fs::read_to_string("/proc/loadavg").ok()?;
     let used: i64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
-    Some(max - used)
+    Some((most, used))
 }
 
 fn trouble(runtime: Result<StatusResponse, String>) -> Option<String> {

@@ -14,16 +14,16 @@ mod access;
 mod failure;
 mod listener;
 mod logs;
+mod metrics;
 mod pods;
 mod reviews;
 mod routes;
-mod stats;
 mod streaming;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use sampan_client::Tasks;
 use sampan_cri::{MAX_MESSAGE_BYTES, v1::runtime_service_client::RuntimeServiceClient};
@@ -37,6 +37,7 @@ pub use reviews::Reviews;
 pub use tls::tls_config;
 
 use crate::Error;
+use crate::usage::Meter;
 
 /// So many exec, attach and port-forward sessions may be open on one node.
 const MAX_SESSIONS: usize = 1000;
@@ -52,6 +53,16 @@ pub struct Options {
     pub node_name: String,
     /// The Pods of this node.
     pub pods: Arc<dyn Pods>,
+    /// Where Pods' files are, and where their logs are.
+    pub root_dir: PathBuf,
+    /// See `root_dir`.
+    pub log_dir: PathBuf,
+    /// The version of Kubernetes that is told (`v1.37.0`).
+    pub version: String,
+    /// The `KubeletConfiguration` that is in force.
+    pub configuration: serde_json::Value,
+    /// What is used.
+    pub(crate) meter: Arc<Meter>,
     /// The container runtime.
     pub runtime: Channel,
     /// Who a bearer token belongs to: [`Reviews`].
@@ -74,6 +85,11 @@ pub struct Handle {
 struct State {
     node_name: String,
     pods: Arc<dyn Pods>,
+    root_dir: PathBuf,
+    log_dir: PathBuf,
+    version: String,
+    configuration: serde_json::Value,
+    meter: Arc<Meter>,
     runtime: RuntimeServiceClient<Channel>,
     directories: Arc<logs::Directories>,
     authenticate: Arc<dyn Authenticate>,
@@ -86,16 +102,27 @@ impl Server {
     /// # Errors
     /// The address cannot be listened on, or the kernel gives no inotify instance.
     pub async fn start(options: Options) -> Result<Handle, Error> {
-        let Options { listen, tls, node_name, pods, runtime, authenticate, authorize } = options;
-        let listener = TcpListener::bind(listen).await.map_err(Error::Serve)?;
+        let listener = TcpListener::bind(options.listen).await.map_err(Error::Serve)?;
         let address = listener.local_addr().map_err(Error::Serve)?;
         let directories = Arc::new(logs::Directories::open().map_err(Error::Serve)?);
         let (tasks, sessions) = (Tasks::new(), Sessions::new(MAX_SESSIONS));
-        let runtime = RuntimeServiceClient::new(runtime).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let runtime = RuntimeServiceClient::new(options.runtime).max_decoding_message_size(MAX_MESSAGE_BYTES);
         tasks.spawn(directories.clone().run());
-        let state = State { node_name, pods, runtime, directories, authenticate, authorize };
+        let state = State {
+            node_name: options.node_name,
+            pods: options.pods,
+            root_dir: options.root_dir,
+            log_dir: options.log_dir,
+            version: options.version,
+            configuration: options.configuration,
+            meter: options.meter,
+            runtime,
+            directories,
+            authenticate: options.authenticate,
+            authorize: options.authorize,
+        };
         let router = routes::router(Arc::new(state));
-        tasks.spawn(listener::serve(listener, tls, router, sessions.clone()));
+        tasks.spawn(listener::serve(listener, options.tls, router, sessions.clone()));
         Ok(Handle { address, sessions, tasks })
     }
 }

@@ -6,18 +6,14 @@ use axum::{
     Json, Router,
     extract::State,
     middleware,
-    response::{IntoResponse, Response},
     routing::{any, get},
 };
-use http::header;
 use serde_json::{Value, json};
 
-use super::{access, failure::Failure, logs, stats, streaming};
+use super::{access, logs, metrics, streaming};
 
 /// A request body is never more than a few parameters; streams come by upgrade.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The text form that Prometheus reads.
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every route, behind authentication and authorization.
 pub(super) fn router(state: Arc<super::State>) -> Router {
@@ -25,9 +21,11 @@ pub(super) fn router(state: Arc<super::State>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/healthz/ping", get(async || "ok"))
         .route("/pods", get(list_pods))
-        .route("/stats/summary", get(summary))
-        .route("/metrics", get(metrics))
-        .route("/metrics/resource", get(resource_metrics))
+        .route("/configz", get(configz))
+        .route("/stats/summary", get(metrics::stats_summary))
+        .route("/metrics", get(metrics::of_kubelet))
+        .route("/metrics/resource", get(metrics::of_resources))
+        .route("/metrics/cadvisor", get(metrics::of_containers))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
         .route("/exec/{namespace}/{pod}/{container}", any(streaming::exec))
         .route("/exec/{namespace}/{pod}/{uid}/{container}", any(streaming::exec))
@@ -46,18 +44,7 @@ async fn list_pods(State(state): State<Arc<super::State>>) -> Json<Value> {
     Json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": state.pods.list()}))
 }
 
-async fn summary(State(state): State<Arc<super::State>>) -> Result<Json<Value>, Failure> {
-    let containers = stats::of_containers(&state.runtime).await?;
-    Ok(Json(stats::summary(&state.node_name, &stats::of_node()?, &containers)))
-}
-
-async fn resource_metrics(State(state): State<Arc<super::State>>) -> Result<Response, Failure> {
-    let containers = stats::of_containers(&state.runtime).await?;
-    let text = stats::resource_metrics(&stats::of_node()?, &containers);
-    Ok(([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response())
-}
-
-async fn metrics(State(state): State<Arc<super::State>>) -> Response {
-    let text = stats::kubelet_metrics(&state.node_name, &state.pods.list());
-    ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response()
+/// `/configz`
+async fn configz(State(state): State<Arc<super::State>>) -> Json<Value> {
+    Json(json!({"kubeletconfig": state.configuration}))
 }

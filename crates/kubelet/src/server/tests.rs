@@ -193,6 +193,13 @@ impl Setup {
             tls: Arc::new(tls),
             node_name: "n1".into(),
             pods: pods.clone(),
+            root_dir: pods.logs.path().to_path_buf(),
+            log_dir: pods.logs.path().to_path_buf(),
+            version: "v1.37.0".into(),
+            configuration: json!({"maxPods": 7}),
+            meter: Arc::new(crate::usage::Meter::new(crate::cri::Runtime::over(
+                runtime(streaming_server().await).await,
+            ))),
             runtime: runtime(streaming_server().await).await,
             authenticate: Arc::new(Rules),
             authorize: Arc::new(Rules),

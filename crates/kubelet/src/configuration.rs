@@ -1,0 +1,34 @@
+//! The settings as upstream's kubelet would have them in its configuration file: what `/configz` shows.
+
+use serde_json::{Value, json};
+
+use crate::{Options, logs};
+
+/// The `KubeletConfiguration` that these options amount to. Only what is in force here is told.
+pub(crate) fn of(options: &Options) -> Value {
+    let dns: Vec<String> = options.cluster_dns.iter().map(ToString::to_string).collect();
+    json!({
+        "address": options.listen.ip(),
+        "port": options.listen.port(),
+        "authentication": {
+            "anonymous": {"enabled": false}, "webhook": {"enabled": true}, "x509": {},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": format!("/{}", options.cgroup_root.trim_matches('/')),
+        "clusterDNS": dns,
+        "clusterDomain": options.cluster_domain,
+        "containerLogMaxFiles": logs::MAX_FILES,
+        "containerLogMaxSize": format!("{}Mi", logs::MAX_BYTES >> 20),
+        "containerRuntimeEndpoint": format!("unix://{}", options.cri_socket.display()),
+        "enableServer": options.tls.is_some(),
+        "maxPods": options.max_pods,
+        "nodeLeaseDurationSeconds": 40,
+        "nodeStatusReportFrequency": "5m0s",
+        "nodeStatusUpdateFrequency": "10s",
+        "podPidsLimit": options.pod_pids_limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
+        "readOnlyPort": 0,
+        "resolvConf": options.resolv_conf,
+        "serializeImagePulls": false,
+    })
+}
