@@ -11,6 +11,7 @@ use sampan_client::{Change, Informer, Tasks};
 
 use crate::config::labels;
 use crate::cri::Runtime;
+use crate::devices::serve_pod_resources;
 use crate::node::{Node, Reporter, keep_lease, register};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
@@ -41,6 +42,7 @@ impl Kubelet {
         let node = Node::open(options, runtime, &tasks).await?;
         let pods = PodTable::new(&node, &tasks);
         let server = serve(&node, &pods).await?;
+        serve_pod_resources(&node.options.root_dir, &node.devices, Arc::clone(&pods) as Arc<dyn Pods>, &tasks)?;
         let port = server.as_ref().map_or(node.options.listen, server::Handle::address).port();
         tasks.spawn(report(Arc::clone(&node), port));
         tasks.spawn(run_pods(Arc::clone(&node), Arc::clone(&pods), tasks.clone()));

@@ -15,6 +15,8 @@ mod cgroups;
 mod config;
 mod configuration;
 mod cri;
+pub mod device_plugin;
+mod devices;
 mod error;
 mod events;
 mod hooks;

@@ -23,6 +23,7 @@ pub(crate) use status::process_ids;
 use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;
 use crate::cri::Runtime;
+use crate::devices::Devices;
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::machine::NodeFacts;
@@ -47,6 +48,7 @@ pub(crate) struct Node {
     pub(crate) facts: NodeFacts,
     pub(crate) capacity: Capacity,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) devices: Arc<Devices>,
     /// Name and version of the runtime, as nodes report it (`containerd://2.0.0`).
     pub(crate) runtime_version: String,
 }
@@ -76,6 +78,7 @@ impl Node {
             },
             capacity: Capacity::read(&options)?,
             meter: Arc::new(Meter::new(runtime.clone())),
+            devices: Devices::start(&options.root_dir, tasks)?,
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
             runtime,
             client,

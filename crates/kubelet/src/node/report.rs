@@ -43,7 +43,8 @@ async fn try_register(node: &Node, port: u16) -> Result<NodeObject, Error> {
     let readings = Readings::take(&node.options.root_dir, runtime_status(node).await);
     let images = node.runtime.images().await.unwrap_or_default();
     let mut object = object(node);
-    let inputs = Inputs { readings: &readings, images: &images, port };
+    let devices = node.devices.counts();
+    let inputs = Inputs { readings: &readings, images: &images, devices: &devices, port };
     object.status = Some(status(node, &inputs, &NodeStatus::default(), sampan_clock::now()));
     match api.create(&PostParams::default(), &object).await {
         Ok(created) => return Ok(created),
@@ -105,6 +106,7 @@ impl Reporter {
     /// Measures and writes for as long as it is let.
     pub(crate) async fn run(mut self) {
         self.read_images().await;
+        let mut devices = self.node.devices.changes();
         loop {
             let readings = Readings::take(&self.node.options.root_dir, runtime_status(&self.node).await);
             if self.written.elapsed() >= WRITE_ANYWAY {
@@ -117,6 +119,7 @@ impl Reporter {
             tokio::select! {
                 () = tokio::time::sleep(if soon { MEASURE_SOON } else { MEASURE }) => {}
                 () = self.node.images.wait_for_change() => self.read_images().await,
+                Ok(()) = devices.changed() => {}
             }
         }
     }
@@ -126,7 +129,8 @@ impl Reporter {
     }
 
     async fn write(&mut self, readings: &Readings) -> Result<(), Error> {
-        let inputs = Inputs { readings, images: &self.images, port: self.port };
+        let devices = self.node.devices.counts();
+        let inputs = Inputs { readings, images: &self.images, devices: &devices, port: self.port };
         let wanted = status(&self.node, &inputs, &self.published, sampan_clock::now());
         if same(&wanted, &self.published) && self.written.elapsed() < WRITE_ANYWAY {
             return Ok(());

@@ -1,15 +1,18 @@
 //! The status of the node's object: pure but for what [`Readings::take`] reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sampan_cri::v1::{Image, StatusResponse};
 
 use super::{Node, system};
+use crate::devices::Counts;
 
 /// Upstream's thresholds for pressure.
 const LEAST_MEMORY_BYTES: i64 = 100 * 1024 * 1024;
@@ -82,6 +85,7 @@ fn trouble(runtime: Result<StatusResponse, String>) -> Option<String> {
 pub(super) struct Inputs<'a> {
     pub(super) readings: &'a Readings,
     pub(super) images: &'a [Image],
+    pub(super) devices: &'a Counts,
     /// Where the kubelet's own API listens.
     pub(super) port: u16,
 }
@@ -90,8 +94,8 @@ pub(super) struct Inputs<'a> {
 pub(super) fn status(node: &Node, inputs: &Inputs<'_>, before: &NodeStatus, now: Timestamp) -> NodeStatus {
     NodeStatus {
         addresses: Some(addresses(node)),
-        capacity: Some(node.capacity.capacity.clone()),
-        allocatable: Some(node.capacity.allocatable.clone()),
+        capacity: Some(with_devices(&node.capacity.capacity, inputs.devices, |(all, _)| all)),
+        allocatable: Some(with_devices(&node.capacity.allocatable, inputs.devices, |(_, healthy)| healthy)),
         conditions: Some(conditions(inputs.readings, before, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(inputs.port) }),
@@ -100,6 +104,16 @@ pub(super) fn status(node: &Node, inputs: &Inputs<'_>, before: &NodeStatus, now:
         images: Some(of_images(inputs.images)),
         ..NodeStatus::default()
     }
+}
+
+/// `amounts` with as many devices as `count` says.
+fn with_devices(
+    amounts: &BTreeMap<String, Quantity>,
+    devices: &Counts,
+    count: fn((usize, usize)) -> usize,
+) -> BTreeMap<String, Quantity> {
+    let devices = devices.iter().map(|(resource, counts)| (resource.clone(), Quantity(count(*counts).to_string())));
+    amounts.clone().into_iter().chain(devices).collect()
 }
 
 fn addresses(node: &Node) -> Vec<NodeAddress> {

@@ -102,6 +102,7 @@ impl Worker {
 
     /// Works until nothing of the Pod is left.
     pub(crate) async fn run(mut self) {
+        self.admit().await;
         loop {
             if self.look && !self.observe().await {
                 tokio::time::sleep(OBSERVE_AGAIN).await;
@@ -113,13 +114,29 @@ impl Worker {
                 break;
             }
             self.carry_out(&pod, &plan);
+            if matches!(plan.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+                self.env.node.devices.release(self.inbox.uid());
+            }
             self.announce(&pod, &plan.status);
             self.publisher.offer(&self.env, &pod, &plan.status, self.inbox.removed());
             self.inbox.show(&pod, &plan.status, &self.seen);
             self.wait(plan.wake).await;
         }
+        self.env.node.devices.release(self.inbox.uid());
         self.env.node.tokens.forget(self.inbox.uid());
         self.env.node.logs.follow(self.inbox.uid(), &Seen::default());
+    }
+
+    /// Has devices given to a Pod that was not taken before; without them it is not taken.
+    async fn admit(&mut self) {
+        let pod = self.inbox.pod();
+        if self.memory.rejected.is_some() || self.inbox.removed() || spec::status(&pod).start_time.is_some() {
+            return;
+        }
+        if let Err(why) = self.env.node.devices.allocate(&pod).await {
+            let message = format!("Pod was rejected: Allocate failed due to {why}, which is unexpected");
+            self.memory.rejected = Some(("UnexpectedAdmissionError".to_owned(), message));
+        }
     }
 
     async fn observe(&mut self) -> bool {

@@ -94,7 +94,11 @@ impl Job<'_> {
             env: &variables,
             memory_bytes: node.capacity.memory_bytes,
         };
-        container::config(self.pod, self.container, inputs)
+        let mut config = container::config(self.pod, self.container, inputs)?;
+        let (uid, name) = (spec::uid(self.pod), &self.container.name);
+        node.devices.before_start(uid, name).await?;
+        node.devices.of_container(uid, name).apply(&mut config);
+        Ok(config)
     }
 
     /// Runs the hook after start; what the event says if it fails.
