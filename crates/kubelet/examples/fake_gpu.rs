@@ -3,7 +3,7 @@
 //! nodes `/dev/gpu-<id>` (which are `/dev/zero`) and the directory `/gpu` (which is the plugin's own).
 //!
 //! A file `unhealthy` in its own directory, `<directory>/fake-gpu`, holds ids of devices that are broken; it is read when
-//! SIGHUP comes. The plugin registers anew when the kubelet's socket is another one.
+//! SIGHUP comes. The plugin registers anew when the kubelet's socket is another one, and ends when its directory is gone.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -161,7 +161,7 @@ async fn main() -> Result<(), Failure> {
         }
     };
     let serving = async {
-        loop {
+        while directory.exists() {
             if let Err(error) = serve(&directory, plugin.clone()).await {
                 eprintln!("fake_gpu: {error}");
             }

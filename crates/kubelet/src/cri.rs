@@ -230,6 +230,12 @@ impl Runtime {
         Ok(bounded("ListImages", CALL_TIMEOUT, self.images.clone().list_images(request)).await?.images)
     }
 
+    /// Removes an image; one that is gone is removed.
+    pub(crate) async fn remove_image(&self, reference: &str) -> Result<(), Error> {
+        let request = v1::RemoveImageRequest { image: Some(image_spec(reference)) };
+        gone_is_done(bounded("RemoveImage", CALL_TIMEOUT, self.images.clone().remove_image(request)).await)
+    }
+
     /// Fetches an image; how the runtime identifies it.
     pub(crate) async fn pull(
         &self,

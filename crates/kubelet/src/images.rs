@@ -1,11 +1,14 @@
 //! Making sure that a container's image is on the node, as its pull policy says.
 
+mod garbage;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use parking_lot::Mutex;
 use sampan_cri::v1::{AuthConfig, Image, PodSandboxConfig};
 use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore};
@@ -43,8 +46,9 @@ pub(crate) struct Unavailable {
 pub(crate) struct Images {
     runtime: Runtime,
     pulls: Arc<Semaphore>,
-    /// Rings after each pull.
+    /// Rings after each pull, and after images were removed.
     pulled: Arc<Notify>,
+    uses: Arc<Mutex<garbage::Uses>>,
 }
 
 /// What an image is wanted for.
@@ -66,16 +70,22 @@ enum Policy {
 impl Images {
     /// The images of `runtime`.
     pub(crate) fn new(runtime: Runtime) -> Self {
-        Self { runtime, pulls: Arc::new(Semaphore::new(PARALLEL_PULLS)), pulled: Arc::default() }
+        Self { runtime, pulls: Arc::new(Semaphore::new(PARALLEL_PULLS)), pulled: Arc::default(), uses: Arc::default() }
     }
 
-    /// Waits until an image has been pulled since the last time this was called.
+    /// Waits until images have come or gone since the last time this was called.
     pub(crate) async fn wait_for_change(&self) {
         self.pulled.notified().await;
     }
 
     /// Has the image on the node, pulling it if its policy says so. `on_pull` is called before a pull.
     pub(crate) async fn ensure(&self, wish: &Wish<'_>, on_pull: impl FnOnce(&str)) -> Result<Ready, Unavailable> {
+        let ready = self.have(wish, on_pull).await?;
+        self.uses.lock().note(&ready.reference, Instant::now());
+        Ok(ready)
+    }
+
+    async fn have(&self, wish: &Wish<'_>, on_pull: impl FnOnce(&str)) -> Result<Ready, Unavailable> {
         let image = wish.container.image.as_deref().unwrap_or_default();
         let policy = policy(wish.container.image_pull_policy.as_deref(), image);
         let present = self.runtime.image(image).await.map_err(|error| inspect_failed(image, &error))?;

@@ -12,10 +12,10 @@ use sampan_client::{Change, Informer, Tasks};
 use crate::config::labels;
 use crate::cri::Runtime;
 use crate::devices::serve_pod_resources;
-use crate::node::{Node, Reporter, keep_lease, register};
+use crate::node::{Node, Reporter, keep_lease, register, tell_of_ooms};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
-use crate::{Error, Options, configuration, events};
+use crate::{Error, Options, configuration, events, eviction};
 
 /// The kubelet of one node.
 pub struct Kubelet;
@@ -45,6 +45,8 @@ impl Kubelet {
         serve_pod_resources(&node.options.root_dir, &node.devices, Arc::clone(&pods) as Arc<dyn Pods>, &tasks)?;
         let port = server.as_ref().map_or(node.options.listen, server::Handle::address).port();
         tasks.spawn(report(Arc::clone(&node), port));
+        tasks.spawn(tell_of_ooms(Arc::clone(&node)));
+        tasks.spawn(eviction::run(Arc::clone(&node), Arc::clone(&pods)));
         tasks.spawn(run_pods(Arc::clone(&node), Arc::clone(&pods), tasks.clone()));
         Ok(Handle { node, pods, server, tasks })
     }

@@ -6,10 +6,15 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Taint;
 
+pub use crate::eviction::Thresholds;
+
 /// Pods that a node takes unless told otherwise: upstream's number.
 pub const DEFAULT_MAX_PODS: u32 = 110;
 /// How many processes and threads a Pod may have if nothing is said.
 pub const DEFAULT_POD_PIDS: u64 = 4096;
+
+/// Images go at this many percent of their disk, down to that many: before [`Thresholds`] make Pods go.
+pub const DEFAULT_IMAGE_GC_PERCENT: (u8, u8) = (85, 80);
 
 /// The settings of one node.
 #[derive(Clone)]
@@ -49,6 +54,11 @@ pub struct Options {
     pub pod_pids_limit: Option<u64>,
     /// What the node keeps for itself: subtracted from its capacity, by resource (`cpu`, `memory`).
     pub reserved: BTreeMap<String, String>,
+    /// How full, in percent, the disk of images may be before those that nobody uses go, and how full it is afterwards.
+    /// 100 for any.
+    pub image_gc_percent: (u8, u8),
+    /// When Pods must go so that the node lives.
+    pub eviction: Thresholds,
     /// The Pod network of this node, if it is fixed here and not by a controller.
     pub pod_cidr: Option<String>,
     /// The Kubernetes version that the node reports (`v1.37.0`).
@@ -76,6 +86,8 @@ impl Options {
             max_pods: DEFAULT_MAX_PODS,
             pod_pids_limit: Some(DEFAULT_POD_PIDS),
             reserved: BTreeMap::new(),
+            image_gc_percent: DEFAULT_IMAGE_GC_PERCENT,
+            eviction: Thresholds::default(),
             pod_cidr: None,
             version: "v1.37.0".to_owned(),
         }

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 use crate::config::labels;
 use crate::config::paths::PodPaths;
+use crate::eviction;
+use crate::machine::Cut;
 use crate::node::{Active, Node, refusal};
 use crate::seen::Instance;
 use crate::server;
@@ -61,6 +63,12 @@ impl PodTable {
         }
     }
 
+    /// Ends the Pod `uid`, as the node must; whether there is such a Pod.
+    pub(crate) fn cut(&self, uid: &str, cut: Cut) -> bool {
+        let inbox = self.inboxes.lock().get(uid).cloned();
+        inbox.map(|inbox| inbox.cut(cut)).is_some()
+    }
+
     /// The runtime may have something new of any Pod.
     pub(crate) fn all_changed(&self) {
         self.inboxes.lock().values().for_each(|inbox| inbox.runtime_changed());
@@ -96,6 +104,10 @@ impl PodTable {
     }
 
     fn refusal(&self, pod: &Pod) -> Option<(String, String)> {
+        let taken_before = spec::status(pod).start_time.is_some();
+        if let Some(why) = eviction::refusal(pod, &self.node.pressures.borrow()).filter(|_| !taken_before) {
+            return Some(why);
+        }
         let others: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.shown().pod).collect();
         refusal(pod, &Active::of(others.iter().map(AsRef::as_ref)), &self.node.capacity)
     }

@@ -6,6 +6,18 @@ fn parse(quantity: &Quantity) -> Option<sampan_api::quantity::Quantity> {
     sampan_api::quantity::Quantity::parse(&quantity.0).ok()
 }
 
+/// The sum of two amounts as they are written (`100m`, `1Gi`); nothing if one of them is no amount.
+pub fn sum_of_amounts(a: &str, b: &str) -> Option<String> {
+    let milli = |text: &str| {
+        sampan_api::quantity::Quantity::parse(text)
+            .ok()
+            .filter(|q| !q.is_negative())
+            .map(sampan_api::quantity::Quantity::milli_value)
+    };
+    let sum = milli(a)?.checked_add(milli(b)?)?;
+    Some(sampan_api::quantity::Quantity::from_milli(sum).to_string())
+}
+
 /// `quantity` in whole units, rounded up (bytes, Pods, cores). Nothing if it does not parse.
 pub(crate) fn value(quantity: &Quantity) -> Option<i64> {
     parse(quantity).map(sampan_api::quantity::Quantity::value)

@@ -92,6 +92,17 @@ pub(crate) fn host_network(pod: &Pod) -> bool {
     of(pod).host_network == Some(true)
 }
 
+/// Pods of this priority and above are critical to the cluster or the node.
+const CRITICAL_PRIORITY: i32 = 2_000_000_000;
+/// A Pod that stands for one that the node runs by itself.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Whether the node cannot do without the Pod.
+pub(crate) fn is_critical(pod: &Pod) -> bool {
+    let mirrors = pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR));
+    mirrors || of(pod).priority.is_some_and(|priority| priority >= CRITICAL_PRIORITY)
+}
+
 /// What an event about the Pod regards.
 pub(crate) fn reference(pod: &Pod) -> ObjectReference {
     pod.object_ref(&())

@@ -3,13 +3,15 @@
 //! The keys of the file are the names of the flags; flags win. An unknown key is an error that names it.
 
 mod identity;
+mod keeping;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sampan_apiserver::{AuditLogOptions, AuthenticationOptions, AuthorizationOptions};
-use sampan_kubelet::DEFAULT_POD_PIDS;
+use sampan_kubelet::{DEFAULT_POD_PIDS, Thresholds};
 use sampan_store::etcd::Location;
 use serde::Deserialize;
 
@@ -140,6 +142,37 @@ pub(crate) struct Flags {
     /// How many processes and threads a Pod may have; 0 for no bound [default: 4096]
     #[arg(long, value_name = "N")]
     pub(crate) pod_max_pids: Option<u64>,
+    /// What the parts of Kubernetes on this node need for themselves, as cpu=100m,memory=256Mi
+    #[arg(long, value_name = "AMOUNTS")]
+    pub(crate) kube_reserved: Option<String>,
+    /// What the rest of this machine needs for itself, as cpu=100m,memory=256Mi
+    #[arg(long, value_name = "AMOUNTS")]
+    pub(crate) system_reserved: Option<String>,
+    /// When Pods must go at once so that the node lives [default: memory.available<100Mi,nodefs.available<10%,
+    /// nodefs.inodesFree<5%,imagefs.available<10%,imagefs.inodesFree<5%]
+    #[arg(long, value_name = "THRESHOLDS")]
+    pub(crate) eviction_hard: Option<String>,
+    /// When Pods must go after a while, as memory.available<1Gi
+    #[arg(long, value_name = "THRESHOLDS")]
+    pub(crate) eviction_soft: Option<String>,
+    /// After how long that is, as memory.available=1m30s
+    #[arg(long, value_name = "TIMES")]
+    pub(crate) eviction_soft_grace_period: Option<String>,
+    /// How much more than a threshold must be there before it is enough, as memory.available=100Mi
+    #[arg(long, value_name = "AMOUNTS")]
+    pub(crate) eviction_minimum_reclaim: Option<String>,
+    /// Seconds that a node's condition outlasts what it came from [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) eviction_pressure_transition_period: Option<u64>,
+    /// Seconds that a Pod gets to end at a soft threshold [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) eviction_max_pod_grace_period: Option<u32>,
+    /// Percentage of their disk at which images that nobody uses go; 100 for never [default: 85]
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) image_gc_high_threshold: Option<u8>,
+    /// Percentage of their disk down to which images go [default: 80]
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) image_gc_low_threshold: Option<u8>,
     /// Addresses of Pods [default: 10.42.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub(crate) cluster_cidr: Option<String>,
@@ -188,6 +221,10 @@ pub(crate) struct Config {
     pub(crate) node_ip: IpAddr,
     pub(crate) node_labels: Vec<(String, String)>,
     pub(crate) pod_max_pids: Option<u64>,
+    /// What is not for Pods, by resource.
+    pub(crate) reserved: BTreeMap<String, String>,
+    pub(crate) eviction: Thresholds,
+    pub(crate) image_gc_percent: (u8, u8),
     pub(crate) cluster_cidr: ipnet::Ipv4Net,
     pub(crate) service_cidr: ipnet::Ipv4Net,
     pub(crate) cluster_dns: Ipv4Addr,
@@ -227,6 +264,8 @@ impl Config {
         let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
         let audit = audit(flags, &file, &data_dir)?;
         let (authentication, authorization) = identity::resolve(flags, &file)?;
+        let image_gc_percent = keeping::image_gc_percent(flags, &file)?;
+        let (reserved, eviction) = (keeping::reserved(flags, &file)?, keeping::eviction(flags, &file)?);
         let service_cidr =
             network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
         let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
@@ -259,6 +298,9 @@ impl Config {
             },
             node_labels: labels(&pick(&flags.node_label, file.node_label, Vec::new))?,
             pod_max_pids: Some(pick(&flags.pod_max_pids, file.pod_max_pids, || DEFAULT_POD_PIDS)).filter(|n| *n > 0),
+            reserved,
+            eviction,
+            image_gc_percent,
             cluster_cidr: network(
                 "cluster-cidr",
                 &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()),
@@ -442,6 +484,10 @@ mod tests {
             ("cluster-dns: 192.0.2.1", "cluster-dns"),
             ("service-node-port-range: 9-1", "service-node-port-range"),
             ("node-label: [nonsense]", "node-label"),
+            ("kube-reserved: cpu", "kube-reserved"),
+            ("system-reserved: gpu=1", "system-reserved"),
+            ("eviction-hard: memory<1", "eviction"),
+            ("image-gc-high-threshold: 80", "image-gc-low-threshold"),
             ("audit-log-path: /x", "audit-log-path"),
             ("oidc-client-id: x", "oidc-issuer-url"),
             ("oidc-issuer-url: https://x", "oidc-client-id"),

@@ -15,6 +15,9 @@ const PREFIX: &str = "sampan-t";
 /// The node's address inside its network namespace, from the block for documentation.
 const NODE_ADDRESS: &str = "192.0.2.10";
 
+/// Whatever the machine that tests run on has left of its disk, Pods and images stay.
+const ROOMY: [&str; 4] = ["--eviction-hard", "memory.available<100Mi", "--image-gc-high-threshold", "100"];
+
 /// A running cluster. It ends, with everything it held, when this is dropped.
 pub struct Cluster {
     instance: String,
@@ -36,7 +39,10 @@ impl Cluster {
         SWEPT.call_once(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let instance = format!("{PREFIX}{}{}", base36(std::process::id()), base36(number));
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        if !flags.iter().any(|flag| flag == "--eviction-hard") {
+            flags.extend(ROOMY.map(str::to_owned));
+        }
         let cluster = Self { instance, flags };
         make_namespace(&cluster.instance)?;
         Ok(cluster)

@@ -14,8 +14,6 @@ const MOST_SHARES: i64 = 262_144;
 const OOM_GUARANTEED: i64 = -997;
 /// Best-effort Pods: killed first.
 const OOM_BEST_EFFORT: i64 = 1000;
-/// Pods of this priority and above are critical to the node.
-const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
 /// The Pod's place in the cgroup tree: `/<root>/kubepods[/burstable|/besteffort]/pod<uid>`.
 pub(crate) fn cgroup_parent(root: &str, pod: &Pod) -> String {
@@ -93,10 +91,9 @@ impl Amounts {
 }
 
 fn oom_score_adj(pod: &Pod, memory_request: i64, memory_bytes: i64) -> i64 {
-    let critical = spec::of(pod).priority.is_some_and(|priority| priority >= CRITICAL_PRIORITY);
     match spec::qos_class(pod) {
         "Guaranteed" => OOM_GUARANTEED,
-        _ if critical => OOM_GUARANTEED,
+        _ if spec::is_critical(pod) => OOM_GUARANTEED,
         "BestEffort" => OOM_BEST_EFFORT,
         _ => {
             let share = 1000 * i128::from(memory_request) / i128::from(memory_bytes.max(1));

@@ -35,6 +35,11 @@ pub(super) fn conditions(view: &View<'_>, statuses: &Statuses<'_>) -> Vec<PodCon
     if !published.iter().any(|condition| condition.type_ == "PodScheduled") {
         all.push(condition(view, "PodScheduled", yes(true), published));
     }
+    if let Some(cut) = view.memory.cut.as_ref().filter(|cut| cut.disrupted) {
+        let verdict =
+            Verdict { status: true, reason: Some("TerminationByKubelet"), message: Some(cut.message.clone()) };
+        all.push(condition(view, "DisruptionTarget", verdict, published));
+    }
     let others = published.iter().filter(|condition| !all.iter().any(|ours| ours.type_ == condition.type_));
     let others: Vec<PodCondition> = others.cloned().collect();
     all.extend(others);

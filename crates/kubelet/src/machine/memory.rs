@@ -44,6 +44,17 @@ pub(crate) struct Failure {
     pub(crate) count: u32,
 }
 
+/// The end that the node puts to a Pod: eviction, shutdown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// What its containers get instead of the Pod's own grace.
+    pub(crate) grace_s: i64,
+    /// Whether the Pod is the victim of something it did not cause: its condition DisruptionTarget says so.
+    pub(crate) disrupted: bool,
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
@@ -65,6 +76,8 @@ pub(crate) struct Memory {
     pub(crate) killed: BTreeSet<String>,
     /// Why the node does not take the Pod: reason and message.
     pub(crate) rejected: Option<(String, String)>,
+    /// Why the node ends the Pod, if it does.
+    pub(crate) cut: Option<Cut>,
 }
 
 impl Memory {

@@ -35,7 +35,7 @@ mod tests;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
-pub(crate) use memory::{Memory, Slot, Work};
+pub(crate) use memory::{Cut, Memory, Slot, Work};
 pub(crate) use probing::{Target, Verdicts};
 pub(crate) use restart::next_delay_s;
 pub(crate) use status_patch::status_patch;
@@ -138,6 +138,8 @@ pub(crate) enum Ending {
     PastDeadline,
     /// The node does not take it.
     Rejected,
+    /// The node cannot keep it any longer.
+    Cut,
 }
 
 /// How a finished Pod ended.

@@ -66,7 +66,7 @@ fn outcome(view: &View<'_>, ending: Option<Ending>, app: &[ContainerStatus]) -> 
     }
     match ending? {
         Ending::Finished(outcome) => Some(outcome),
-        Ending::PastDeadline | Ending::Rejected => Some(Outcome::Failed),
+        Ending::PastDeadline | Ending::Rejected | Ending::Cut => Some(Outcome::Failed),
         Ending::Deleted => match spec::status(view.pod).phase.as_deref() {
             Some("Succeeded") => Some(Outcome::Succeeded),
             Some("Failed") => Some(Outcome::Failed),
@@ -95,6 +95,9 @@ fn began(app: &[ContainerStatus]) -> bool {
 fn reason(view: &View<'_>, ending: Option<Ending>) -> (Option<String>, Option<String>) {
     if let Some((reason, message)) = &view.memory.rejected {
         return (Some(reason.clone()), Some(message.clone()));
+    }
+    if let Some(cut) = &view.memory.cut {
+        return (Some(cut.reason.clone()), Some(cut.message.clone()));
     }
     if ending == Some(Ending::PastDeadline) {
         let message = "Pod was active on the node longer than the specified deadline";

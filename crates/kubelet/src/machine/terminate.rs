@@ -23,6 +23,9 @@ pub(super) fn ending(view: &View<'_>) -> Option<Ending> {
     if view.memory.rejected.is_some() {
         return Some(Ending::Rejected);
     }
+    if view.memory.cut.is_some() {
+        return Some(Ending::Cut);
+    }
     if deadline(view.pod).is_some_and(|deadline| deadline <= view.now) {
         return Some(Ending::PastDeadline);
     }
@@ -85,7 +88,7 @@ fn stop_containers(view: &View<'_>, steps: &mut Steps) -> bool {
     let alive: Vec<&Instance> = view.seen.containers.iter().filter(|c| c.alive()).collect();
     let (sidecars, others): (Vec<&Instance>, Vec<&Instance>) = alive.iter().partition(|c| is_sidecar(&c.name));
     for instance in &others {
-        run::kill(view, instance, &stopping(&instance.name), spec::grace_s(view.pod), steps);
+        run::kill(view, instance, &stopping(&instance.name), grace_s(view), steps);
     }
     if others.is_empty() {
         let order = |c: &Instance| spec::containers(view.pod).position(|(_, spec)| spec.name == c.name);
@@ -96,13 +99,19 @@ fn stop_containers(view: &View<'_>, steps: &mut Steps) -> bool {
     alive.is_empty() && !view.memory.busy.keys().any(|slot| matches!(slot, Slot::Container(_)))
 }
 
+/// The grace of the Pod: a cut's own, else what the Pod says.
+fn grace_s(view: &View<'_>) -> i64 {
+    let cut = view.memory.cut.as_ref().filter(|_| view.pod.metadata.deletion_timestamp.is_none());
+    cut.map_or_else(|| spec::grace_s(view.pod), |cut| cut.grace_s.max(1))
+}
+
 fn stopping(name: &str) -> String {
     format!("Stopping container {name}")
 }
 
 /// What is left of a deletion's grace when it is the sidecars' turn.
 fn remaining_grace_s(view: &View<'_>) -> i64 {
-    let grace = spec::grace_s(view.pod);
+    let grace = grace_s(view);
     let Some(deadline) = view.pod.metadata.deletion_timestamp.as_ref() else { return grace };
     deadline.0.duration_since(view.now).as_secs().clamp(LEAST_GRACE_S.min(grace), grace)
 }

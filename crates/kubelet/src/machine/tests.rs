@@ -525,6 +525,25 @@ fn a_refused_pod_fails_without_a_container() {
 }
 
 #[test]
+fn a_pod_that_the_node_ends_gets_the_grace_that_the_node_has() {
+    let mut sim = Sim::new(one("Always"), &[]);
+    sim.run(5).history.clear();
+    let (reason, message) = ("Evicted".to_owned(), "The node was low on resource: memory. ".to_owned());
+    sim.memory.cut = Some(Cut { reason, message: message.clone(), grace_s: 1, disrupted: true });
+    sim.run(5).expect("5 kill web#0 1s: Stopping container web\n5 stop sandbox s0\n5 release volumes");
+    let status = spec::status(&sim.pod);
+    assert_eq!((sim.phase(), status.reason.as_deref()), ("Failed", Some("Evicted")));
+    let conditions = status.conditions.clone().unwrap_or_default();
+    let disrupted = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget").unwrap();
+    assert_eq!(disrupted.reason.as_deref(), Some("TerminationByKubelet"));
+    assert_eq!((disrupted.status.as_str(), disrupted.message.as_ref()), ("True", Some(&message)));
+    // It stays ended, whatever becomes of the kubelet's memory.
+    sim.memory.cut = None;
+    sim.run(60).history.clear();
+    assert_eq!((sim.phase(), spec::status(&sim.pod).reason.as_deref()), ("Failed", Some("Evicted")));
+}
+
+#[test]
 fn what_was_made_but_not_started_is_made_again() {
     let mut sim = Sim::new(one("Always"), &[]);
     sim.run(1).history.clear();

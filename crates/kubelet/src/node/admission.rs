@@ -1,7 +1,8 @@
 //! Whether the node takes a Pod that was bound to it past the scheduler: a Pod that does not fit fails here, as
 //! upstream's kubelet lets it fail.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Capacity;
 use crate::{quantity, spec};
@@ -21,24 +22,13 @@ impl Active {
             .fold(Self::default(), |sum, pod| sum.and(&Self::requests(pod)))
     }
 
-    /// What one Pod asks for: its app containers together, or its hungriest init container if that is more.
+    /// What one Pod asks for.
     fn requests(pod: &Pod) -> Self {
-        let amount =
-            |resource: &str, read: fn(&k8s_openapi::apimachinery::pkg::api::resource::Quantity) -> Option<i64>| {
-                let of = |container: &k8s_openapi::api::core::v1::Container| {
-                    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-                    requests.and_then(|requests| requests.get(resource)).and_then(read).unwrap_or(0)
-                };
-                let (mut apps, mut init) = (0, 0);
-                for (role, container) in spec::containers(pod) {
-                    match role {
-                        spec::Role::Init => init = init.max(apps + of(container)),
-                        spec::Role::App | spec::Role::Sidecar => apps += of(container),
-                    }
-                }
-                apps.max(init)
-            };
-        Self { pods: 1, cpu_milli: amount("cpu", quantity::milli), memory_bytes: amount("memory", quantity::value) }
+        Self {
+            pods: 1,
+            cpu_milli: request(pod, "cpu", quantity::milli),
+            memory_bytes: request(pod, "memory", quantity::value),
+        }
     }
 
     fn and(&self, other: &Self) -> Self {
@@ -48,6 +38,23 @@ impl Active {
             memory_bytes: self.memory_bytes + other.memory_bytes,
         }
     }
+}
+
+/// What `pod` asks for of `resource`, as `read` counts it: its app containers together, or its hungriest init container if
+/// that is more.
+pub(crate) fn request(pod: &Pod, resource: &str, read: fn(&Quantity) -> Option<i64>) -> i64 {
+    let of = |container: &Container| {
+        let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        requests.and_then(|requests| requests.get(resource)).and_then(read).unwrap_or(0)
+    };
+    let (mut apps, mut init) = (0, 0);
+    for (role, container) in spec::containers(pod) {
+        match role {
+            spec::Role::Init => init = init.max(apps + of(container)),
+            spec::Role::App | spec::Role::Sidecar => apps += of(container),
+        }
+    }
+    apps.max(init)
 }
 
 /// Why the node does not take `pod` beside what is `active`: reason and message. A Pod that has been taken before is
@@ -78,7 +85,6 @@ pub(crate) fn refusal(pod: &Pod, active: &Active, capacity: &Capacity) -> Option
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
     use serde_json::json;
 
     use super::*;

@@ -30,8 +30,8 @@ impl Capacity {
             ("memory", format!("{}Ki", memory_bytes / 1024)),
             ("ephemeral-storage", format!("{}Ki", disk_bytes / 1024)),
             ("pods", options.max_pods.to_string()),
-            ("hugepages-2Mi", "0".to_owned()),
-            ("hugepages-1Gi", "0".to_owned()),
+            ("hugepages-2Mi", huge_pages(2 << 10)),
+            ("hugepages-1Gi", huge_pages(1 << 20)),
         ]
         .into_iter()
         .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
@@ -41,21 +41,54 @@ impl Capacity {
     }
 }
 
-/// `amount` less what the node keeps for itself.
+/// `amount` less what the node keeps for itself, and what must be there so that no Pod has to go.
 fn left(name: &str, amount: &Quantity, options: &Options) -> Quantity {
-    let Some(reserved) = options.reserved.get(name).map(|reserved| Quantity(reserved.clone())) else {
-        return amount.clone();
-    };
-    let milli = |q: &Quantity| quantity::milli(q).unwrap_or(0);
-    let bytes = |q: &Quantity| quantity::value(q).unwrap_or(0);
-    match name {
-        "cpu" => Quantity(format!("{}m", (milli(amount) - milli(&reserved)).max(0))),
-        _ => Quantity(format!("{}Ki", (bytes(amount) - bytes(&reserved)).max(0) / 1024)),
+    let reserved = options.reserved.get(name).map(|reserved| Quantity(reserved.clone()));
+    let whole = quantity::value(amount).unwrap_or(0);
+    let kept = options.eviction.kept(name, whole);
+    match (name, reserved) {
+        (_, None) if kept == 0 => amount.clone(),
+        ("cpu", reserved) => {
+            let milli = |q: &Quantity| quantity::milli(q).unwrap_or(0);
+            Quantity(format!("{}m", (milli(amount) - reserved.as_ref().map_or(0, milli)).max(0)))
+        }
+        (_, reserved) => {
+            let reserved = reserved.as_ref().and_then(quantity::value).unwrap_or(0);
+            Quantity(format!("{}Ki", (whole - reserved - kept).max(0) / 1024))
+        }
     }
+}
+
+/// The memory that is set aside for pages of `size_kib`.
+fn huge_pages(size_kib: u64) -> String {
+    let file = format!("/sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages");
+    let pages = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
+    if pages == 0 { "0".to_owned() } else { format!("{}Mi", pages * size_kib / 1024) }
 }
 
 fn memory_bytes() -> Result<i64, Error> {
     let path = Path::new("/proc/meminfo");
     let text = std::fs::read_to_string(path).map_err(Error::io("reading", path))?;
     Ok(super::system::meminfo_kib(&text, "MemTotal").unwrap_or(0) * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Thresholds;
+
+    #[tokio::test]
+    async fn what_is_reserved_is_not_for_pods() {
+        let client = crate::tests::client();
+        let mut options = Options::new("n1", [192, 0, 2, 1].into(), client, "/nonexistent".into());
+        options.reserved = [("cpu", "250m"), ("memory", "1Gi")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        options.eviction = Thresholds::parse(Some("memory.available<512Mi,nodefs.available<10%"), "", "", "").unwrap();
+        let check = |name: &str, amount: &str, want: &str| {
+            assert_eq!(left(name, &Quantity(amount.to_owned()), &options).0, want, "{name}");
+        };
+        check("cpu", "2", "1750m");
+        check("memory", "4Gi", "2621440Ki");
+        check("ephemeral-storage", "1000Ki", "900Ki");
+        check("pods", "110", "110");
+    }
 }

@@ -3,27 +3,33 @@
 mod admission;
 mod capacity;
 mod lease;
+mod oom;
 mod report;
 mod status;
 mod system;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use kube::Client;
 use sampan_client::{EventRecorder, Informer, Tasks};
+use tokio::sync::watch;
 
-pub(crate) use admission::{Active, refusal};
+pub(crate) use admission::{Active, refusal, request};
 pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
+pub(crate) use oom::tell_of_ooms;
 pub(crate) use report::{Reporter, register};
 pub use status::disk_is_scarce;
 pub(crate) use status::process_ids;
+pub(crate) use system::meminfo_kib;
 
 use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;
 use crate::cri::Runtime;
 use crate::devices::Devices;
+use crate::eviction::{self, Pressure};
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::machine::NodeFacts;
@@ -49,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) capacity: Capacity,
     pub(crate) meter: Arc<Meter>,
     pub(crate) devices: Arc<Devices>,
+    /// What the node is short of.
+    pub(crate) pressures: watch::Sender<BTreeSet<Pressure>>,
     /// Name and version of the runtime, as nodes report it (`containerd://2.0.0`).
     pub(crate) runtime_version: String,
 }
@@ -79,10 +87,25 @@ impl Node {
             capacity: Capacity::read(&options)?,
             meter: Arc::new(Meter::new(runtime.clone())),
             devices: Devices::start(&options.root_dir, tasks)?,
+            pressures: watch::Sender::new(pressures_now(&options)),
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
             runtime,
             client,
             options,
         }))
     }
+}
+
+impl Node {
+    /// The node, as events about it name it: upstream takes its name for its uid.
+    pub(crate) fn reference(&self) -> ObjectReference {
+        let name = Some(self.options.node_name.clone());
+        ObjectReference { kind: Some("Node".to_owned()), uid: name.clone(), name, ..ObjectReference::default() }
+    }
+}
+
+/// What the node is short of as it starts.
+fn pressures_now(options: &Options) -> BTreeSet<Pressure> {
+    let seen = eviction::observe(&options.root_dir, None);
+    eviction::decide(&options.eviction, &eviction::State::default(), &seen, sampan_clock::now()).1.pressures
 }

@@ -40,7 +40,8 @@ pub(crate) async fn register(node: &Node, port: u16) -> NodeObject {
 
 async fn try_register(node: &Node, port: u16) -> Result<NodeObject, Error> {
     let api = Api::<NodeObject>::all(node.client.clone());
-    let readings = Readings::take(&node.options.root_dir, runtime_status(node).await);
+    let runtime = runtime_status(node).await;
+    let readings = Readings::new(node.pressures.borrow().clone(), runtime);
     let images = node.runtime.images().await.unwrap_or_default();
     let mut object = object(node);
     let devices = node.devices.counts();
@@ -106,9 +107,10 @@ impl Reporter {
     /// Measures and writes for as long as it is let.
     pub(crate) async fn run(mut self) {
         self.read_images().await;
-        let mut devices = self.node.devices.changes();
+        let (mut devices, mut pressures) = (self.node.devices.changes(), self.node.pressures.subscribe());
         loop {
-            let readings = Readings::take(&self.node.options.root_dir, runtime_status(&self.node).await);
+            let runtime = runtime_status(&self.node).await;
+            let readings = Readings::new(pressures.borrow_and_update().clone(), runtime);
             if self.written.elapsed() >= WRITE_ANYWAY {
                 self.read_images().await;
             }
@@ -120,6 +122,7 @@ impl Reporter {
                 () = tokio::time::sleep(if soon { MEASURE_SOON } else { MEASURE }) => {}
                 () = self.node.images.wait_for_change() => self.read_images().await,
                 Ok(()) = devices.changed() => {}
+                Ok(()) = pressures.changed() => {}
             }
         }
     }

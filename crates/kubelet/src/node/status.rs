@@ -1,6 +1,6 @@
 //! The status of the node's object: pure but for what [`Readings::take`] reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -13,36 +13,26 @@ use sampan_cri::v1::{Image, StatusResponse};
 
 use super::{Node, system};
 use crate::devices::Counts;
+use crate::eviction::Pressure;
 
-/// Upstream's thresholds for pressure.
-const LEAST_MEMORY_BYTES: i64 = 100 * 1024 * 1024;
+/// How little of a disk is too little for anything but what runs already.
 const LEAST_DISK_PERCENT: u64 = 10;
 const LEAST_INODES_PERCENT: u64 = 5;
-const LEAST_PIDS: i64 = 500;
 /// Upstream reports this many images.
 const IMAGES: usize = 50;
 
-/// What is measured for the node's conditions.
+/// What the node's conditions say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Readings {
-    memory_pressure: bool,
-    disk_pressure: bool,
-    pid_pressure: bool,
+    pressures: BTreeSet<Pressure>,
     /// Why the runtime cannot run Pods; nothing if it can.
     runtime_trouble: Option<String>,
 }
 
 impl Readings {
-    /// Measures now; `runtime` is the runtime's own status, or why there is none.
-    pub(super) fn take(root_dir: &Path, runtime: Result<StatusResponse, String>) -> Self {
-        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available = system::meminfo_kib(&meminfo, "MemAvailable").map(|kib| kib * 1024);
-        Self {
-            memory_pressure: available.is_some_and(|available| available < LEAST_MEMORY_BYTES),
-            disk_pressure: disk_is_scarce(root_dir),
-            pid_pressure: process_ids().is_some_and(|(most, used)| most - used < LEAST_PIDS),
-            runtime_trouble: trouble(runtime),
-        }
+    /// What the node is short of, and the runtime's own status, or why there is none.
+    pub(super) fn new(pressures: BTreeSet<Pressure>, runtime: Result<StatusResponse, String>) -> Self {
+        Self { pressures, runtime_trouble: trouble(runtime) }
     }
 
     /// Whether Pods can run.
@@ -146,19 +136,19 @@ fn conditions(readings: &Readings, before: &NodeStatus, now: Timestamp) -> Vec<N
     let findings = [
         pressure(
             "MemoryPressure",
-            readings.memory_pressure,
+            readings.pressures.contains(&Pressure::Memory),
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         pressure(
             "DiskPressure",
-            readings.disk_pressure,
+            readings.pressures.contains(&Pressure::Disk),
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         pressure(
             "PIDPressure",
-            readings.pid_pressure,
+            readings.pressures.contains(&Pressure::Pid),
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),

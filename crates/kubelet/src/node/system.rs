@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::NodeSystemInfo;
 use super::Node;
 
 /// One line of /proc/meminfo, in KiB.
-pub(super) fn meminfo_kib(text: &str, key: &str) -> Option<i64> {
+pub(crate) fn meminfo_kib(text: &str, key: &str) -> Option<i64> {
     let line = text.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -19,6 +19,11 @@ use fake_runtime::FakeRuntime;
 /// How long a condition may take to come true, in the time of the test.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// A client of an API server that has nothing.
+pub(crate) fn client() -> kube::Client {
+    FakeApi::new().client()
+}
+
 /// A node with everything around it.
 struct World {
     api: FakeApi,
@@ -40,6 +45,9 @@ impl World {
         let mut options = Options::new("n1", ip, self.api.client(), "/nonexistent".into());
         options.root_dir = self.dir.path().join("kubelet");
         options.log_dir = self.dir.path().join("logs");
+        // Whatever the machine that tests run on is short of, Pods stay.
+        options.eviction = crate::Thresholds::none();
+        options.image_gc_percent = (100, 100);
         options.resolv_conf = self.dir.path().join("resolv.conf");
         let runtime = Runtime::over(self.runtime.connect().await);
         self.kubelet = Some(Kubelet::start_over(options, runtime).await.unwrap());

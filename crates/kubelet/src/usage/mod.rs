@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 pub(crate) use disk::{Space, Tree};
 pub(crate) use ephemeral::Ephemeral;
+#[cfg(test)]
+pub(crate) use ephemeral::VolumeUsage;
 pub(crate) use node::NodeUsage;
 pub(crate) use pods::{ContainerUsage, Interface, PodUsage};
 

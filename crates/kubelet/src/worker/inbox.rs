@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use crate::machine::Cut;
 use crate::seen::Seen;
 use crate::spec;
 
@@ -32,6 +33,7 @@ pub(crate) struct Inbox {
 struct State {
     pod: Arc<Pod>,
     removed: bool,
+    cut: Option<Cut>,
     news: News,
     shown: Shown,
 }
@@ -49,7 +51,7 @@ impl Inbox {
         let shown = Shown { pod: Arc::clone(&pod), seen: Seen::default() };
         Self {
             uid: spec::uid(&pod).to_owned(),
-            state: Mutex::new(State { pod, removed, news: News::default(), shown }),
+            state: Mutex::new(State { pod, removed, cut: None, news: News::default(), shown }),
             bell: Notify::new(),
             changes: Arc::clone(changes),
         }
@@ -91,6 +93,18 @@ impl Inbox {
         let mut state = self.state.lock();
         state.removed = true;
         self.ring(state, |news| news.other = true);
+    }
+
+    /// The node ends the Pod.
+    pub(crate) fn cut(&self, cut: Cut) {
+        let mut state = self.state.lock();
+        state.cut = Some(cut);
+        self.ring(state, |news| news.other = true);
+    }
+
+    /// Why the node ends the Pod, if it does.
+    pub(crate) fn why_cut(&self) -> Option<Cut> {
+        self.state.lock().cut.clone()
     }
 
     /// The runtime has told of a container.

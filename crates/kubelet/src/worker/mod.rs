@@ -183,6 +183,7 @@ impl Worker {
         tokio::select! {
             news = self.inbox.news() => {
                 self.look |= news.runtime;
+                self.memory.cut = self.inbox.why_cut();
                 if news.objects {
                     self.memory.sources_changed(sampan_clock::now());
                 }

@@ -1,0 +1,91 @@
+//! A node that is short of memory by its own thresholds: what it says of itself, whom it turns away and whom it ends.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sampan_testkit::Cluster;
+use tokio::time::Instant;
+
+/// A Pod that is bound to the node without the scheduler's consent.
+fn pod(name: &str, node: &str, resources: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 1
+  tolerations: [{{operator: Exists}}]
+  containers:
+  - name: c
+    image: busybox
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    resources: {resources}
+"
+    )
+}
+
+fn apply(cluster: &Cluster, manifest: &str) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), manifest)?;
+    cluster.kubectl(&format!("apply -f {}", file.path().display())).map(drop)
+}
+
+/// Waits until `get` prints something that `is` wants.
+fn until(cluster: &Cluster, get: &str, is: impl Fn(&str) -> bool) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        let printed = cluster.kubectl(get)?;
+        if is(&printed) {
+            return Ok(printed);
+        }
+        ensure!(start.elapsed() < Duration::from_secs(60), "{get}: still {printed:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_node_short_of_memory_ends_its_pods() -> Result<()> {
+    // No machine has all of its memory to give.
+    let cluster = Cluster::start(&["--eviction-hard", "memory.available<99.9%"])?;
+    cluster.import_busybox()?;
+    let node = cluster.kubectl("get node -o jsonpath={.items[0].metadata.name}")?;
+    until(
+        &cluster,
+        "get node -o jsonpath={.items[0].status.conditions[?(@.type==\"MemoryPressure\")].reason}",
+        |reason| reason == "KubeletHasInsufficientMemory",
+    )?;
+    until(&cluster, "get node -o jsonpath={.items[0].spec.taints[*].key}", |taints| {
+        taints.contains("node.kubernetes.io/memory-pressure")
+    })
+    .context("the node is tainted")?;
+
+    apply(&cluster, &pod("guest", &node, "{requests: {memory: 1Mi}}"))?;
+    let why =
+        until(&cluster, "get pod guest -o jsonpath={.status.phase}:{.status.reason}:{.status.message}", |status| {
+            status.starts_with("Failed:")
+        })?;
+    let low = "Failed:Evicted:The node was low on resource: memory. Threshold quantity: ";
+    ensure!(why.starts_with(low), "{why}");
+    let condition = "get pod guest -o jsonpath={.status.conditions[?(@.type==\"DisruptionTarget\")].reason}";
+    ensure!(cluster.kubectl(condition)? == "TerminationByKubelet", "the victim did not cause it");
+    let events = cluster.kubectl("get events -A -o jsonpath={.items[*].message}")?;
+    ensure!(events.contains("Attempting to reclaim memory"), "{events}");
+    Ok(())
+}
+
+#[test]
+fn a_node_short_of_disk_takes_nothing_more() -> Result<()> {
+    let cluster = Cluster::start(&["--eviction-hard", "nodefs.available<99.9%"])?;
+    cluster.import_busybox()?;
+    let node = cluster.kubectl("get node -o jsonpath={.items[0].metadata.name}")?;
+    apply(&cluster, &pod("guest", &node, "{}"))?;
+    let why =
+        until(&cluster, "get pod guest -o jsonpath={.status.phase}:{.status.reason}:{.status.message}", |status| {
+            status.starts_with("Failed:")
+        })?;
+    ensure!(why == "Failed:Evicted:Pod was rejected: The node had condition: [DiskPressure]. ", "{why}");
+    Ok(())
+}
