@@ -72,7 +72,7 @@ fn a_node_short_of_memory_ends_its_pods() -> Result<()> {
     let condition = "get pod guest -o jsonpath={.status.conditions[?(@.type==\"DisruptionTarget\")].reason}";
     ensure!(cluster.kubectl(condition)? == "TerminationByKubelet", "the victim did not cause it");
     let events = cluster.kubectl("get events -A -o jsonpath={.items[*].message}")?;
-    ensure!(events.contains("Attempting to reclaim memory"), "{events}");
+    ensure!(events.contains("Attempting to reclaim memory") && events.contains("Starting kubelet."), "{events}");
     Ok(())
 }
 

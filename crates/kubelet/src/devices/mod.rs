@@ -16,6 +16,8 @@ mod endpoint;
 mod ledger;
 mod registration;
 mod resources;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

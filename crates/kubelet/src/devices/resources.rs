@@ -18,7 +18,7 @@ use crate::{Error, spec};
 
 /// Generated from `proto/pod-resources-v1.proto`.
 #[allow(unreachable_pub, dead_code, clippy::all, clippy::too_many_lines)]
-mod v1 {
+pub(super) mod v1 {
     tonic::include_proto!("v1");
 }
 

@@ -106,6 +106,7 @@ impl Reporter {
 
     /// Measures and writes for as long as it is let.
     pub(crate) async fn run(mut self) {
+        self.node.recorder.normal(&self.node.reference(), "Starting", "Starting kubelet.");
         self.read_images().await;
         let (mut devices, mut pressures) = (self.node.devices.changes(), self.node.pressures.subscribe());
         loop {
@@ -142,10 +143,31 @@ impl Reporter {
         let patch = json!({"status": wanted});
         let name = &self.node.options.node_name;
         let answer = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await;
-        self.published = answer.map_err(Error::api("updating the node's status"))?.status.unwrap_or_default();
+        let published = answer.map_err(Error::api("updating the node's status"))?.status.unwrap_or_default();
+        for now in turns(&self.published, &published) {
+            let message = format!("Node {name} status is now: {now}");
+            self.node.recorder.normal(&self.node.reference(), now, message);
+        }
+        self.published = published;
         self.written = Instant::now();
         Ok(())
     }
+}
+
+/// What the node's conditions have turned to, in the words of events.
+fn turns(before: &NodeStatus, after: &NodeStatus) -> Vec<&'static str> {
+    let of = |status: &NodeStatus, kind: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.find(|condition| condition.type_ == kind).map(|condition| condition.status.clone())
+    };
+    let names = [
+        ("MemoryPressure", "NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+        ("DiskPressure", "NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+        ("PIDPressure", "NodeHasInsufficientPID", "NodeHasSufficientPID"),
+        ("Ready", "NodeReady", "NodeNotReady"),
+    ];
+    let turned = names.into_iter().filter(|(kind, ..)| of(before, kind) != of(after, kind));
+    turned.map(|(kind, yes, no)| if of(after, kind).as_deref() == Some("True") { yes } else { no }).collect()
 }
 
 /// Whether two statuses say the same, whenever they were measured.
@@ -164,4 +186,30 @@ fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
         )
     };
     plain(a) == plain(b) && a.node_info == b.node_info && a.daemon_endpoints == b.daemon_endpoints
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::NodeCondition;
+
+    use super::*;
+
+    #[test]
+    fn only_what_turns_is_an_event() {
+        let status = |memory: &str, ready: &str| {
+            let condition = |kind: &str, status: &str| NodeCondition {
+                type_: kind.to_owned(),
+                status: status.to_owned(),
+                ..NodeCondition::default()
+            };
+            let conditions = vec![condition("MemoryPressure", memory), condition("Ready", ready)];
+            NodeStatus { conditions: Some(conditions), ..NodeStatus::default() }
+        };
+        let check = |before: (&str, &str), after: (&str, &str), want: &[&str]| {
+            assert_eq!(turns(&status(before.0, before.1), &status(after.0, after.1)), want);
+        };
+        check(("False", "True"), ("False", "True"), &[]);
+        check(("False", "False"), ("True", "True"), &["NodeHasInsufficientMemory", "NodeReady"]);
+        check(("True", "Unknown"), ("False", "False"), &["NodeHasSufficientMemory", "NodeNotReady"]);
+    }
 }
