@@ -62,9 +62,29 @@ fn init_containers_are_not_probed_unless_they_stay() {
            restartPolicy=Always"],
     );
     also("initContainers: [{name: i, image: i, restartPolicy: Always, readinessProbe: {exec: {command: [a]}}}]", &[]);
+}
+
+#[test]
+fn a_container_may_have_a_restart_policy_and_rules_of_its_own() {
+    container("restartPolicy: OnFailure", &[]);
     container(
-        "restartPolicy: Always",
-        &["spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers"],
+        "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]",
+        &[],
+    );
+    container(
+        "restartPolicy: Sometimes",
+        &["spec.containers[0].restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \
+           \"OnFailure\", \"Never\""],
+    );
+    container(
+        "restartPolicyRules: [{action: Stop}, {action: Restart, exitCodes: {operator: Over}}]",
+        &[
+            "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\"",
+            "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified",
+            "spec.containers[0].restartPolicyRules[1].exitCodes.operator: Unsupported value: \"Over\": supported values: \
+             \"In\", \"NotIn\"",
+        ],
     );
 }
 

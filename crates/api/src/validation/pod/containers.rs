@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::volumes::Volumes;
-use super::{env, mounts, ports, probes, resources, security};
+use super::{env, mounts, ports, probes, resources, restart, security};
 use crate::validation::cursor::Cursor;
 use crate::validation::names;
 
@@ -42,10 +42,7 @@ fn regular(containers: &Cursor<'_>, surroundings: &Surroundings<'_>) {
         any(&container, surroundings);
         unique_name(&container, &mut taken);
         probes::lifecycle_and_probes(&container, surroundings.grace_seconds);
-        let restart_policy = container.get("restartPolicy");
-        if restart_policy.is_set() {
-            restart_policy.forbidden("may not be set for non-init containers");
-        }
+        restart::policy(&container);
     }
     ports::unique_host_ports(containers.items());
 }
@@ -55,7 +52,7 @@ fn init(spec: &Cursor<'_>, surroundings: &Surroundings<'_>) {
     for container in spec.get("initContainers").items() {
         any(&container, surroundings);
         let restart_policy = container.get("restartPolicy");
-        restart_policy.may_be_one_of(&["Always"]);
+        restart::policy(&container);
         unique_name(&container, &mut taken);
         ports::unique_host_ports(std::iter::once(container.clone()));
         if restart_policy.text() == "Always" {
@@ -89,8 +86,16 @@ fn ephemeral(spec: &Cursor<'_>, surroundings: &Surroundings<'_>) {
 /// Nothing may rely on an ephemeral container, so it has no ports, probes, resources or sub-paths.
 fn only_what_a_guest_may_have(container: &Cursor<'_>) {
     const WHY: &str = "cannot be set for an Ephemeral Container";
-    let fields =
-        ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "restartPolicy", "resizePolicy"];
+    let fields = [
+        "ports",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+        "restartPolicy",
+        "restartPolicyRules",
+        "resizePolicy",
+    ];
     for field in fields.map(|field| container.get(field)) {
         if !field.is_empty() {
             field.forbidden(WHY);

@@ -8,6 +8,7 @@ mod ports;
 mod probes;
 mod resize;
 mod resources;
+mod restart;
 mod scheduling;
 mod security;
 mod status;
