@@ -139,9 +139,11 @@ fn keep_all_but(new: &mut Value, old: &Value, take: fn(&mut Value, &mut Value)) 
 }
 
 fn take_ephemeral(pod: &mut Value, sent: &mut Value) {
-    let ephemeral = sent["spec"]["ephemeralContainers"].take();
-    if !ephemeral.is_null() {
-        pod["spec"]["ephemeralContainers"] = ephemeral;
+    let Some(spec) = pod["spec"].as_object_mut() else { return };
+    match sent["spec"]["ephemeralContainers"].take() {
+        // That nothing is sent must be seen where removals are refused.
+        Value::Null => drop(spec.remove("ephemeralContainers")),
+        ephemeral => drop(spec.insert("ephemeralContainers".to_owned(), ephemeral)),
     }
 }
 
