@@ -49,10 +49,10 @@ impl Lines {
         }
     }
 
-    /// The stream is over: what is left is a line too.
+    /// The stream is over: what is left is a line without its end.
     pub(super) fn finish(&mut self, now: Timestamp, out: &mut Vec<u8>) {
         if !self.pending.is_empty() {
-            self.entry('F', now, out);
+            self.entry('P', now, out);
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
     fn lines_are_cut_where_they_end() {
         check(&[b"one\ntwo\n"], &[('F', 3), ('F', 3)]);
         check(&[b"on", b"e", b"\n\n"], &[('F', 3), ('F', 0)]);
-        check(&[b"no end"], &[('F', 6)]);
+        check(&[b"no end"], &[('P', 6)]);
         check(&[], &[]);
     }
 
@@ -132,6 +132,6 @@ mod tests {
         let long = vec![b'x'; MAX_LINE_BYTES];
         check(&[&long, b"\n"], &[('F', MAX_LINE_BYTES)]);
         check(&[&long, b"yy\n"], &[('P', MAX_LINE_BYTES), ('F', 2)]);
-        check(&[&long, &long, b"z"], &[('P', MAX_LINE_BYTES), ('P', MAX_LINE_BYTES), ('F', 1)]);
+        check(&[&long, &long, b"z"], &[('P', MAX_LINE_BYTES), ('P', MAX_LINE_BYTES), ('P', 1)]);
     }
 }
