@@ -136,9 +136,9 @@ impl Runtime {
         Ok(seen)
     }
 
-    /// Makes and starts a sandbox; its id.
-    pub(crate) async fn run_sandbox(&self, config: v1::PodSandboxConfig) -> Result<String, Error> {
-        let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+    /// Makes and starts a sandbox under the runtime's handler of that name; its id.
+    pub(crate) async fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String, Error> {
+        let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
         let answer = bounded("RunPodSandbox", CALL_TIMEOUT, self.runtime.clone().run_pod_sandbox(request)).await?;
         Ok(answer.pod_sandbox_id)
     }
@@ -196,6 +196,18 @@ impl Runtime {
     pub(crate) async fn reopen_log(&self, id: &str) -> Result<(), Error> {
         let request = v1::ReopenContainerLogRequest { container_id: id.to_owned() };
         bounded("ReopenContainerLog", CALL_TIMEOUT, self.runtime.clone().reopen_container_log(request)).await.map(drop)
+    }
+
+    /// Gives a container other resources.
+    pub(crate) async fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Result<(), Error> {
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(linux),
+            ..Default::default()
+        };
+        let mut client = self.runtime.clone();
+        let answer = client.update_container_resources(request);
+        bounded("UpdateContainerResources", CALL_TIMEOUT, answer).await.map(drop)
     }
 
     /// Runs a command in a container and waits for its end, at most `timeout`. Nothing if it took longer.

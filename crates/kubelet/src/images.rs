@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use sampan_cri::v1::{AuthConfig, Image, PodSandboxConfig};
 use serde::Deserialize;
@@ -54,7 +54,9 @@ pub(crate) struct Images {
 /// What an image is wanted for.
 pub(crate) struct Wish<'a> {
     pub(crate) pod: &'a Pod,
-    pub(crate) container: &'a Container,
+    pub(crate) image: &'a str,
+    /// When it is pulled, if that is said.
+    pub(crate) policy: Option<&'a str>,
     pub(crate) sandbox_config: &'a PodSandboxConfig,
     /// Where pull secrets are.
     pub(crate) objects: &'a dyn Objects,
@@ -86,8 +88,8 @@ impl Images {
     }
 
     async fn have(&self, wish: &Wish<'_>, on_pull: impl FnOnce(&str)) -> Result<Ready, Unavailable> {
-        let image = wish.container.image.as_deref().unwrap_or_default();
-        let policy = policy(wish.container.image_pull_policy.as_deref(), image);
+        let image = wish.image;
+        let policy = policy(wish.policy, image);
         let present = self.runtime.image(image).await.map_err(|error| inspect_failed(image, &error))?;
         match (present, policy) {
             (Some(present), Policy::IfNotPresent | Policy::Never) => {

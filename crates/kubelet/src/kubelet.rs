@@ -15,7 +15,7 @@ use crate::devices::serve_pod_resources;
 use crate::node::{Node, Reporter, keep_lease, register, tell_of_ooms};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
-use crate::{Error, Options, configuration, events, eviction};
+use crate::{Error, Options, configuration, events, eviction, static_pods};
 
 /// The kubelet of one node.
 pub struct Kubelet;
@@ -119,11 +119,26 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
         Change::Deleted(last) => table.remove(last),
     });
     informer.synced().await;
+    run_static_pods(&node, &pods, &tasks).await;
     match pods_of_runtime(&node).await {
         Ok(known) => pods.remove_orphans(&known),
         Err(error) => tracing::warn!(%error, "orphaned Pods were not looked for"),
     }
     events::follow(node.runtime.clone(), pods).await;
+}
+
+/// Starts the static Pods of today, and follows their files.
+async fn run_static_pods(node: &Arc<Node>, pods: &Arc<PodTable>, tasks: &Tasks) {
+    let Some(dir) = node.options.static_pod_dir.clone() else { return };
+    let name = node.options.node_name.clone();
+    pods.set_static(&static_pods::read(&dir, &name).await);
+    let (table, keeper) = (Arc::clone(pods), Arc::clone(node));
+    tasks.spawn(async move {
+        if let Err(error) = static_pods::follow(&dir, &name, |statics| table.set_static(&statics)).await {
+            tracing::warn!(%error, "static Pods are not followed");
+        }
+    });
+    tasks.spawn(async move { keeper.mirrors.keep(&keeper).await });
 }
 
 /// What the runtime has, as Pods by uid.

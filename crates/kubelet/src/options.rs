@@ -59,6 +59,10 @@ pub struct Options {
     pub image_gc_percent: (u8, u8),
     /// When Pods must go so that the node lives.
     pub eviction: Thresholds,
+    /// A directory of files with Pods that run without the API server's say; it is made if it is not there.
+    pub static_pod_dir: Option<PathBuf>,
+    /// Kernel parameters that Pods may set beside the safe ones: names, or beginnings that end in `*`.
+    pub allowed_unsafe_sysctls: Vec<String>,
     /// The Pod network of this node, if it is fixed here and not by a controller.
     pub pod_cidr: Option<String>,
     /// The Kubernetes version that the node reports (`v1.37.0`).
@@ -88,6 +92,8 @@ impl Options {
             reserved: BTreeMap::new(),
             image_gc_percent: DEFAULT_IMAGE_GC_PERCENT,
             eviction: Thresholds::default(),
+            static_pod_dir: None,
+            allowed_unsafe_sysctls: Vec::new(),
             pod_cidr: None,
             version: "v1.37.0".to_owned(),
         }

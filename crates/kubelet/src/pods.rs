@@ -11,15 +11,16 @@ use sampan_client::Tasks;
 use sampan_cri::v1::PodSandbox;
 use tokio::sync::watch;
 
-use crate::config::labels;
 use crate::config::paths::PodPaths;
+use crate::config::{labels, sysctls};
 use crate::eviction;
 use crate::machine::Cut;
-use crate::node::{Active, Node, refusal};
+use crate::node::{Active, Fit, Node, fit, refusal};
 use crate::seen::Instance;
 use crate::server;
-use crate::worker::{Inbox, Worker};
-use crate::{spec, volumes};
+use crate::static_pods::{StaticPods, is_static};
+use crate::worker::{Inbox, Room, Worker};
+use crate::{mirrors, spec, volumes};
 
 /// The Pods of this node, by uid.
 pub(crate) struct PodTable {
@@ -42,6 +43,13 @@ impl PodTable {
 
     /// A Pod is there or has changed.
     pub(crate) fn apply(self: &Arc<Self>, pod: &Arc<Pod>) {
+        if mirrors::is_mirror(pod) {
+            let shown = self.node.mirrors.applied(pod).and_then(|uid| self.inboxes.lock().get(&uid).cloned());
+            if let Some(inbox) = shown {
+                inbox.put(Arc::clone(pod));
+            }
+            return;
+        }
         let known = self.inboxes.lock().get(spec::uid(pod)).cloned();
         match known {
             Some(inbox) => inbox.put(Arc::clone(pod)),
@@ -51,8 +59,30 @@ impl PodTable {
 
     /// A Pod is gone from the API server.
     pub(crate) fn remove(&self, pod: &Pod) {
+        if mirrors::is_mirror(pod) {
+            return self.node.mirrors.removed(pod);
+        }
         if let Some(inbox) = self.inboxes.lock().get(spec::uid(pod)) {
             inbox.remove();
+        }
+    }
+
+    /// The static Pods are these now.
+    pub(crate) fn set_static(self: &Arc<Self>, pods: &StaticPods) {
+        self.node.mirrors.set(pods);
+        let known: Vec<Arc<Inbox>> = self.inboxes.lock().values().cloned().collect();
+        for gone in known.iter().filter(|inbox| is_static(&inbox.pod()) && !pods.contains_key(inbox.uid())) {
+            gone.remove();
+        }
+        for (uid, pod) in pods {
+            if known.iter().any(|inbox| inbox.uid() == uid) {
+                continue;
+            }
+            self.start(Arc::clone(pod), false);
+            let started = self.inboxes.lock().get(uid).cloned();
+            if let (Some(inbox), Some(mirror)) = (started, self.node.mirrors.of(uid)) {
+                inbox.put(mirror);
+            }
         }
     }
 
@@ -95,7 +125,7 @@ impl PodTable {
         let inbox = Arc::new(Inbox::new(Arc::clone(&pod), removed, &self.changes));
         let rejected = if removed { None } else { self.refusal(&pod) };
         self.inboxes.lock().insert(uid.clone(), Arc::clone(&inbox));
-        let worker = Worker::new(&self.node, inbox, rejected);
+        let worker = Worker::new(&self.node, inbox, rejected, self.room());
         let table = Arc::clone(self);
         self.tasks.spawn(async move {
             worker.run().await;
@@ -108,8 +138,24 @@ impl PodTable {
         if let Some(why) = eviction::refusal(pod, &self.node.pressures.borrow()).filter(|_| !taken_before) {
             return Some(why);
         }
+        if !taken_before
+            && let Some(why) = sysctls::refusal(pod, &self.node.options.allowed_unsafe_sysctls)
+        {
+            return Some(why);
+        }
         let others: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.shown().pod).collect();
         refusal(pod, &Active::of(others.iter().map(AsRef::as_ref)), &self.node.capacity)
+    }
+
+    /// Whether a Pod can have what it wishes beside all the others.
+    fn room(self: &Arc<Self>) -> Room {
+        let table = Arc::downgrade(self);
+        Arc::new(move |pod| {
+            let Some(table) = table.upgrade() else { return Fit::Now };
+            let others: Vec<Arc<Pod>> = table.shown().into_iter().map(|shown| shown.pod).collect();
+            let others = others.iter().map(AsRef::as_ref).filter(|other| spec::uid(other) != spec::uid(pod));
+            fit(pod, &Active::of(others), &table.node.capacity)
+        })
     }
 
     fn shown(&self) -> Vec<crate::worker::Shown> {

@@ -3,6 +3,7 @@
 //! Values only; [`crate::cri`] fills them from CRI answers.
 
 use jiff::Timestamp;
+use sampan_cri::v1::LinuxContainerResources;
 
 /// The sandboxes and containers of one Pod, each list newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,38 @@ pub(crate) struct Instance {
     /// How long to wait before starting the next attempt when this one ends, in seconds.
     pub(crate) restart_delay_s: u32,
     pub(crate) log_path: String,
+    /// What the kernel was told, if the runtime says it.
+    pub(crate) limits: Option<Limits>,
+    /// Who it runs as, if the runtime says it.
+    pub(crate) user: Option<User>,
     pub(crate) state: State,
+}
+
+/// The resources of a container in the kernel's numbers; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) cpu_shares: i64,
+    pub(crate) cpu_quota_us: i64,
+    pub(crate) memory_bytes: i64,
+}
+
+impl Limits {
+    /// What the CRI message says, nothing less than none.
+    pub(crate) fn of(linux: &LinuxContainerResources) -> Self {
+        Self {
+            cpu_shares: linux.cpu_shares.max(0),
+            cpu_quota_us: linux.cpu_quota.max(0),
+            memory_bytes: linux.memory_limit_in_bytes.max(0),
+        }
+    }
+}
+
+/// Who a container's first process runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) uid: i64,
+    pub(crate) gid: i64,
+    pub(crate) groups: Vec<i64>,
 }
 
 /// What a container is doing.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
+use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, Container, Pod, Secret, Volume};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use sampan_client::{Informer, Key, Tasks};
 use serde::de::DeserializeOwned;
 
 use crate::config::env::Objects;
+use crate::trust_bundles::{self, TrustBundles};
 use crate::{Error, spec};
 
 /// How long a first read may take before a Pod's step fails and is tried again.
@@ -31,7 +32,8 @@ impl References {
     /// What `pod` uses in environments, volumes and to pull images.
     pub(crate) fn of(pod: &Pod) -> Self {
         let mut all = Self::default();
-        for (_, container) in spec::containers(pod) {
+        let ephemeral: Vec<Container> = spec::ephemeral(pod).collect();
+        for container in spec::containers(pod).map(|(_, container)| container).chain(&ephemeral) {
             for from in container.env_from.iter().flatten() {
                 all.config_maps.extend(from.config_map_ref.as_ref().map(|reference| reference.name.clone()));
                 all.secrets.extend(from.secret_ref.as_ref().map(|reference| reference.name.clone()));
@@ -67,25 +69,33 @@ pub(crate) type OnChange = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct Sources {
     config_maps: Watched<ConfigMap>,
     secrets: Watched<Secret>,
+    trust_bundles: TrustBundles,
 }
 
 impl Sources {
     /// Nothing is watched yet.
     pub(crate) fn new(client: &Client, tasks: &Tasks) -> Arc<Self> {
-        Arc::new(Self { config_maps: Watched::new(client, tasks), secrets: Watched::new(client, tasks) })
+        Arc::new(Self {
+            config_maps: Watched::new(client, tasks),
+            secrets: Watched::new(client, tasks),
+            trust_bundles: TrustBundles::new(client, tasks),
+        })
     }
 
     /// Watches what `pod` uses until the hold is dropped.
     pub(crate) fn hold(self: &Arc<Self>, pod: &Pod, on_change: &OnChange) -> Hold {
-        let references = References::of(pod);
-        let (namespace, uid) = (spec::namespace(pod).to_owned(), spec::uid(pod).to_owned());
-        for name in &references.config_maps {
-            self.config_maps.hold(&Key::new(&namespace, name), &uid, on_change);
+        let hold = Hold {
+            sources: Arc::clone(self),
+            references: Mutex::default(),
+            namespace: spec::namespace(pod).to_owned(),
+            uid: spec::uid(pod).to_owned(),
+            on_change: Arc::clone(on_change),
+        };
+        hold.follow(pod);
+        if trust_bundles::used_by(pod) {
+            self.trust_bundles.hold(&hold.uid, on_change);
         }
-        for name in &references.secrets {
-            self.secrets.hold(&Key::new(&namespace, name), &uid, on_change);
-        }
-        Hold { sources: Arc::clone(self), references, namespace, uid }
+        hold
     }
 
     /// Ends all watches.
@@ -98,21 +108,38 @@ impl Sources {
 /// A Pod's claim on what it uses; gives the objects.
 pub(crate) struct Hold {
     sources: Arc<Sources>,
-    references: References,
+    references: Mutex<References>,
     namespace: String,
     uid: String,
+    on_change: OnChange,
 }
 
 impl Hold {
+    /// Watches what the Pod, which has changed, uses beside what it used before: ephemeral containers come later.
+    pub(crate) fn follow(&self, pod: &Pod) {
+        let wanted = References::of(pod);
+        let mut held = self.references.lock();
+        for name in wanted.config_maps.difference(&held.config_maps) {
+            self.sources.config_maps.hold(&Key::new(&self.namespace, name), &self.uid, &self.on_change);
+        }
+        for name in wanted.secrets.difference(&held.secrets) {
+            self.sources.secrets.hold(&Key::new(&self.namespace, name), &self.uid, &self.on_change);
+        }
+        held.config_maps.extend(wanted.config_maps);
+        held.secrets.extend(wanted.secrets);
+    }
+
     /// Waits until every object has been looked for once.
     pub(crate) async fn synced(&self) -> Result<(), Error> {
+        let references = self.references.lock().clone();
         let read = async {
-            for name in &self.references.config_maps {
+            for name in &references.config_maps {
                 self.sources.config_maps.synced(&Key::new(&self.namespace, name)).await;
             }
-            for name in &self.references.secrets {
+            for name in &references.secrets {
                 self.sources.secrets.synced(&Key::new(&self.namespace, name)).await;
             }
+            self.sources.trust_bundles.synced().await;
         };
         let timeout =
             |_| Error::Missing("failed to sync the Pod's ConfigMaps and Secrets: timed out waiting".to_owned());
@@ -128,14 +155,20 @@ impl Objects for Hold {
     fn secret(&self, name: &str) -> Option<Arc<Secret>> {
         self.sources.secrets.get(&Key::new(&self.namespace, name))
     }
+
+    fn trust_bundle(&self, projection: &ClusterTrustBundleProjection) -> Result<String, Error> {
+        self.sources.trust_bundles.choose(projection)
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        for name in &self.references.config_maps {
+        self.sources.trust_bundles.release(&self.uid);
+        let references = self.references.lock();
+        for name in &references.config_maps {
             self.sources.config_maps.release(&Key::new(&self.namespace, name), &self.uid);
         }
-        for name in &self.references.secrets {
+        for name in &references.secrets {
             self.sources.secrets.release(&Key::new(&self.namespace, name), &self.uid);
         }
     }

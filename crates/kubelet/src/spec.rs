@@ -1,6 +1,8 @@
 //! Reading a Pod's specification: the small questions that several modules ask of it.
 
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodSpec, PodStatus};
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, ObjectReference, Pod, PodSpec, PodStatus};
 use kube::Resource;
 
 /// How long a Pod may take to end when it does not say.
@@ -15,6 +17,8 @@ pub(crate) enum Role {
     Sidecar,
     /// One of `spec.containers`.
     App,
+    /// Put into a running Pod to look at it; runs once.
+    Ephemeral,
 }
 
 /// When an ended container is started again.
@@ -67,16 +71,59 @@ pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> 
     init.chain(spec.containers.iter().map(|container| (Role::App, container)))
 }
 
+/// The ephemeral containers, each as the container that it is but for its target.
+pub(crate) fn ephemeral(pod: &Pod) -> impl Iterator<Item = Container> {
+    of(pod).ephemeral_containers.iter().flatten().map(as_container)
+}
+
 /// The container called `name`, with its role.
-pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
-    containers(pod).find(|(_, container)| container.name == name)
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, Cow<'a, Container>)> {
+    let own = containers(pod).find(|(_, container)| container.name == name);
+    own.map(|(role, container)| (role, Cow::Borrowed(container))).or_else(|| {
+        let ephemeral = of(pod).ephemeral_containers.iter().flatten().find(|container| container.name == name)?;
+        Some((Role::Ephemeral, Cow::Owned(as_container(ephemeral))))
+    })
+}
+
+/// The container whose processes the ephemeral container `name` wants to see, if it says one.
+pub(crate) fn target<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let ephemeral = of(pod).ephemeral_containers.iter().flatten().find(|container| container.name == name)?;
+    ephemeral.target_container_name.as_deref().filter(|target| !target.is_empty())
+}
+
+fn as_container(ephemeral: &EphemeralContainer) -> Container {
+    let own = ephemeral.clone();
+    Container {
+        args: own.args,
+        command: own.command,
+        env: own.env,
+        env_from: own.env_from,
+        image: own.image,
+        image_pull_policy: own.image_pull_policy,
+        name: own.name,
+        security_context: own.security_context,
+        stdin: own.stdin,
+        stdin_once: own.stdin_once,
+        termination_message_path: own.termination_message_path,
+        termination_message_policy: own.termination_message_policy,
+        tty: own.tty,
+        volume_devices: own.volume_devices,
+        volume_mounts: own.volume_mounts,
+        working_dir: own.working_dir,
+        ..Container::default()
+    }
 }
 
 /// The Pod's restart policy; Always unless it says otherwise.
 pub(crate) fn restart_policy(pod: &Pod) -> RestartPolicy {
-    match of(pod).restart_policy.as_deref() {
-        Some("Never") => RestartPolicy::Never,
-        Some("OnFailure") => RestartPolicy::OnFailure,
+    policy(of(pod).restart_policy.as_deref().unwrap_or_default())
+}
+
+/// The policy of that name; Always for any other.
+pub(crate) fn policy(name: &str) -> RestartPolicy {
+    match name {
+        "Never" => RestartPolicy::Never,
+        "OnFailure" => RestartPolicy::OnFailure,
         _ => RestartPolicy::Always,
     }
 }
@@ -110,7 +157,11 @@ pub(crate) fn reference(pod: &Pod) -> ObjectReference {
 
 /// What an event about one container of the Pod regards.
 pub(crate) fn container_reference(pod: &Pod, role: Role, name: &str) -> ObjectReference {
-    let list = if role == Role::App { "containers" } else { "initContainers" };
+    let list = match role {
+        Role::Init | Role::Sidecar => "initContainers",
+        Role::App => "containers",
+        Role::Ephemeral => "ephemeralContainers",
+    };
     ObjectReference { field_path: Some(format!("spec.{list}{{{name}}}")), ..reference(pod) }
 }
 

@@ -173,6 +173,12 @@ pub(crate) struct Flags {
     /// Percentage of their disk down to which images go [default: 80]
     #[arg(long, value_name = "PERCENT")]
     pub(crate) image_gc_low_threshold: Option<u8>,
+    /// Directory of files with Pods that this node runs by itself [default: /etc/INSTANCE/manifests]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pod_manifest_path: Option<PathBuf>,
+    /// Kernel parameters that Pods may set beside the safe ones, such as kernel.msg*
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) allowed_unsafe_sysctls: Option<Vec<String>>,
     /// Addresses of Pods [default: 10.42.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub(crate) cluster_cidr: Option<String>,
@@ -225,6 +231,8 @@ pub(crate) struct Config {
     pub(crate) reserved: BTreeMap<String, String>,
     pub(crate) eviction: Thresholds,
     pub(crate) image_gc_percent: (u8, u8),
+    pub(crate) pod_manifest_path: PathBuf,
+    pub(crate) allowed_unsafe_sysctls: Vec<String>,
     pub(crate) cluster_cidr: ipnet::Ipv4Net,
     pub(crate) service_cidr: ipnet::Ipv4Net,
     pub(crate) cluster_dns: Ipv4Addr,
@@ -301,6 +309,10 @@ impl Config {
             reserved,
             eviction,
             image_gc_percent,
+            pod_manifest_path: pick(&flags.pod_manifest_path, file.pod_manifest_path, || {
+                format!("/etc/{instance}/manifests").into()
+            }),
+            allowed_unsafe_sysctls: pick(&flags.allowed_unsafe_sysctls, file.allowed_unsafe_sysctls, Vec::new),
             cluster_cidr: network(
                 "cluster-cidr",
                 &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()),

@@ -6,8 +6,8 @@ use sampan_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, Li
 use super::env::{self, Env};
 use super::security::{self, ImageUser};
 use super::{labels, paths, resources};
-use crate::Error;
 use crate::machine::Start;
+use crate::{Error, spec};
 
 /// What a container is made from besides the Pod and its specification.
 pub(crate) struct Inputs<'a> {
@@ -23,7 +23,11 @@ pub(crate) struct Inputs<'a> {
 
 /// The container's configuration.
 pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Result<ContainerConfig, Error> {
-    let security_context = security::of_container(pod, container, inputs.image_user)?;
+    let target = inputs.start.target.as_deref();
+    if let Some(name) = spec::target(pod, &container.name).filter(|_| target.is_none()) {
+        return Err(Error::Config(format!("unable to find target container {name}")));
+    }
+    let security_context = security::of_container(pod, container, inputs.image_user, target)?;
     let envs = inputs.env.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() });
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: inputs.start.attempt }),

@@ -3,14 +3,16 @@
 use k8s_openapi::api::core::v1::Pod;
 use sampan_cri::v1::DnsConfig;
 
-use crate::spec;
+use crate::{Error, spec};
 
 /// Upstream's bound on name servers.
 const MAX_SERVERS: usize = 3;
 /// Upstream's bound on search domains.
 const MAX_SEARCHES: usize = 32;
-/// Linux's bound on host names.
+/// DNS's bound on a label.
 const MAX_HOSTNAME: usize = 63;
+/// Linux's bound on host names.
+const MAX_FQDN: usize = 64;
 
 /// The cluster's own name service.
 #[derive(Clone, Debug)]
@@ -91,15 +93,31 @@ pub(crate) fn parse(resolv_conf: &str) -> DnsConfig {
 
 /// The host name inside the Pod; empty on the node's network, where it is the node's.
 pub(crate) fn hostname(pod: &Pod, cluster: &ClusterDns) -> String {
+    let spec = spec::of(pod);
+    if let Some(own) = spec.hostname_override.as_deref().filter(|own| !own.is_empty()) {
+        return own.to_owned();
+    }
     if spec::host_network(pod) {
         return String::new();
     }
     let short = short_hostname(pod);
-    let spec = spec::of(pod);
     match fqdn(pod, cluster) {
         Some(fqdn) if spec.set_hostname_as_fqdn == Some(true) => fqdn,
         _ => short,
     }
+}
+
+/// Why the Pod cannot have the host name that it asks for.
+pub(crate) fn check_hostname(pod: &Pod, cluster: &ClusterDns) -> Result<(), Error> {
+    let name = hostname(pod, cluster);
+    if name.len() <= MAX_FQDN {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long ({MAX_FQDN} characters is \
+         the max, {} characters requested)",
+        name.len()
+    )))
 }
 
 /// The Pod's own name in the network.
@@ -129,6 +147,34 @@ mod tests {
         let dns = config(&pod, &cluster, &host);
         let text = format!("{} | {} | {}", dns.servers.join(" "), dns.searches.join(" "), dns.options.join(" "));
         assert_eq!(text, want);
+    }
+
+    fn check_name(spec: Value, want: &str) {
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "ns"}, "spec": spec})).unwrap();
+        let cluster = ClusterDns { servers: Vec::new(), domain: "cluster.local".to_owned() };
+        let checked = check_hostname(&pod, &cluster).map(|()| hostname(&pod, &cluster));
+        assert_eq!(checked.unwrap_or_else(|error| error.to_string()), want);
+    }
+
+    #[test]
+    fn a_pod_has_the_host_name_that_it_asks_for() {
+        check_name(json!({"containers": []}), "web");
+        check_name(json!({"containers": [], "hostname": "me", "subdomain": "sub"}), "me");
+        let fqdn = |sub: &str| json!({"containers": [], "subdomain": sub, "setHostnameAsFQDN": true});
+        check_name(fqdn("sub"), "web.sub.ns.svc.cluster.local");
+        check_name(json!({"containers": [], "hostNetwork": true}), "");
+        check_name(json!({"containers": [], "hostnameOverride": "db.example.org", "hostname": "me"}), "db.example.org");
+        let long = "a".repeat(40);
+        let name = format!("web.{long}.ns.svc.cluster.local");
+        check_name(
+            fqdn(&long),
+            &format!(
+                "failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long (64 characters is \
+                 the max, {} characters requested)",
+                name.len()
+            ),
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ClusterTrustBundleProjection, ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, Pod, Secret,
+};
 
 use super::expand::expand;
 use super::fields::{self, Facts};
@@ -15,6 +17,8 @@ pub(crate) trait Objects: Send + Sync {
     fn config_map(&self, name: &str) -> Option<Arc<ConfigMap>>;
     /// The Secret of that name, if it exists.
     fn secret(&self, name: &str) -> Option<Arc<Secret>>;
+    /// The certificates of the ClusterTrustBundles that `projection` chooses.
+    fn trust_bundle(&self, projection: &ClusterTrustBundleProjection) -> Result<String, Error>;
 }
 
 /// What an environment is made from.

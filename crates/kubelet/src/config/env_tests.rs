@@ -16,6 +16,10 @@ impl Objects for Fixed {
         let data = [("pw".to_owned(), ByteString(b"s3\xff".to_vec()))].into();
         (name == "sec").then(|| Arc::new(Secret { data: Some(data), ..Secret::default() }))
     }
+
+    fn trust_bundle(&self, _projection: &ClusterTrustBundleProjection) -> Result<String, Error> {
+        Err(Error::Missing("no trust bundles here".to_owned()))
+    }
 }
 
 fn environment_of(container: Value) -> Result<Vec<(String, String)>, String> {

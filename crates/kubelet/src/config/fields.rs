@@ -75,7 +75,7 @@ pub(crate) fn resource(
             let found = spec::container(pod, name).map(|(_, container)| container);
             found.ok_or_else(|| Error::Config(format!("container {name} not found")))?
         }
-        (None, Some(own)) => own,
+        (None, Some(own)) => std::borrow::Cow::Borrowed(own),
         (None, None) => return Err(Error::Config("resourceFieldRef: containerName is required".to_owned())),
     };
     let wrong = || Error::Config(format!("unsupported container resource : {}", selector.resource));

@@ -16,4 +16,4 @@ pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod service_env;
-pub(crate) mod users;
+pub(crate) mod sysctls;

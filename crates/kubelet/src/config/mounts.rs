@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
-use sampan_cri::v1::{Mount, MountPropagation};
+use sampan_cri::v1::{ImageSpec, Mount, MountPropagation};
 
 use super::env::Env;
 use super::expand::expand;
@@ -17,6 +17,8 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
     /// Nobody may write to it, whatever a container asks for.
     pub(crate) read_only: bool,
+    /// It is an image, which the runtime mounts by itself; there is no path then.
+    pub(crate) image: bool,
 }
 
 /// Where a volume mount of a container comes from, before sub-paths are resolved on disk.
@@ -53,13 +55,13 @@ fn sub_path(mount: &VolumeMount, env: &Env) -> Result<String, Error> {
     let missing = std::cell::RefCell::new(None);
     let expanded = expand(expression, |name| {
         let found = env.iter().find(|(known, _)| known == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
-        if found.is_none() {
+        if found.is_none_or(str::is_empty) {
             missing.replace(Some(name.to_owned()));
         }
         found
     });
     match missing.into_inner() {
-        Some(name) => Err(Error::Config(format!("missing value for \"{name}\""))),
+        Some(name) => Err(Error::Config(format!("missing value for {name}"))),
         None => Ok(expanded),
     }
 }
@@ -72,13 +74,24 @@ pub(crate) fn volume_mount(wish: &Wish, host_path: PathBuf) -> Mount {
         _ => MountPropagation::PropagationPrivate,
     };
     let readonly = wish.place.read_only || wish.mount.read_only == Some(true);
-    let recursive = wish.mount.recursive_read_only.as_deref() == Some("Enabled");
+    let recursive = matches!(wish.mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
     Mount {
         container_path: absolute(&wish.mount.mount_path),
         host_path: host_path.to_string_lossy().into_owned(),
         readonly,
         propagation: propagation.into(),
         recursive_read_only: readonly && recursive,
+        ..Mount::default()
+    }
+}
+
+/// The CRI mount of `wish` from the image that the runtime knows as `reference`.
+pub(crate) fn image_mount(wish: &Wish, reference: &str) -> Mount {
+    Mount {
+        container_path: absolute(&wish.mount.mount_path),
+        readonly: true,
+        image: Some(ImageSpec { image: reference.to_owned(), ..ImageSpec::default() }),
+        image_sub_path: wish.sub_path.clone(),
         ..Mount::default()
     }
 }

@@ -1,8 +1,9 @@
 //! Requests and limits as the kernel's numbers, and where in the cgroup tree a Pod stands.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
-use sampan_cri::v1::LinuxContainerResources;
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use sampan_cri::v1::{HugepageLimit, LinuxContainerResources};
 
+use crate::seen::Limits;
 use crate::{quantity, spec};
 
 const CPU_PERIOD_US: i64 = 100_000;
@@ -30,27 +31,91 @@ pub(crate) fn cgroup_parents(root: &str, uid: &str) -> [String; 3] {
     ["", "/burstable", "/besteffort"].map(|class| format!("/{}/kubepods{class}/pod{uid}", root.trim_matches('/')))
 }
 
-/// What the kernel is told for one container; `memory_bytes` is the node's memory.
+/// What the kernel is told for one container; `memory_bytes` is the node's memory. A container without a limit of its own
+/// is bounded by the Pod's.
 pub(crate) fn of_container(pod: &Pod, container: &Container, memory_bytes: i64) -> LinuxContainerResources {
-    let amounts = Amounts::of(container);
+    let of_pod = Amounts::of(spec::of(pod).resources.as_ref());
+    let own = Amounts::of(container.resources.as_ref());
+    let amounts = Amounts {
+        cpu_limit: own.cpu_limit.or(of_pod.cpu_limit),
+        memory_limit: own.memory_limit.or(of_pod.memory_limit),
+        ..own
+    };
     LinuxContainerResources {
         oom_score_adj: oom_score_adj(pod, amounts.memory_request, memory_bytes),
+        hugepage_limits: huge_pages(container),
         ..amounts.to_linux()
     }
 }
 
-/// What the kernel is told for the Pod as a whole: the sum, with limits only where every container has one.
+/// What the kernel is told for the Pod as a whole: what it says itself, else what its containers say together.
 pub(crate) fn of_pod(pod: &Pod) -> LinuxContainerResources {
-    let all: Vec<Amounts> = spec::of(pod).containers.iter().map(Amounts::of).collect();
-    let sum = |amount: fn(&Amounts) -> i64| all.iter().map(amount).sum::<i64>();
-    let total = |limit: fn(&Amounts) -> Option<i64>| all.iter().map(limit).sum::<Option<i64>>();
+    let sum = sum(pod);
+    let Some(own) = &spec::of(pod).resources else { return sum.to_linux() };
+    let own = Amounts::of(Some(own));
+    let or = |own: i64, sum: i64| if own > 0 { own } else { sum };
     Amounts {
-        cpu_request: sum(|amounts| amounts.cpu_request),
-        cpu_limit: total(|amounts| amounts.cpu_limit),
-        memory_request: sum(|amounts| amounts.memory_request),
-        memory_limit: total(|amounts| amounts.memory_limit),
+        cpu_request: or(own.cpu_request, sum.cpu_request),
+        cpu_limit: own.cpu_limit.or(sum.cpu_limit),
+        memory_request: or(own.memory_request, sum.memory_request),
+        memory_limit: own.memory_limit.or(sum.memory_limit),
     }
     .to_linux()
+}
+
+/// What the Pod's own group is bounded by: the Pod's own limits, and the weight of everything in it. That its
+/// containers have limits bounds their sum already; a second guard would only slow their start.
+pub(crate) fn group(pod: &Pod) -> Limits {
+    let own = Amounts::of(spec::of(pod).resources.as_ref()).to_linux();
+    Limits { cpu_shares: of_pod(pod).cpu_shares, ..Limits::of(&own) }
+}
+
+/// The group of the Pod's class and its weight: all best-effort Pods together are worth the least.
+pub(crate) fn class_group(root: &str, pod: &Pod) -> Option<(String, Limits)> {
+    let best_effort = spec::qos_class(pod) == "BestEffort";
+    let limits = Limits { cpu_shares: LEAST_SHARES, ..Limits::default() };
+    best_effort.then(|| (format!("/{}/kubepods/besteffort", root.trim_matches('/')), limits))
+}
+
+/// What a Pod's sandbox costs beside its containers.
+pub(crate) fn overhead(pod: &Pod) -> Option<LinuxContainerResources> {
+    let overhead = spec::of(pod).overhead.clone().filter(|overhead| !overhead.is_empty())?;
+    let limits = ResourceRequirements { limits: Some(overhead), ..ResourceRequirements::default() };
+    Some(Amounts::of(Some(&limits)).to_linux())
+}
+
+/// App containers and sidecars together, or an init container with the sidecars before it if that is more, and the
+/// overhead. A limit is there only if everyone has one.
+fn sum(pod: &Pod) -> Amounts {
+    let (mut together, mut hungriest) = (Amounts::nothing(), Amounts::nothing());
+    for (role, container) in spec::containers(pod) {
+        let own = Amounts::of(container.resources.as_ref());
+        match role {
+            spec::Role::Init => hungriest = hungriest.max(&together.and(&own)),
+            _ => together = together.and(&own),
+        }
+    }
+    let all = together.max(&hungriest);
+    let Some(overhead) = spec::of(pod).overhead.clone() else { return all };
+    let fixed = Amounts::of(Some(&ResourceRequirements { limits: Some(overhead), ..ResourceRequirements::default() }));
+    Amounts {
+        cpu_request: all.cpu_request + fixed.cpu_request,
+        cpu_limit: all.cpu_limit.map(|limit| limit + fixed.cpu_request),
+        memory_request: all.memory_request + fixed.memory_request,
+        memory_limit: all.memory_limit.map(|limit| limit + fixed.memory_request),
+    }
+}
+
+/// Limits on huge pages, by page size as the kernel writes it (`2MB`).
+fn huge_pages(container: &Container) -> Vec<HugepageLimit> {
+    let limits = container.resources.iter().filter_map(|resources| resources.limits.as_ref()).flatten();
+    let pages = limits.filter_map(|(name, amount)| Some((name.strip_prefix("hugepages-")?, amount)));
+    pages
+        .filter_map(|(size, amount)| {
+            let limit = u64::try_from(quantity::value(amount)?).ok()?;
+            Some(HugepageLimit { page_size: size.replace('i', "") + "B", limit })
+        })
+        .collect()
 }
 
 /// CPU in millicores, memory in bytes.
@@ -62,8 +127,30 @@ struct Amounts {
 }
 
 impl Amounts {
-    fn of(container: &Container) -> Self {
-        let resources = container.resources.as_ref();
+    /// What is there before the first container: no wish, and nothing that is unbounded.
+    fn nothing() -> Self {
+        Self { cpu_request: 0, cpu_limit: Some(0), memory_request: 0, memory_limit: Some(0) }
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            cpu_request: self.cpu_request + other.cpu_request,
+            cpu_limit: self.cpu_limit.zip(other.cpu_limit).map(|(one, two)| one + two),
+            memory_request: self.memory_request + other.memory_request,
+            memory_limit: self.memory_limit.zip(other.memory_limit).map(|(one, two)| one + two),
+        }
+    }
+
+    fn max(&self, other: &Self) -> Self {
+        Self {
+            cpu_request: self.cpu_request.max(other.cpu_request),
+            cpu_limit: self.cpu_limit.zip(other.cpu_limit).map(|(one, two)| one.max(two)),
+            memory_request: self.memory_request.max(other.memory_request),
+            memory_limit: self.memory_limit.zip(other.memory_limit).map(|(one, two)| one.max(two)),
+        }
+    }
+
+    fn of(resources: Option<&ResourceRequirements>) -> Self {
         let limits = resources.and_then(|resources| resources.limits.as_ref());
         let requests = resources.and_then(|resources| resources.requests.as_ref());
         let cpu_limit = limits.and_then(|l| l.get("cpu")).and_then(quantity::milli).filter(|limit| *limit > 0);
@@ -108,6 +195,48 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn check_pod(spec: Value, want: (i64, i64, i64), group: (i64, i64, i64)) {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u1"}, "spec": spec})).unwrap();
+        let numbers = |limits: Limits| (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes);
+        assert_eq!(numbers(Limits::of(&of_pod(&pod))), want, "{spec}");
+        assert_eq!(numbers(super::group(&pod)), group, "{spec}");
+    }
+
+    #[test]
+    fn a_pod_is_the_sum_of_its_containers_or_what_it_says() {
+        let with = |cpu: &str| json!({"name": "c", "resources": {"limits": {"cpu": cpu, "memory": "1Mi"}}});
+        check_pod(json!({"containers": [with("1"), with("500m")]}), (1536, 150_000, 2 << 20), (1536, 0, 0));
+        check_pod(json!({"containers": [with("1"), {"name": "d"}]}), (1024, 0, 0), (1024, 0, 0));
+        check_pod(
+            json!({"initContainers": [with("3")], "containers": [with("1")]}),
+            (3072, 300_000, 1 << 20),
+            (3072, 0, 0),
+        );
+        let mut sidecar = with("1");
+        sidecar["restartPolicy"] = json!("Always");
+        check_pod(
+            json!({"initContainers": [sidecar, with("3")], "containers": [with("1")], "overhead": {"cpu": "1"}}),
+            (5120, 500_000, 2 << 20),
+            (5120, 0, 0),
+        );
+        check_pod(
+            json!({"resources": {"limits": {"cpu": "1", "memory": "8Mi"}}, "containers": [{"name": "c"}]}),
+            (1024, 100_000, 8 << 20),
+            (1024, 100_000, 8 << 20),
+        );
+    }
+
+    #[test]
+    fn the_pods_limit_bounds_a_container_without_one() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u1"}, "spec": {
+            "resources": {"limits": {"memory": "8Mi"}}, "containers": [
+                {"name": "c", "resources": {"limits": {"hugepages-2Mi": "4Mi"}}}]}}))
+        .unwrap();
+        let linux = of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], 8 << 30);
+        assert_eq!(linux.memory_limit_in_bytes, 8 << 20);
+        assert_eq!((linux.hugepage_limits[0].page_size.as_str(), linux.hugepage_limits[0].limit), ("2MB", 4 << 20));
+    }
 
     fn check(resources: Value, want: (i64, i64, i64, i64), parent: &str) {
         let pod: Pod = serde_json::from_value(json!({

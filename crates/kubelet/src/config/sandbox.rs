@@ -38,7 +38,7 @@ pub(crate) fn config(pod: &Pod, attempt: u32, inputs: &Inputs<'_>) -> PodSandbox
             cgroup_parent: resources::cgroup_parent(inputs.cgroup_root, pod),
             security_context: Some(security::of_sandbox(pod)),
             sysctls: sysctls.into_iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
-            overhead: None,
+            overhead: resources::overhead(pod),
             resources: Some(resources::of_pod(pod)),
         }),
         windows: None,

@@ -1,6 +1,8 @@
 //! Security contexts: who a container runs as, and what it may do.
 
-use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, Capabilities, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext,
+};
 use sampan_cri::v1::security_profile::ProfileType;
 use sampan_cri::v1::{
     Capability, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption,
@@ -36,11 +38,13 @@ pub(crate) struct ImageUser {
     pub(crate) name: String,
 }
 
-/// The security context of a container.
+/// The security context of a container. It sees the processes of the container `target` instead of its own, unless it
+/// sees more anyway.
 pub(crate) fn of_container(
     pod: &Pod,
     container: &Container,
     user: &ImageUser,
+    target: Option<&str>,
 ) -> Result<LinuxContainerSecurityContext, Error> {
     let own = container.security_context.clone().unwrap_or_default();
     let of_pod = spec::of(pod).security_context.clone().unwrap_or_default();
@@ -52,7 +56,7 @@ pub(crate) fn of_container(
     Ok(LinuxContainerSecurityContext {
         capabilities: own.capabilities.as_ref().map(capabilities),
         privileged,
-        namespace_options: Some(namespaces(pod)),
+        namespace_options: Some(namespaces_of_container(pod, target)),
         selinux_options: own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref()).map(|options| {
             SeLinuxOption {
                 user: options.user.clone().unwrap_or_default(),
@@ -71,6 +75,7 @@ pub(crate) fn of_container(
         masked_paths: paths(&MASKED),
         readonly_paths: paths(&READ_ONLY),
         seccomp: Some(seccomp(own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref()), privileged)),
+        apparmor: apparmor(own.app_armor_profile.as_ref().or(of_pod.app_armor_profile.as_ref())),
         ..LinuxContainerSecurityContext::default()
     })
 }
@@ -174,6 +179,29 @@ fn namespaces(pod: &Pod) -> NamespaceOption {
     }
 }
 
+fn namespaces_of_container(pod: &Pod, target: Option<&str>) -> NamespaceOption {
+    let mut namespaces = namespaces(pod);
+    if let Some(target) = target.filter(|_| namespaces.pid == i32::from(NamespaceMode::Container)) {
+        namespaces.pid = NamespaceMode::Target.into();
+        namespaces.target_id = target.to_owned();
+    }
+    namespaces
+}
+
+/// The AppArmor profile, if one is asked for.
+fn apparmor(wish: Option<&AppArmorProfile>) -> Option<SecurityProfile> {
+    let wish = wish?;
+    let kind = match wish.type_.as_str() {
+        "Unconfined" => ProfileType::Unconfined,
+        "Localhost" => ProfileType::Localhost,
+        _ => ProfileType::RuntimeDefault,
+    };
+    Some(SecurityProfile {
+        profile_type: kind.into(),
+        localhost_ref: wish.localhost_profile.clone().unwrap_or_default(),
+    })
+}
+
 /// The runtime's default profile unless something else is asked for; a privileged container is not confined.
 fn seccomp(wish: Option<&SeccompProfile>, privileged: bool) -> SecurityProfile {
     let (kind, reference) = match wish.map(|profile| (profile.type_.as_str(), profile)) {
@@ -198,7 +226,7 @@ mod tests {
         }))
         .unwrap();
         let user = ImageUser { uid: image.0, name: image.1.to_owned() };
-        let got = match of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &user) {
+        let got = match of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &user, None) {
             Err(error) => error.to_string(),
             Ok(context) => format!(
                 "user={:?}{} group={:?} groups={:?}",

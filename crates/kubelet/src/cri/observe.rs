@@ -9,7 +9,7 @@ use tonic::Code;
 use super::{CALL_TIMEOUT, Runtime, bounded, termination};
 use crate::Error;
 use crate::config::labels;
-use crate::seen::{Exit, Instance, Sandbox, State};
+use crate::seen::{Exit, Instance, Limits, Sandbox, State, User};
 
 /// Ended containers that are remembered at most; beyond it, they are read again.
 const REMEMBERED: usize = 10_000;
@@ -82,6 +82,12 @@ async fn instance(sandbox: &str, status: ContainerStatus) -> Instance {
         hash: annotation(labels::HASH),
         restart_delay_s: annotation(labels::RESTART_DELAY).parse().unwrap_or(0),
         log_path: status.log_path.clone(),
+        limits: status.resources.as_ref().and_then(|resources| resources.linux.as_ref()).map(Limits::of),
+        user: status.user.as_ref().and_then(|user| user.linux.as_ref()).map(|user| User {
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.supplemental_groups.clone(),
+        }),
         id: status.id,
         state,
     }

@@ -53,11 +53,21 @@ async fn tail(path: PathBuf) -> String {
     let _ = file.take(LOG_BYTES * 4).read_to_end(&mut bytes).await;
     let text = String::from_utf8_lossy(&bytes);
     let whole = text.lines().skip(usize::from(from > 0));
-    let lines: Vec<&str> = whole.filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let kept = lines[lines.len().saturating_sub(LOG_LINES)..].iter().fold(String::new(), |all, line| all + line + "\n");
+    let lines: Vec<(&str, &str)> = whole.filter_map(tag_and_text).collect();
+    let kept = lines[lines.len().saturating_sub(LOG_LINES)..].iter().fold(String::new(), |all, (tag, text)| {
+        // A partial line goes on in the next one, or has no end.
+        let end = if tag.starts_with('P') { "" } else { "\n" };
+        all + text + end
+    });
     let from = kept.len().saturating_sub(LOG_BYTES as usize);
     let from = (from..=kept.len()).find(|at| kept.is_char_boundary(*at)).unwrap_or(kept.len());
     kept[from..].to_owned()
+}
+
+/// The tag and the text of a line of a CRI log.
+fn tag_and_text(line: &str) -> Option<(&str, &str)> {
+    let mut fields = line.splitn(4, ' ').skip(2);
+    Some((fields.next()?, fields.next()?))
 }
 
 /// Opens a regular file, following no symlink in its last step: containers can write where it stands.

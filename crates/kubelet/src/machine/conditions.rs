@@ -1,9 +1,13 @@
-//! The conditions of a Pod: PodReadyToStartContainers, Initialized, Ready, ContainersReady, PodScheduled.
+//! The conditions of a Pod: PodReadyToStartContainers, Initialized, Ready, ContainersReady, PodScheduled, and those of
+//! a resize.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 
-use super::{Outcome, View, container_status::seconds};
+use super::{Outcome, View, container_status::seconds, resize};
 use crate::spec::{self, Role};
+
+const RESIZE_PENDING: &str = "PodResizePending";
+pub(crate) const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
 
 /// What a condition says, without its times.
 struct Verdict {
@@ -24,12 +28,13 @@ pub(super) struct Statuses<'a> {
 pub(super) fn conditions(view: &View<'_>, statuses: &Statuses<'_>) -> Vec<PodCondition> {
     let containers_ready = containers_ready(statuses);
     let ready = ready(view, &containers_ready);
-    let ours = [
+    let mut ours = vec![
         ("PodReadyToStartContainers", yes(view.seen.ready_sandbox().is_some())),
         ("Initialized", initialized(view, statuses)),
         ("Ready", ready),
         ("ContainersReady", containers_ready),
     ];
+    ours.extend(resize(view));
     let published = spec::status(view.pod).conditions.as_deref().unwrap_or_default();
     let mut all: Vec<PodCondition> = ours.into_iter().map(|(kind, v)| condition(view, kind, v, published)).collect();
     if !published.iter().any(|condition| condition.type_ == "PodScheduled") {
@@ -40,10 +45,25 @@ pub(super) fn conditions(view: &View<'_>, statuses: &Statuses<'_>) -> Vec<PodCon
             Verdict { status: true, reason: Some("TerminationByKubelet"), message: Some(cut.message.clone()) };
         all.push(condition(view, "DisruptionTarget", verdict, published));
     }
-    let others = published.iter().filter(|condition| !all.iter().any(|ours| ours.type_ == condition.type_));
+    let gone = |kind: &str| matches!(kind, RESIZE_PENDING | RESIZE_IN_PROGRESS);
+    let others = published.iter().filter(|condition| !gone(&condition.type_));
+    let others = others.filter(|condition| !all.iter().any(|ours| ours.type_ == condition.type_));
     let others: Vec<PodCondition> = others.cloned().collect();
     all.extend(others);
     all
+}
+
+/// What there is to say of a resize: nothing once the Pod has what it wishes.
+fn resize(view: &View<'_>) -> Vec<(&'static str, Verdict)> {
+    let pending = view.memory.resize.as_ref().map(|pending| {
+        let (reason, message) = (Some(pending.reason), Some(pending.message.clone()));
+        (RESIZE_PENDING, Verdict { status: true, reason, message })
+    });
+    let under_way = resize::in_progress(view).map(|under_way| {
+        let reason = under_way.error.is_some().then_some("Error");
+        (RESIZE_IN_PROGRESS, Verdict { status: true, reason, message: under_way.error })
+    });
+    pending.into_iter().chain(under_way).collect()
 }
 
 fn yes(status: bool) -> Verdict {

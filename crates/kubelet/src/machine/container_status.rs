@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    ContainerUser, LinuxContainerUser, VolumeMount, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Ending, Slot, View, probing, restart};
-use crate::seen::{Exit, Instance, State};
+use super::{Ending, Slot, View, probing, resize, restart};
+use crate::seen::{Exit, Instance, State, User};
 use crate::spec::{self, Role};
 
 /// The status of `container`.
@@ -22,16 +23,19 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
     }
     let (state, shows_newest) = state(view, role, container, newest, ending);
     let last = last_state(view, newest, shows_newest, published);
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.clone());
+    let resizable = matches!(role, Role::App | Role::Sidecar);
+    let allocated = container.resources.as_ref().filter(|_| resizable);
     ContainerStatus {
         name: container.name.clone(),
         state: Some(state),
         last_state: Some(last.unwrap_or_default()),
         ready: match role {
             Role::Init => newest.and_then(Instance::exit).is_some_and(|exit| exit.code == 0),
-            _ => newest.is_some_and(|instance| probing::ready(view, container, instance)),
+            Role::Ephemeral => false,
+            Role::App | Role::Sidecar => newest.is_some_and(|instance| probing::ready(view, container, instance)),
         },
-        started: Some(newest.is_some_and(|instance| probing::started(view, container, instance))),
+        started: (role != Role::Ephemeral)
+            .then(|| newest.is_some_and(|instance| probing::started(view, container, instance))),
         restart_count: newest.map_or_else(
             || published.map_or(0, |published| published.restart_count),
             |newest| i32::try_from(newest.attempt).unwrap_or(i32::MAX),
@@ -39,10 +43,34 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
         image: newest.map(|newest| newest.image.clone()).filter(|i| !i.is_empty()).unwrap_or_else(|| image(container)),
         image_id: newest.map(|newest| newest.image_id.clone()).unwrap_or_default(),
         container_id: newest.map(|newest| container_id(view, &newest.id)),
-        allocated_resources: requests,
-        resources: container.resources.clone(),
+        allocated_resources: allocated.and_then(|allocated| allocated.requests.clone()),
+        resources: if resizable { resize::actual(view, container, newest) } else { None },
+        user: newest.and_then(|newest| newest.user.as_ref()).map(user),
+        volume_mounts: volume_mounts(container),
+        stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
         ..ContainerStatus::default()
     }
+}
+
+fn user(user: &User) -> ContainerUser {
+    let groups = Some(user.groups.clone()).filter(|groups| !groups.is_empty());
+    ContainerUser { linux: Some(LinuxContainerUser { uid: user.uid, gid: user.gid, supplemental_groups: groups }) }
+}
+
+/// The mounts, with what their recursive read-only came to.
+fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+    let mounts = container.volume_mounts.as_deref().filter(|mounts| !mounts.is_empty())?;
+    let status = |mount: &VolumeMount| VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only,
+        recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| {
+            let recursive = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
+            if recursive { "Enabled" } else { "Disabled" }.to_owned()
+        }),
+        volume_status: None,
+    };
+    Some(mounts.iter().map(status).collect())
 }
 
 /// A container of which the runtime knows nothing any more, in a Pod that ends: what was published of it stands; if it
@@ -76,7 +104,11 @@ fn container_id(view: &View<'_>, id: &str) -> String {
 
 fn published<'a>(view: &View<'a>, role: Role, name: &str) -> Option<&'a ContainerStatus> {
     let status = spec::status(view.pod);
-    let list = if role == Role::App { &status.container_statuses } else { &status.init_container_statuses };
+    let list = match role {
+        Role::App => &status.container_statuses,
+        Role::Init | Role::Sidecar => &status.init_container_statuses,
+        Role::Ephemeral => &status.ephemeral_container_statuses,
+    };
     list.iter().flatten().find(|status| status.name == name)
 }
 
@@ -101,17 +133,24 @@ fn state(
         }
         State::Running { started_at } => (running(*started_at), true),
         State::Created | State::Unknown => (waiting("ContainerCreating", None), false),
-        State::Exited(exit) => match backing_off(view, role, newest, exit, ending) {
+        State::Exited(exit) => match backing_off(view, role, container, newest, ending) {
             Some(message) => (waiting("CrashLoopBackOff", Some(message)), false),
             None => (terminated(view, newest, exit), true),
         },
     }
 }
 
-fn backing_off(view: &View<'_>, role: Role, last: &Instance, exit: &Exit, ending: Option<Ending>) -> Option<String> {
+fn backing_off(
+    view: &View<'_>,
+    role: Role,
+    container: &Container,
+    last: &Instance,
+    ending: Option<Ending>,
+) -> Option<String> {
+    let exit = last.exit()?;
     let delay_s = restart::delay_s(last, exit);
     let here = view.seen.ready_sandbox().is_some_and(|sandbox| sandbox.id == last.sandbox);
-    let waits = ending.is_none() && here && delay_s > 0 && restart::wanted(view.pod, role, exit);
+    let waits = ending.is_none() && here && delay_s > 0 && restart::wanted(view.pod, role, container, exit);
     waits.then(|| back_off_message(&last.name, delay_s, &spec::describe(view.pod)))
 }
 

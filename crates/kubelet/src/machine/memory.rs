@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Pending;
+
 /// A failed image pull is shown as itself for this long, then as back-off.
 const IMAGE_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -17,6 +19,8 @@ pub(crate) enum Slot {
     Container(String),
     /// Stopping or removing the container of this id.
     Instance(String),
+    /// Giving the container of this id other resources.
+    Resize(String),
     /// Deleting the Pod's object.
     Api,
 }
@@ -78,6 +82,8 @@ pub(crate) struct Memory {
     pub(crate) rejected: Option<(String, String)>,
     /// Why the node ends the Pod, if it does.
     pub(crate) cut: Option<Cut>,
+    /// Why the Pod has not got the resources that it wishes now.
+    pub(crate) resize: Option<Pending>,
 }
 
 impl Memory {
@@ -110,6 +116,7 @@ fn wait(slot: &Slot, reason: &str, count: u32) -> SignedDuration {
         Slot::Container(_) if reason == "ErrImagePull" => doubled(10_000, 300_000),
         Slot::Container(_) => SignedDuration::from_secs(10),
         Slot::Sandbox => doubled(1000, 30_000),
+        Slot::Resize(_) => doubled(1000, 30_000),
         Slot::Instance(_) | Slot::Api => doubled(200, 10_000),
     }
 }

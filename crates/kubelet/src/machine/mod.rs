@@ -23,6 +23,7 @@ mod conditions;
 mod container_status;
 mod memory;
 mod probing;
+mod resize;
 mod restart;
 mod run;
 mod status;
@@ -35,8 +36,10 @@ mod tests;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
+pub(crate) use conditions::RESIZE_IN_PROGRESS;
 pub(crate) use memory::{Cut, Memory, Slot, Work};
 pub(crate) use probing::{Target, Verdicts};
+pub(crate) use resize::Pending;
 pub(crate) use restart::next_delay_s;
 pub(crate) use status_patch::status_patch;
 
@@ -63,6 +66,8 @@ pub(crate) struct NodeFacts {
     pub(crate) ips: Vec<String>,
     /// The scheme of container ids (`containerd`, `sampan`).
     pub(crate) runtime: String,
+    /// The node's memory.
+    pub(crate) memory_bytes: i64,
 }
 
 /// What to do now, and what to say.
@@ -99,6 +104,11 @@ pub(crate) enum Action {
         id: String,
     },
     StartContainer(Start),
+    /// Give a running container the resources that it has now been allocated.
+    ResizeContainer {
+        id: String,
+        name: String,
+    },
     KillContainer(Kill),
     RemoveContainer {
         id: String,
@@ -115,6 +125,8 @@ pub(crate) struct Start {
     pub(crate) attempt: u32,
     /// Kept with the container: how long to wait after its end.
     pub(crate) restart_delay_s: u32,
+    /// The running container (by id) whose processes it shall see, if it asks for one and that one runs.
+    pub(crate) target: Option<String>,
 }
 
 /// Stop a container.

@@ -88,13 +88,13 @@ pub(super) fn targets(view: &View<'_>, ending: Option<Ending>) -> Vec<Target> {
         if view.starting(&instance.name) {
             continue;
         }
-        let kinds: &[ProbeKind] = match (started(view, container, instance), ending) {
+        let kinds: &[ProbeKind] = match (started(view, &container, instance), ending) {
             (true, None) => &[ProbeKind::Liveness, ProbeKind::Readiness],
             (true, Some(_)) => &[ProbeKind::Readiness],
             (false, None) => &[ProbeKind::Startup],
             (false, Some(_)) => &[],
         };
-        let wanted = kinds.iter().filter(|kind| kind.of(container).is_some());
+        let wanted = kinds.iter().filter(|kind| kind.of(&container).is_some());
         targets.extend(wanted.map(|kind| Target { id: instance.id.clone(), name: instance.name.clone(), kind: *kind }));
     }
     targets

@@ -4,7 +4,7 @@
 //! over. The wait is kept with the container itself (an annotation in the runtime), so it survives the kubelet.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, Pod};
 
 use crate::seen::{Exit, Instance};
 use crate::spec::{self, RestartPolicy, Role};
@@ -14,13 +14,31 @@ const LONGEST_DELAY_S: u32 = 300;
 /// Having run for this long makes a container start over at no delay.
 const RESET_AFTER: SignedDuration = SignedDuration::from_secs(600);
 
-/// Whether a container of this role that ended so is started again.
-pub(super) fn wanted(pod: &Pod, role: Role, exit: &Exit) -> bool {
-    match (role, spec::restart_policy(pod)) {
+/// Whether a container of this role that ended so is started again: its own rules come first, then its own policy, then
+/// the Pod's.
+pub(super) fn wanted(pod: &Pod, role: Role, container: &Container, exit: &Exit) -> bool {
+    let own = container.restart_policy.as_deref();
+    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+    if own.is_some() && rules.iter().any(|rule| restarts(rule, exit.code)) {
+        return true;
+    }
+    let policy = own.map_or_else(|| spec::restart_policy(pod), spec::policy);
+    match (role, policy) {
         (Role::Sidecar, _) => true,
-        (_, RestartPolicy::Never) => false,
+        (Role::Ephemeral, _) | (_, RestartPolicy::Never) => false,
         (Role::App, RestartPolicy::Always) => true,
         (Role::App | Role::Init, _) => exit.code != 0,
+    }
+}
+
+/// Whether `rule` asks for a restart after this exit code.
+fn restarts(rule: &ContainerRestartRule, code: i32) -> bool {
+    let Some(codes) = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart") else { return false };
+    let listed = codes.values.iter().flatten().any(|value| *value == code);
+    match codes.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        _ => false,
     }
 }
 

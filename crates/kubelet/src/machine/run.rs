@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Container;
 
-use super::{Action, Kill, Slot, Start, Steps, View, Work, next_delay_s, probing, restart};
+use super::{Action, Kill, Slot, Start, Steps, View, Work, next_delay_s, probing, resize, restart};
 use crate::config::labels;
 use crate::seen::{Instance, Sandbox, State};
 use crate::spec::{self, Role};
@@ -20,6 +20,7 @@ pub(super) fn steps(view: &View<'_>, steps: &mut Steps) {
         create_sandbox(view, steps);
         return;
     };
+    ephemeral_containers(view, sandbox, steps);
     if init_containers(view, sandbox, steps) {
         for container in &spec::of(view.pod).containers {
             keep_running(view, Role::App, container, sandbox, steps);
@@ -74,6 +75,19 @@ fn create_sandbox(view: &View<'_>, steps: &mut Steps) {
     steps.push(Action::CreateSandbox { attempt });
 }
 
+/// Starts ephemeral containers, each once, whatever the others do: they are there to find out what is wrong.
+fn ephemeral_containers(view: &View<'_>, sandbox: &Sandbox, steps: &mut Steps) {
+    let published = spec::status(view.pod).ephemeral_container_statuses.as_deref().unwrap_or_default();
+    for container in spec::ephemeral(view.pod).filter(|container| !view.starting(&container.name)) {
+        match view.seen.newest(&container.name) {
+            Some(made) if made.state == State::Created => remove(view, made, steps),
+            Some(_) => {}
+            None if published.iter().any(|known| known.name == container.name && known.container_id.is_some()) => {}
+            None => start(view, &container, sandbox, steps),
+        }
+    }
+}
+
 /// Takes the init containers forward; whether all of them have done their part.
 fn init_containers(view: &View<'_>, sandbox: &Sandbox, steps: &mut Steps) -> bool {
     let initialized = initialized(view, sandbox);
@@ -107,12 +121,19 @@ fn keep_running(view: &View<'_>, role: Role, container: &Container, sandbox: &Sa
         return;
     }
     let Some(last) = view.seen.newest_in(&sandbox.id, &container.name) else {
+        // What ended for good in a sandbox before this one stays ended; init containers prepare every sandbox anew.
+        let before = view.seen.newest(&container.name).and_then(Instance::exit);
+        if role == Role::App && before.is_some_and(|exit| !restart::wanted(view.pod, role, container, exit)) {
+            return;
+        }
         return start(view, container, sandbox, steps);
     };
     match &last.state {
         State::Running { .. } => {
             if let Some(message) = must_restart(view, role, container, last) {
                 kill(view, last, &message, restart_grace_s(view, container, last), steps);
+            } else if role != Role::Init {
+                resize::steps(view, container, last, steps);
             }
         }
         State::Unknown => {
@@ -120,7 +141,7 @@ fn keep_running(view: &View<'_>, role: Role, container: &Container, sandbox: &Sa
             kill(view, last, &message, spec::grace_s(view.pod), steps);
         }
         State::Created => remove(view, last, steps),
-        State::Exited(exit) if restart::wanted(view.pod, role, exit) => {
+        State::Exited(exit) if restart::wanted(view.pod, role, container, exit) => {
             let due = restart::due(last, exit);
             steps.wake_at(due, view.now);
             if due <= view.now {
@@ -141,7 +162,14 @@ fn start(view: &View<'_>, container: &Container, sandbox: &Sandbox, steps: &mut 
         sandbox: sandbox.id.clone(),
         attempt: last.map_or_else(|| attempt_by_status(view, &container.name), |last| last.attempt + 1),
         restart_delay_s: next_delay_s(last),
+        target: target(view, &container.name),
     }));
+}
+
+/// The running container whose processes the ephemeral container `name` wants to see.
+fn target(view: &View<'_>, name: &str) -> Option<String> {
+    let target = view.seen.newest(spec::target(view.pod, name)?)?;
+    target.running().then(|| target.id.clone())
 }
 
 /// The runtime has no trace of the container (its data was wiped): go on counting where the status stopped.
@@ -153,7 +181,7 @@ fn attempt_by_status(view: &View<'_>, name: &str) -> u32 {
 }
 
 /// Why a running container must be killed and started again, as its event says.
-fn must_restart(view: &View<'_>, role: Role, container: &Container, running: &Instance) -> Option<String> {
+pub(super) fn must_restart(view: &View<'_>, role: Role, container: &Container, running: &Instance) -> Option<String> {
     let name = &container.name;
     if let Some(reason) = view.memory.condemned.get(&running.id) {
         return Some(reason.clone());

@@ -13,11 +13,16 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
         let chosen = spec::containers(view.pod).filter(|(role, _)| (*role == Role::App) == app);
         chosen.map(|(role, container)| container_status::status(view, role, container, ending)).collect()
     };
+    let ephemeral = spec::ephemeral(view.pod);
+    let ephemeral = ephemeral.map(|c| container_status::status(view, Role::Ephemeral, &c, ending)).collect();
     let (init, app) = (of_role(false), of_role(true));
     let (phase, outcome) = phase(view, ending, &app);
     let (reason, message) = reason(view, ending);
     let conditions = conditions(view, &Statuses { init: &init, app: &app, outcome });
     let pod_ips = pod_ips(view);
+    // Upstream lists these by name, and init containers as they run.
+    let mut app = app;
+    app.sort_by(|one, other| one.name.cmp(&other.name));
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(conditions),
@@ -31,6 +36,7 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
         qos_class: Some(spec::qos_class(view.pod).to_owned()),
         init_container_statuses: Some(init).filter(|statuses| !statuses.is_empty()),
         container_statuses: Some(app),
+        ephemeral_container_statuses: Some(ephemeral).filter(|statuses: &Vec<_>| !statuses.is_empty()),
         observed_generation: view.pod.metadata.generation,
         ..published.clone()
     }

@@ -1,11 +1,11 @@
 //! The second half of the machine: bring a Pod to its end and clean up after it.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 
-use super::{Action, Ending, Outcome, Slot, Steps, View, run, status_patch};
+use super::{Action, Ending, Outcome, Slot, Steps, View, restart, run, status_patch};
 use crate::seen::Instance;
-use crate::spec::{self, RestartPolicy, Role};
+use crate::spec::{self, Role};
 
 /// What a sidecar gets at least, when the others have used up the Pod's grace.
 const LEAST_GRACE_S: i64 = 2;
@@ -40,26 +40,22 @@ pub(super) fn deadline(pod: &Pod) -> Option<Timestamp> {
 
 /// How the Pod ended, if no container of it will run again.
 fn outcome(view: &View<'_>) -> Option<Outcome> {
-    let policy = spec::restart_policy(view.pod);
-    if policy == RestartPolicy::Always {
-        return None;
-    }
-    let exits = |role: Role| {
+    let ends = |role: Role| {
         let of_role = spec::containers(view.pod).filter(move |(of, _)| *of == role);
-        of_role.map(|(_, container)| {
-            let idle = !view.starting(&container.name);
-            view.seen.newest(&container.name).filter(|_| idle).and_then(Instance::exit)
-        })
+        of_role.map(move |(_, container)| for_good(view, role, container))
     };
-    if policy == RestartPolicy::Never && exits(Role::Init).flatten().any(|exit| exit.code != 0) {
+    if ends(Role::Init).flatten().any(|code| code != 0) {
         return Some(Outcome::Failed);
     }
-    let codes: Vec<i32> = exits(Role::App).map(|exit| exit.map(|exit| exit.code)).collect::<Option<_>>()?;
-    match (codes.iter().all(|code| *code == 0), policy) {
-        (true, _) => Some(Outcome::Succeeded),
-        (false, RestartPolicy::Never) => Some(Outcome::Failed),
-        (false, _) => None,
-    }
+    let codes: Vec<i32> = ends(Role::App).collect::<Option<_>>()?;
+    Some(if codes.iter().all(|code| *code == 0) { Outcome::Succeeded } else { Outcome::Failed })
+}
+
+/// The exit code of a container that has ended and is not started again.
+fn for_good(view: &View<'_>, role: Role, container: &Container) -> Option<i32> {
+    let idle = !view.starting(&container.name);
+    let exit = view.seen.newest(&container.name).filter(|_| idle).and_then(Instance::exit)?;
+    (!restart::wanted(view.pod, role, container, exit)).then_some(exit.code)
 }
 
 pub(super) fn steps(view: &View<'_>, ending: Ending, status: &PodStatus, steps: &mut Steps) {

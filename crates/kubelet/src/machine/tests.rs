@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 
 use super::probing::ProbeKind;
 use super::*;
-use crate::config::labels;
-use crate::seen::{Exit, Instance, Sandbox, State};
+use crate::config::{labels, resources};
+use crate::seen::{Exit, Instance, Limits, Sandbox, State};
 use crate::spec;
 
 /// How each attempt of a container goes: after so many seconds it exits with the code. Without an entry it runs on.
@@ -62,7 +63,7 @@ impl Sim {
     }
 
     fn plan(&self) -> Plan {
-        let node = NodeFacts { ips: vec!["192.0.2.1".to_owned()], runtime: "sim".to_owned() };
+        let node = NodeFacts { ips: vec!["192.0.2.1".to_owned()], runtime: "sim".to_owned(), memory_bytes: 1 << 30 };
         plan(&View {
             pod: &self.pod,
             removed: self.removed,
@@ -162,6 +163,11 @@ impl Sim {
                 self.seen.sandboxes.retain(|sandbox| sandbox.id != id);
             }
             Action::StartContainer(start) => self.start_container(&start),
+            Action::ResizeContainer { id, name } => {
+                self.note(&format!("resize {id}"));
+                let wanted = self.wanted(&name);
+                self.seen.containers.iter_mut().filter(|c| c.id == id).for_each(|c| c.limits = Some(wanted));
+            }
             Action::KillContainer(kill) => {
                 self.note(&format!("kill {} {}s: {}", kill.id, kill.grace_s, kill.message));
                 self.end(&kill.id, 143, "");
@@ -188,6 +194,8 @@ impl Sim {
         self.note(&format!("start {}#{}", start.name, start.attempt));
         let container = spec::container(&self.pod, &start.name).unwrap().1;
         let instance = Instance {
+            limits: Some(self.wanted(&start.name)),
+            user: None,
             id: format!("{}#{}", start.name, start.attempt),
             sandbox: start.sandbox.clone(),
             name: start.name.clone(),
@@ -195,12 +203,17 @@ impl Sim {
             created_at: self.now,
             image: String::new(),
             image_id: "sha256:1".to_owned(),
-            hash: labels::hash(container),
+            hash: labels::hash(&container),
             restart_delay_s: start.restart_delay_s,
             log_path: String::new(),
             state: State::Running { started_at: self.now },
         };
         self.seen.containers.insert(0, instance);
+    }
+
+    fn wanted(&self, name: &str) -> Limits {
+        let (_, container) = spec::container(&self.pod, name).unwrap();
+        Limits::of(&resources::of_container(&self.pod, &container, 1 << 30))
     }
 
     fn delete(&mut self, grace_s: i64) -> &mut Self {
@@ -514,6 +527,111 @@ fn a_deadline_fails_the_pod() {
     sim.run(5).history.clear();
     sim.run(100).expect("20 kill web#0 30s: Stopping container web\n20 stop sandbox s0\n20 release volumes");
     assert_eq!((sim.phase(), spec::status(&sim.pod).reason.as_deref()), ("Failed", Some("DeadlineExceeded")));
+}
+
+fn debugged() -> Value {
+    json!({"containers": [{"name": "web", "image": "i"}],
+        "initContainers": [{"name": "a", "image": "i"}],
+        "ephemeralContainers": [{"name": "dbg", "image": "i", "targetContainerName": "web"}]})
+}
+
+#[test]
+fn an_ephemeral_container_runs_once_and_before_all_others() {
+    let mut sim = Sim::new(debugged(), &[("a", &[(5, 0); 2]), ("dbg", &[(2, 3)])]);
+    sim.run(20).expect(
+        "0 volumes\n0 create sandbox 0\n0 start dbg#0\n0 start a#0\n2 dbg#0 exits 3\n5 a#0 exits 0\n5 start web#0",
+    );
+    let status = spec::status(&sim.pod).ephemeral_container_statuses.clone().unwrap();
+    assert_eq!(status[0].state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 3);
+    assert_eq!((sim.phase(), sim.condition("Ready").as_str()), ("Running", "True -"));
+    sim.seen.sandboxes[0].ready = false;
+    sim.end("web#0", 137, "");
+    sim.run(20).expect("20 create sandbox 1\n20 start a#1\n25 a#1 exits 0\n25 start web#1\n25 remove a#0");
+}
+
+#[test]
+fn an_ephemeral_container_sees_its_target() {
+    let mut sim = Sim::new(debugged(), &[("a", &[(1, 0)])]);
+    let ephemeral = sim.pod.spec.as_mut().unwrap().ephemeral_containers.take();
+    sim.run(5).history.clear();
+    sim.pod.spec.as_mut().unwrap().ephemeral_containers = ephemeral;
+    let Action::StartContainer(start) = sim.plan().actions.remove(0) else { panic!("no start") };
+    assert_eq!(start.target.as_deref(), Some("web#0"));
+}
+
+/// Policies of a container beside those of its Pod: how its exits go on.
+fn check_policy(pod: &str, container: Value, exits: &[(i64, i32)], want: &str) {
+    let mut web = json!({"name": "web", "image": "i"});
+    web.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    let mut sim = Sim::new(json!({"restartPolicy": pod, "containers": [web.clone()]}), &[("web", exits)]);
+    sim.run(2000);
+    assert_eq!(format!("{}, {}", sim.phase(), sim.container("web").restart_count), want, "{pod} {container}");
+}
+
+#[test]
+fn a_containers_policy_and_rules_come_before_the_pods() {
+    let rule = |operator: &str, values: Value| {
+        json!({"restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "Restart", "exitCodes": {"operator": operator, "values": values}}]})
+    };
+    check_policy("Always", json!({"restartPolicy": "Never"}), &[(1, 1)], "Failed, 0");
+    check_policy("Always", json!({"restartPolicy": "OnFailure"}), &[(1, 1), (1, 0)], "Succeeded, 1");
+    check_policy("Never", json!({"restartPolicy": "OnFailure"}), &[(1, 1), (1, 0)], "Succeeded, 1");
+    check_policy("Never", json!({"restartPolicy": "Always"}), &[(1, 0), (1, 0)], "Running, 2");
+    check_policy("Never", rule("In", json!([42])), &[(1, 42), (1, 42), (1, 1)], "Failed, 2");
+    check_policy("Always", rule("NotIn", json!([1])), &[(1, 42), (1, 0), (1, 1)], "Failed, 2");
+}
+
+#[test]
+fn a_container_that_succeeded_is_not_started_in_the_next_sandbox() {
+    let spec = json!({"restartPolicy": "OnFailure", "containers": [
+        {"name": "web", "image": "i"}, {"name": "once", "image": "i"}]});
+    let mut sim = Sim::new(spec, &[("once", &[(1, 0)])]);
+    sim.run(5).history.clear();
+    sim.seen.sandboxes[0].ready = false;
+    sim.end("web#0", 137, "");
+    sim.run(5).expect("5 create sandbox 1\n5 start web#1");
+}
+
+fn sized(cpu: &str, policy: &str) -> Value {
+    json!({"containers": [{"name": "web", "image": "i", "resources": {"requests": {"cpu": cpu}},
+        "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]})
+}
+
+#[test]
+fn a_resize_is_in_place_or_a_restart_by_its_policy() {
+    for (policy, want) in [
+        ("NotRequired", "5 resize web#0"),
+        ("RestartContainer", "5 kill web#0 30s: Container web resize requires restart\n5 start web#1"),
+    ] {
+        let mut sim = Sim::new(sized("1", policy), &[]);
+        sim.run(5).history.clear();
+        sim.pod.spec = pod(sized("500m", policy)).spec;
+        let under_way = sim.plan().status;
+        let has = |status: &k8s_openapi::api::core::v1::PodStatus| {
+            let conditions = status.conditions.clone().unwrap();
+            conditions.iter().any(|condition| condition.type_ == RESIZE_IN_PROGRESS && condition.status == "True")
+        };
+        assert!(has(&under_way));
+        let web = &under_way.container_statuses.as_ref().unwrap()[0];
+        let cpu = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.as_ref().unwrap()["cpu"].0.clone();
+        assert_eq!(cpu(&web.allocated_resources), "500m");
+        assert_eq!(cpu(&web.resources.as_ref().unwrap().requests), "1");
+        sim.run(1).expect(want);
+        assert!(!has(spec::status(&sim.pod)), "the resize has come to its end");
+    }
+}
+
+#[test]
+fn a_resize_that_does_not_fit_is_told() {
+    let mut sim = Sim::new(sized("1", "NotRequired"), &[]);
+    sim.run(5);
+    sim.memory.resize = Some(Pending { reason: "Deferred", message: "no".to_owned() });
+    sim.run(1);
+    assert_eq!(sim.condition("PodResizePending"), "True Deferred");
+    sim.memory.resize = None;
+    sim.run(1);
+    assert!(!spec::status(&sim.pod).conditions.iter().flatten().any(|c| c.type_ == "PodResizePending"));
 }
 
 #[test]

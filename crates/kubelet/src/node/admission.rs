@@ -51,10 +51,31 @@ pub(crate) fn request(pod: &Pod, resource: &str, read: fn(&Quantity) -> Option<i
     for (role, container) in spec::containers(pod) {
         match role {
             spec::Role::Init => init = init.max(apps + of(container)),
-            spec::Role::App | spec::Role::Sidecar => apps += of(container),
+            _ => apps += of(container),
         }
     }
     apps.max(init)
+}
+
+/// Whether the node can give a Pod that it runs other resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Now,
+    /// Not beside the Pods that run now.
+    Deferred(String),
+    /// Not even alone.
+    Infeasible(String),
+}
+
+/// Whether the node can give `pod` what it wishes, beside what is `active` without it.
+pub(crate) fn fit(pod: &Pod, active: &Active, capacity: &Capacity) -> Fit {
+    let alone = Active { pods: 0, ..Active::default() };
+    if let Some(Shortage { resource, requested, capacity, .. }) = shortage(pod, &alone, capacity) {
+        let text =
+            format!("Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}");
+        return Fit::Infeasible(text);
+    }
+    shortage(pod, active, capacity).map_or(Fit::Now, |shortage| Fit::Deferred(shortage.describe()))
 }
 
 /// Why the node does not take `pod` beside what is `active`: reason and message. A Pod that has been taken before is
@@ -63,6 +84,28 @@ pub(crate) fn refusal(pod: &Pod, active: &Active, capacity: &Capacity) -> Option
     if spec::status(pod).start_time.is_some() {
         return None;
     }
+    let shortage = shortage(pod, active, capacity)?;
+    Some((format!("OutOf{}", shortage.resource), format!("Pod was rejected: {}", shortage.describe())))
+}
+
+/// What there is too little of.
+struct Shortage {
+    resource: &'static str,
+    requested: i64,
+    used: i64,
+    capacity: i64,
+}
+
+impl Shortage {
+    fn describe(&self) -> String {
+        let Self { resource, requested, used, capacity } = self;
+        format!(
+            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+        )
+    }
+}
+
+fn shortage(pod: &Pod, active: &Active, capacity: &Capacity) -> Option<Shortage> {
     let allocatable = |name: &str| capacity.allocatable.get(name);
     let wish = Active::requests(pod);
     let limits = [
@@ -70,17 +113,10 @@ pub(crate) fn refusal(pod: &Pod, active: &Active, capacity: &Capacity) -> Option
         ("cpu", wish.cpu_milli, active.cpu_milli, allocatable("cpu").and_then(quantity::milli)),
         ("memory", wish.memory_bytes, active.memory_bytes, allocatable("memory").and_then(quantity::value)),
     ];
-    for (name, requested, used, limit) in limits {
-        let Some(limit) = limit else { continue };
-        if requested > 0 && used + requested > limit {
-            let message = format!(
-                "Pod was rejected: Node didn't have enough resource: {name}, requested: {requested}, used: {used}, \
-                 capacity: {limit}"
-            );
-            return Some((format!("OutOf{name}"), message));
-        }
-    }
-    None
+    limits.into_iter().find_map(|(resource, requested, used, limit)| {
+        let capacity = limit.filter(|limit| requested > 0 && used + requested > *limit)?;
+        Some(Shortage { resource, requested, used, capacity })
+    })
 }
 
 #[cfg(test)]
@@ -100,6 +136,25 @@ mod tests {
         let capacity = Capacity { allocatable, ..Capacity::default() };
         let refusal = refusal(&pod, &Active::of([&running].into_iter()), &capacity);
         assert_eq!(refusal.map(|(reason, _)| reason).as_deref(), want);
+    }
+
+    #[test]
+    fn a_resize_waits_for_others_or_for_ever() {
+        let check = |cpu: &str, want: Fit| {
+            let pod = |cpu: &str| {
+                let resources = json!({"requests": {"cpu": cpu}});
+                serde_json::from_value::<Pod>(json!({"spec": {"containers": [{"name": "c", "resources": resources}]}}))
+            };
+            let allocatable = [("cpu".to_owned(), Quantity("2".to_owned()))].into();
+            let capacity = Capacity { allocatable, ..Capacity::default() };
+            let active = Active::of([&pod("1500m").unwrap()].into_iter());
+            assert_eq!(fit(&pod(cpu).unwrap(), &active, &capacity), want, "{cpu}");
+        };
+        check("500m", Fit::Now);
+        let text = "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000";
+        check("501m", Fit::Deferred(text.to_owned()));
+        let text = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
+        check("3", Fit::Infeasible(text.to_owned()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use kube::Client;
 use sampan_client::{EventRecorder, Informer, Tasks};
 use tokio::sync::watch;
 
-pub(crate) use admission::{Active, refusal, request};
+pub(crate) use admission::{Active, Fit, fit, refusal, request};
 pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use oom::tell_of_ooms;
@@ -33,6 +33,7 @@ use crate::eviction::{self, Pressure};
 use crate::images::Images;
 use crate::logs::Logs;
 use crate::machine::NodeFacts;
+use crate::mirrors::Mirrors;
 use crate::sources::Sources;
 use crate::usage::Meter;
 use crate::volumes::Tokens;
@@ -49,6 +50,7 @@ pub(crate) struct Node {
     pub(crate) services: Informer<Service>,
     pub(crate) recorder: EventRecorder,
     pub(crate) logs: Logs,
+    pub(crate) mirrors: Mirrors,
     pub(crate) cgroups: Mounts,
     pub(crate) cluster_dns: ClusterDns,
     pub(crate) facts: NodeFacts,
@@ -66,6 +68,7 @@ impl Node {
     pub(crate) async fn open(options: Options, runtime: Runtime, tasks: &Tasks) -> Result<Arc<Self>, Error> {
         let version = runtime.version().await?;
         let client = options.client.clone();
+        let capacity = Capacity::read(&options)?;
         let services =
             Informer::start(kube::Api::all(client.clone()), kube::runtime::watcher::Config::default(), tasks);
         Ok(Arc::new(Self {
@@ -75,6 +78,7 @@ impl Node {
             services,
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, tasks)?,
+            mirrors: Mirrors::default(),
             cgroups: Mounts::read()?,
             cluster_dns: ClusterDns {
                 servers: options.cluster_dns.iter().map(ToString::to_string).collect(),
@@ -83,8 +87,9 @@ impl Node {
             facts: NodeFacts {
                 ips: options.node_ips.iter().map(ToString::to_string).collect(),
                 runtime: version.runtime_name.clone(),
+                memory_bytes: capacity.memory_bytes,
             },
-            capacity: Capacity::read(&options)?,
+            capacity,
             meter: Arc::new(Meter::new(runtime.clone())),
             devices: Devices::start(&options.root_dir, tasks)?,
             pressures: watch::Sender::new(pressures_now(&options)),

@@ -69,3 +69,68 @@ fn status_name(status: i32) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::{Context, Poll};
+
+    use futures::future::{BoxFuture, Ready, ready};
+    use tonic::body::Body;
+    use tonic::server::{NamedService, UnaryService};
+    use tonic::transport::Server;
+    use tonic::{Response, Status};
+
+    use super::*;
+
+    /// A server whose health depends on the service that is asked for: a number is its status.
+    #[derive(Clone)]
+    struct Health;
+
+    impl NamedService for Health {
+        const NAME: &'static str = "grpc.health.v1.Health";
+    }
+
+    impl tower::Service<http::Request<Body>> for Health {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            Box::pin(async move {
+                let codec: ProstCodec<HealthCheckResponse, HealthCheckRequest> = ProstCodec::default();
+                Ok(tonic::server::Grpc::new(codec).unary(Self, request).await)
+            })
+        }
+    }
+
+    impl UnaryService<HealthCheckRequest> for Health {
+        type Response = HealthCheckResponse;
+        type Future = Ready<Result<Response<HealthCheckResponse>, Status>>;
+
+        fn call(&mut self, request: Request<HealthCheckRequest>) -> Self::Future {
+            let status = request.get_ref().service.parse().map_err(|_| Status::not_found("unknown service"));
+            ready(status.map(|status| Response::new(HealthCheckResponse { status })))
+        }
+    }
+
+    #[tokio::test]
+    async fn health_is_asked_by_service() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = i32::from(listener.local_addr().unwrap().port());
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        let server = tokio::spawn(Server::builder().add_service(Health).serve_with_incoming(incoming));
+        let second = Duration::from_secs(1);
+        assert_eq!(ask("127.0.0.1", port, "1", second).await, Answer::Good);
+        let text = "service unhealthy (responded with \"NOT_SERVING\")";
+        assert_eq!(ask("127.0.0.1", port, "2", second).await, Answer::Bad(text.to_owned()));
+        let Answer::Bad(text) = ask("127.0.0.1", port, "nope", second).await else { panic!("unknown is not good") };
+        assert!(text.contains("unknown service"), "{text}");
+        server.abort();
+        assert!(matches!(ask("127.0.0.1", 1, "", second).await, Answer::Bad(_)));
+    }
+}

@@ -9,6 +9,7 @@ mod config_map;
 mod downward_api;
 mod empty_dir;
 mod host_path;
+mod image;
 mod mounting;
 mod ownership;
 mod payload;
@@ -64,11 +65,15 @@ struct SetUp {
 
 impl SetUp {
     fn writable(path: PathBuf) -> Self {
-        Self { place: Place { path, read_only: false }, renew_at: None }
+        Self { place: Place { path, read_only: false, image: false }, renew_at: None }
     }
 
     fn read_only(path: PathBuf) -> Self {
-        Self { place: Place { path, read_only: true }, renew_at: None }
+        Self { place: Place { path, read_only: true, image: false }, renew_at: None }
+    }
+
+    fn image() -> Self {
+        Self { place: Place { path: PathBuf::new(), read_only: true, image: true }, renew_at: None }
     }
 }
 
@@ -83,7 +88,8 @@ trait Provider: Send + Sync {
 type Match = fn(&Volume) -> Option<Box<dyn Provider>>;
 
 /// Every type of volume there is.
-const TYPES: [Match; 6] = [empty_dir::of, config_map::of, secret::of, downward_api::of, projected::of, host_path::of];
+const TYPES: [Match; 7] =
+    [empty_dir::of, config_map::of, secret::of, downward_api::of, projected::of, host_path::of, image::of];
 
 /// Makes all volumes of the Pod, or brings them up to date.
 pub(crate) async fn set_up(context: &Context<'_>) -> Result<Ready, Error> {

@@ -1,4 +1,5 @@
-//! `projected`: ConfigMaps, Secrets, facts about the Pod and ServiceAccount tokens together in one directory.
+//! `projected`: ConfigMaps, Secrets, facts about the Pod, ServiceAccount tokens and trust bundles together in one
+//! directory.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -51,6 +52,11 @@ impl Projected {
                 &secret.name,
                 &Selection { items, default_mode, optional, kind: "secret" },
             );
+        }
+        if let Some(bundle) = &source.cluster_trust_bundle {
+            let data = context.objects.trust_bundle(bundle)?.into_bytes();
+            let file = File { data, mode: payload::mode(None, default_mode), owner: None };
+            return Ok([(payload::relative(&bundle.path)?, file)].into());
         }
         match &source.downward_api {
             Some(downward) => payload::downward(context, downward.items.as_deref().unwrap_or_default(), default_mode),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, Secret};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -25,6 +25,10 @@ impl Objects for Fixed {
 
     fn secret(&self, _name: &str) -> Option<Arc<Secret>> {
         self.secret.lock().clone().map(Arc::new)
+    }
+
+    fn trust_bundle(&self, projection: &ClusterTrustBundleProjection) -> Result<String, Error> {
+        Ok(format!("bundle {}", projection.name.as_deref().unwrap_or_default()))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::machine::Cut;
 use crate::seen::Seen;
-use crate::spec;
+use crate::{spec, static_pods};
 
 /// What has come in since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,11 @@ impl Inbox {
         &self.uid
     }
 
+    /// Ticks whenever what is shown of this Pod or another one changes.
+    pub(crate) fn follow_others(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// The newest Pod that the API server has told of.
     pub(crate) fn pod(&self) -> Arc<Pod> {
         Arc::clone(&self.state.lock().pod)
@@ -72,9 +77,10 @@ impl Inbox {
         self.state.lock().removed
     }
 
-    /// The Pod has changed.
+    /// The Pod has changed, or of a static Pod its mirror.
     pub(crate) fn put(&self, pod: Arc<Pod>) {
         let mut state = self.state.lock();
+        let pod = if static_pods::is_static(&state.pod) { Arc::new(mirrored(&state.pod, &pod)) } else { pod };
         if version(&pod) >= version(&state.pod) {
             state.pod = pod;
         }
@@ -158,6 +164,14 @@ impl Inbox {
     pub(crate) fn shown(&self) -> Shown {
         self.state.lock().shown.clone()
     }
+}
+
+/// A static Pod with the status that its mirror has.
+fn mirrored(pod: &Pod, mirror: &Pod) -> Pod {
+    let mut pod = Pod { status: mirror.status.clone(), ..pod.clone() };
+    pod.metadata.resource_version.clone_from(&mirror.metadata.resource_version);
+    pod.metadata.generation = mirror.metadata.generation;
+    pod
 }
 
 /// Resource versions of one object grow; one that cannot be read counts as new.

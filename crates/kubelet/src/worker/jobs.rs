@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use tokio::task::AbortHandle;
 
-use super::{Env, Worker, kill, places, sandbox, start};
+use super::{Env, Worker, allocation, kill, places, resize, sandbox, start};
 use crate::machine::{Action, Slot, Work};
 use crate::{Error, spec, volumes};
 
@@ -27,6 +27,7 @@ pub(crate) enum Done {
     Started(Result<start::Started, start::Failed>),
     /// A container was killed or removed.
     Instance(Result<(), Error>),
+    Resized(Result<(), Error>),
     DeletedFromApi(Result<(), Error>),
 }
 
@@ -59,6 +60,10 @@ impl Worker {
             Action::StartContainer(start) => {
                 let slot = Slot::Container(start.name.clone());
                 self.job(slot, async move { Done::Started(start::start(&env, &pod, &start, &facts).await) });
+            }
+            Action::ResizeContainer { id, name } => {
+                let slot = Slot::Resize(id.clone());
+                self.job(slot, async move { Done::Resized(resize::resize(&env, &pod, &id, &name).await) });
             }
             Action::KillContainer(kill) => self.begin_kill(env, pod, kill, facts),
             Action::RemoveContainer { id } => {
@@ -137,7 +142,12 @@ impl Worker {
                 recorder.warning(&regarding, "FailedKillPod", format!("error killing pod: {error}"));
                 self.memory.fail(slot, "FailedKillPod", error.to_string(), now);
             }
-            Done::Sandbox(Ok(())) | Done::Instance(Ok(())) => {
+            Done::Resized(Err(error)) => {
+                let text = allocation::describe("Pod resize error", &pod, Some(&error.to_string()));
+                recorder.warning(&regarding, "ResizeError", text);
+                self.memory.fail(slot, "ResizeError", error.to_string(), now);
+            }
+            Done::Sandbox(Ok(())) | Done::Instance(Ok(())) | Done::Resized(Ok(())) => {
                 self.look = true;
                 self.memory.failures.remove(&slot);
             }

@@ -8,12 +8,14 @@
 //! Every action runs as a job beside the loop, so that a slow pull never delays a kill. The worker's memory is lost with
 //! it; whatever matters is in the API server or with the runtime. Start at [`Worker::run`].
 
+mod allocation;
 mod announce;
 mod inbox;
 mod jobs;
 mod kill;
 mod places;
 mod publish;
+mod resize;
 mod sandbox;
 mod start;
 
@@ -24,11 +26,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use inbox::{Inbox, Shown};
 pub(crate) use jobs::Done;
+pub(crate) use resize::Room;
 
 use crate::config::fields::Facts;
 use crate::config::mounts::Place;
@@ -38,7 +42,8 @@ use crate::node::Node;
 use crate::probes::Probing;
 use crate::seen::Seen;
 use crate::sources::Hold;
-use crate::spec;
+use crate::{spec, static_pods};
+use allocation::Allocation;
 use publish::Publisher;
 
 /// A runtime that does not answer is asked again after this long.
@@ -67,13 +72,22 @@ pub(crate) struct Worker {
     kills: jobs::Kills,
     publisher: Publisher,
     probing: Probing,
-    /// Back-offs that have been told as events, by container.
+    /// What has been told in events.
     told: announce::Told,
+    /// The Pod as it was looked at last.
+    followed: Arc<Pod>,
+    allocation: Allocation,
+    room: Room,
+    /// A resize was granted, and its end has not been told.
+    resizing: bool,
+    /// Ticks when other Pods change: a deferred resize may have room then.
+    others: watch::Receiver<u64>,
 }
 
 impl Worker {
-    /// A worker for the Pod in `inbox`; `rejected` says why the node does not take it, if so.
-    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, rejected: Option<(String, String)>) -> Self {
+    /// A worker for the Pod in `inbox`; `rejected` says why the node does not take it, if so, `room` whether there is room
+    /// for a resize.
+    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, rejected: Option<(String, String)>, room: Room) -> Self {
         let pod = inbox.pod();
         let told = Arc::clone(&inbox);
         let hold = node.sources.hold(&pod, &(Arc::new(move || told.object_changed()) as crate::sources::OnChange));
@@ -89,6 +103,11 @@ impl Worker {
         Self {
             env: Arc::new(env),
             probing: Probing::new(node, &inbox),
+            allocation: Allocation::of(&pod),
+            followed: pod,
+            room,
+            resizing: false,
+            others: inbox.follow_others(),
             inbox,
             memory,
             seen: Seen::default(),
@@ -108,7 +127,7 @@ impl Worker {
                 tokio::time::sleep(OBSERVE_AGAIN).await;
                 continue;
             }
-            let pod = self.inbox.pod();
+            let pod = self.pod();
             let plan = self.plan(&pod);
             if plan.done {
                 break;
@@ -118,7 +137,9 @@ impl Worker {
                 self.env.node.devices.release(self.inbox.uid());
             }
             self.announce(&pod, &plan.status);
-            self.publisher.offer(&self.env, &pod, &plan.status, self.inbox.removed());
+            if let Some(shown) = self.shown_as(&pod) {
+                self.publisher.offer(&self.env, &shown, &plan.status, self.inbox.removed());
+            }
             self.inbox.show(&pod, &plan.status, &self.seen);
             self.wait(plan.wake).await;
         }
@@ -136,6 +157,31 @@ impl Worker {
         if let Err(why) = self.env.node.devices.allocate(&pod).await {
             let message = format!("Pod was rejected: Allocate failed due to {why}, which is unexpected");
             self.memory.rejected = Some(("UnexpectedAdmissionError".to_owned(), message));
+        }
+    }
+
+    /// The Pod as it is now, with what it has been given of the node; what hangs on it follows.
+    fn pod(&mut self) -> Arc<Pod> {
+        let pod = self.inbox.pod();
+        let before = std::mem::replace(&mut self.followed, Arc::clone(&pod));
+        if !Arc::ptr_eq(&before, &pod) {
+            self.env.hold.follow(&pod);
+            let (old, new) = (&before.metadata, &pod.metadata);
+            if old.labels != new.labels || old.annotations != new.annotations || before.spec != pod.spec {
+                self.memory.sources_changed(sampan_clock::now());
+            }
+        }
+        if pod.metadata.deletion_timestamp.is_none() && self.memory.rejected.is_none() {
+            self.judge(&pod);
+        }
+        self.allocation.apply(&pod)
+    }
+
+    /// The object in the API server that shows the Pod: itself, or of a static Pod its mirror, once there is one.
+    fn shown_as(&self, pod: &Arc<Pod>) -> Option<Arc<Pod>> {
+        match static_pods::is_static(pod) {
+            true => self.env.node.mirrors.of(self.inbox.uid()),
+            false => Some(Arc::clone(pod)),
         }
     }
 
@@ -194,6 +240,7 @@ impl Worker {
                 }
             }
             published = self.publisher.ended() => self.inbox.published(published),
+            Ok(()) = self.others.changed(), if self.memory.resize.is_some() => {}
             () = sleep_until(wake) => {}
         }
     }

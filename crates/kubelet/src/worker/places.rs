@@ -1,5 +1,6 @@
 //! A Pod's files on the node: its directories, volumes, host names, and the mounts of a container.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -36,26 +37,35 @@ async fn write(path: &Path, text: &str) -> Result<(), Error> {
     tokio::fs::write(path, text).await.map_err(Error::io("writing", path))
 }
 
-/// Everything that is mounted into `container`.
-pub(super) async fn mounts(
-    env: &Env,
-    pod: &Pod,
-    start: &Start,
-    facts: &Facts,
-    variables: &Variables,
-) -> Result<Vec<Mount>, Error> {
+/// What the mounts of a container are made from.
+pub(super) struct Sources<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) start: &'a Start,
+    pub(super) facts: &'a Facts,
+    /// The runtime's names of images that are volumes, by volume.
+    pub(super) images: &'a BTreeMap<String, String>,
+}
+
+/// Everything that is mounted into the container.
+pub(super) async fn mounts(env: &Env, sources: &Sources<'_>, variables: &Variables) -> Result<Vec<Mount>, Error> {
+    let Sources { pod, start, facts, images } = *sources;
     let (_, container) = spec::container(pod, &start.name).ok_or_else(|| no_container(&start.name))?;
     let places = env.places.lock().clone();
     let mut all = Vec::new();
-    for (index, wish) in mounts::wishes(container, &places, variables)?.into_iter().enumerate() {
+    for (index, wish) in mounts::wishes(&container, &places, variables)?.into_iter().enumerate() {
+        if wish.place.image {
+            let reference = images.get(&wish.volume).map(String::as_str).unwrap_or_default();
+            all.push(mounts::image_mount(&wish, reference));
+            continue;
+        }
         let from = match wish.sub_path.is_empty() {
             true => wish.place.path.clone(),
-            false => sub_path(env, container, index, &wish).await?,
+            false => sub_path(env, &container, index, &wish).await?,
         };
         all.push(mounts::volume_mount(&wish, from));
     }
-    all.extend(managed_files(env, pod, container, facts).await?);
-    all.extend(termination_message(env, container, start).await?);
+    all.extend(managed_files(env, pod, &container, facts).await?);
+    all.extend(termination_message(env, &container, start).await?);
     Ok(all)
 }
 

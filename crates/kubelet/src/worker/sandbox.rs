@@ -1,24 +1,42 @@
 //! Making a Pod's sandbox.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
 use sampan_cri::v1::PodSandboxConfig;
 
 use super::Env;
-use crate::Error;
-use crate::config::{dns, sandbox, users};
-use crate::spec;
+use crate::config::{dns, resources, sandbox, users};
+use crate::{Error, spec};
 
 /// Makes and starts the sandbox.
 pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Error> {
+    dns::check_hostname(pod, &env.node.cluster_dns)?;
     let mut config = config(env, pod, attempt).await;
     if spec::of(pod).host_users == Some(false) {
         give_users(env, &mut config).await?;
     }
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
+    if let Some((class, limits)) = resources::class_group(&env.node.options.cgroup_root, pod) {
+        env.node.cgroups.limit(&class, &limits)?;
+    }
+    env.node.cgroups.limit(&parent, &resources::group(pod))?;
     if let Some(limit) = env.node.options.pod_pids_limit {
         env.node.cgroups.limit_pids(&parent, limit)?;
     }
-    env.node.runtime.run_sandbox(config).await.map(drop)
+    env.node.runtime.run_sandbox(config, &handler(env, pod).await?).await.map(drop)
+}
+
+/// The runtime's handler that the Pod's class names; none for a Pod without a class.
+async fn handler(env: &Env, pod: &Pod) -> Result<String, Error> {
+    let Some(class) = spec::of(pod).runtime_class_name.as_deref().filter(|class| !class.is_empty()) else {
+        return Ok(String::new());
+    };
+    let api = Api::<RuntimeClass>::all(env.node.client.clone());
+    match api.get_opt(class).await.map_err(Error::api("failed to get sandbox runtime"))? {
+        Some(class) => Ok(class.handler),
+        None => Err(Error::Missing(format!("failed to get sandbox runtime: RuntimeClass \"{class}\" not found"))),
+    }
 }
 
 /// Gives the sandbox users of its own; its containers have them from it.

@@ -1,6 +1,9 @@
 //! Starting a container: image, configuration, create, start, hook.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Container, Pod};
+use sampan_cri::v1::{Mount, PodSandboxConfig};
 
 use super::{Env, places, sandbox};
 use crate::config::env::{self, Sources};
@@ -30,7 +33,7 @@ pub(super) async fn start(env: &Env, pod: &Pod, start: &Start, facts: &Facts) ->
     let Some((role, container)) = spec::container(pod, &start.name) else {
         return Err(Failed { reason: "CreateContainerConfigError", message: "no such container".to_owned() });
     };
-    let job = Job { env, pod, container, role, start, facts };
+    let job = Job { env, pod, container: &container, role, start, facts };
     match env.cancel_starts.run_until_cancelled(job.run()).await {
         Some(result) => result,
         None => Err(Failed { reason: "ContainerCreating", message: String::new() }),
@@ -49,8 +52,12 @@ struct Job<'a> {
 impl Job<'_> {
     async fn run(&self) -> Result<Started, Failed> {
         let sandbox_config = sandbox::config(self.env, self.pod, 0).await;
-        let image = self.image(&sandbox_config).await?;
-        let config = self.config(&image).await.map_err(|error| self.failed("CreateContainerConfigError", &error))?;
+        let container = self.container;
+        let named = container.image.as_deref().unwrap_or_default();
+        let image = self.image(&sandbox_config, named, container.image_pull_policy.as_deref()).await?;
+        let volumes = self.image_volumes(&sandbox_config).await?;
+        let config =
+            self.config(&image, &volumes).await.map_err(|error| self.failed("CreateContainerConfigError", &error))?;
         let runtime = &self.env.node.runtime;
         let created = runtime.create_container(&self.start.sandbox, config, sandbox_config).await;
         let id = created.map_err(|error| self.failed("CreateContainerError", &error))?;
@@ -63,9 +70,29 @@ impl Job<'_> {
         Ok(Started { id, hook_failed })
     }
 
-    async fn image(&self, sandbox_config: &sampan_cri::v1::PodSandboxConfig) -> Result<Ready, Failed> {
+    /// Has the images on the node that are volumes of the container; the runtime's names for them, by volume.
+    async fn image_volumes(&self, sandbox_config: &PodSandboxConfig) -> Result<BTreeMap<String, String>, Failed> {
+        let mut references = BTreeMap::new();
+        let mounts = self.container.volume_mounts.as_deref().unwrap_or_default();
+        for volume in spec::of(self.pod).volumes.iter().flatten() {
+            let Some(source) = volume.image.as_ref() else { continue };
+            if mounts.iter().any(|mount| mount.name == volume.name) {
+                let named = source.reference.as_deref().unwrap_or_default();
+                let image = self.image(sandbox_config, named, source.pull_policy.as_deref()).await?;
+                references.insert(volume.name.clone(), image.reference);
+            }
+        }
+        Ok(references)
+    }
+
+    async fn image(
+        &self,
+        sandbox_config: &PodSandboxConfig,
+        image: &str,
+        policy: Option<&str>,
+    ) -> Result<Ready, Failed> {
         let env = self.env;
-        let wish = Wish { pod: self.pod, container: self.container, sandbox_config, objects: &env.hold };
+        let wish = Wish { pod: self.pod, image, policy, sandbox_config, objects: &env.hold };
         match env.node.images.ensure(&wish, |text| self.normal("Pulling", text)).await {
             Ok(ready) => {
                 self.normal("Pulled", &ready.message);
@@ -79,7 +106,11 @@ impl Job<'_> {
         }
     }
 
-    async fn config(&self, image: &Ready) -> Result<sampan_cri::v1::ContainerConfig, Error> {
+    async fn config(
+        &self,
+        image: &Ready,
+        volumes: &BTreeMap<String, String>,
+    ) -> Result<sampan_cri::v1::ContainerConfig, Error> {
         let node = &self.env.node;
         self.env.hold.synced().await?;
         let links = spec::of(self.pod).enable_service_links != Some(false);
@@ -90,7 +121,7 @@ impl Job<'_> {
             start: self.start,
             image_ref: &image.reference,
             image_user: &image.user,
-            mounts: places::mounts(self.env, self.pod, self.start, self.facts, &variables).await?,
+            mounts: self.mounts(&variables, volumes).await?,
             env: &variables,
             memory_bytes: node.capacity.memory_bytes,
         };
@@ -99,6 +130,11 @@ impl Job<'_> {
         node.devices.before_start(uid, name).await?;
         node.devices.of_container(uid, name).apply(&mut config);
         Ok(config)
+    }
+
+    async fn mounts(&self, variables: &env::Env, images: &BTreeMap<String, String>) -> Result<Vec<Mount>, Error> {
+        let sources = places::Sources { pod: self.pod, start: self.start, facts: self.facts, images };
+        places::mounts(self.env, &sources, variables).await
     }
 
     /// Runs the hook after start; what the event says if it fails.

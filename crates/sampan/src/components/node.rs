@@ -124,6 +124,8 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
         reserved: config.reserved.clone(),
         eviction: config.eviction.clone(),
         image_gc_percent: config.image_gc_percent,
+        static_pod_dir: Some(config.pod_manifest_path.clone()),
+        allowed_unsafe_sysctls: config.allowed_unsafe_sysctls.clone(),
         pod_cidr: Some(pod_cidr(config).to_string()),
         version: sampan_apiserver::Version::current().git_version,
         ..sampan_kubelet::Options::new(&config.node_name, config.node_ip, client.clone(), config.runtime_endpoint())

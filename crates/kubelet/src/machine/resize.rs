@@ -1,0 +1,122 @@
+//! In-place resize: running containers follow the resources that their Pod has been allocated.
+//!
+//! What a Pod *wishes* stands in its specification; whether the node can grant it is decided where all Pods are known
+//! (`crate::pods`), and the machine sees the Pod with what is granted. Here that is compared with what the kernel has.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::{Action, Slot, Steps, View, run};
+use crate::config::resources;
+use crate::seen::{Instance, Limits};
+use crate::spec;
+
+const CPU_PERIOD_US: i64 = 100_000;
+const SHARES_PER_CORE: i64 = 1024;
+
+/// A wish that is not granted: why, and in how many words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// `Deferred` (other Pods have it now) or `Infeasible` (the node never has it).
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// A resize that is under way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InProgress {
+    /// What went wrong with it last.
+    pub(super) error: Option<String>,
+}
+
+/// Brings a running container to its resources: in place, or by a restart where its policy says so.
+pub(super) fn steps(view: &View<'_>, container: &Container, running: &Instance, steps: &mut Steps) {
+    let Some((has, wanted)) = difference(view, container, running) else { return };
+    if needs_restart(container, &has, &wanted) {
+        let message = format!("Container {} resize requires restart", container.name);
+        return run::kill(view, running, &message, spec::grace_s(view.pod), steps);
+    }
+    let slot = Slot::Resize(running.id.clone());
+    if !view.busy(&slot) && view.may_try(&slot, steps) {
+        steps.push(Action::ResizeContainer { id: running.id.clone(), name: container.name.clone() });
+    }
+}
+
+/// What the kernel has for the container and what it should have, if they differ.
+fn difference(view: &View<'_>, container: &Container, running: &Instance) -> Option<(Limits, Limits)> {
+    let has = running.limits.filter(|_| running.running())?;
+    let wanted = Limits::of(&resources::of_container(view.pod, container, view.node.memory_bytes));
+    (has != wanted).then_some((has, wanted))
+}
+
+fn needs_restart(container: &Container, has: &Limits, wanted: &Limits) -> bool {
+    let changed = |resource: &str| match resource {
+        "cpu" => (has.cpu_shares, has.cpu_quota_us) != (wanted.cpu_shares, wanted.cpu_quota_us),
+        "memory" => has.memory_bytes != wanted.memory_bytes,
+        _ => false,
+    };
+    let policies = container.resize_policy.iter().flatten();
+    policies.into_iter().any(|policy| policy.restart_policy == "RestartContainer" && changed(&policy.resource_name))
+}
+
+/// Whether a running container has not what it should have.
+pub(super) fn in_progress(view: &View<'_>) -> Option<InProgress> {
+    let unequal = |container: &&Container| {
+        let newest = view.seen.newest(&container.name);
+        newest.is_some_and(|running| difference(view, container, running).is_some())
+    };
+    let resizable = spec::containers(view.pod).filter(|(role, _)| *role != spec::Role::Init);
+    let first = resizable.map(|(_, container)| container).find(unequal)?;
+    let failure = view.seen.newest(&first.name).and_then(|c| view.memory.failures.get(&Slot::Resize(c.id.clone())));
+    Some(InProgress { error: failure.map(|failure| failure.message.clone()) })
+}
+
+/// The resources that the container really has: what it was allocated, or while that is under way, what the kernel says.
+pub(super) fn actual(
+    view: &View<'_>,
+    container: &Container,
+    newest: Option<&Instance>,
+) -> Option<ResourceRequirements> {
+    let unequal = newest.and_then(|running| difference(view, container, running));
+    let Some((has, _)) = unequal else { return container.resources.clone() };
+    let mut resources = container.resources.clone().unwrap_or_default();
+    let set = |list: &mut Option<BTreeMap<String, Quantity>>, name: &str, amount: Option<String>| {
+        if let Some(known) = list.as_mut().and_then(|list| list.get_mut(name))
+            && let Some(amount) = amount
+        {
+            *known = Quantity(amount);
+        }
+    };
+    let milli = |milli: i64| if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") };
+    let shares = (has.cpu_shares * 1000 + SHARES_PER_CORE - 1) / SHARES_PER_CORE;
+    set(&mut resources.requests, "cpu", Some(milli(shares)));
+    set(&mut resources.limits, "cpu", (has.cpu_quota_us > 0).then(|| milli(has.cpu_quota_us * 1000 / CPU_PERIOD_US)));
+    set(&mut resources.limits, "memory", (has.memory_bytes > 0).then(|| has.memory_bytes.to_string()));
+    Some(resources)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(policy: Value, has: (i64, i64, i64), wanted: (i64, i64, i64), restart: bool) {
+        let container: Container = serde_json::from_value(json!({"name": "c", "resizePolicy": policy})).unwrap();
+        let limits = |(cpu_shares, cpu_quota_us, memory_bytes)| Limits { cpu_shares, cpu_quota_us, memory_bytes };
+        assert_eq!(needs_restart(&container, &limits(has), &limits(wanted)), restart, "{policy}");
+    }
+
+    #[test]
+    fn the_policy_of_what_changes_decides() {
+        let memory = json!([{"resourceName": "cpu", "restartPolicy": "NotRequired"},
+            {"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+        check(json!(null), (1, 1, 1), (2, 2, 2), false);
+        check(memory.clone(), (1, 1, 1), (2, 2, 1), false);
+        check(memory.clone(), (1, 1, 1), (1, 1, 2), true);
+        check(memory, (1, 1, 1), (2, 2, 2), true);
+        check(json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]), (1, 1, 1), (2, 1, 1), true);
+    }
+}

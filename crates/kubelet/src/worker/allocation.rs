@@ -1,0 +1,120 @@
+//! What the Pod's containers have been given of the node, while its specification may wish for something else.
+//!
+//! Nothing of it is kept on disk: the published status says what each container was given, and a wish that differs from
+//! that is judged anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use serde_json::{Value, json};
+
+use crate::{quantity, spec};
+
+/// The resources of each container of a Pod, as granted.
+pub(super) struct Allocation(BTreeMap<String, ResourceRequirements>);
+
+impl Allocation {
+    /// What the published status says, or for a new Pod what it wishes.
+    pub(super) fn of(pod: &Pod) -> Self {
+        let mut given = wishes(pod);
+        let status = spec::status(pod);
+        for known in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
+            if let (Some(entry), Some(resources)) = (given.get_mut(&known.name), &known.resources) {
+                *entry = resources.clone();
+            }
+        }
+        Self(given)
+    }
+
+    /// Whether the Pod wishes something else than it was given.
+    pub(super) fn differs(&self, pod: &Pod) -> bool {
+        let wishes = wishes(pod);
+        wishes.iter().any(|(name, wish)| self.0.get(name).is_none_or(|given| amounts(given) != amounts(wish)))
+    }
+
+    /// The wish is granted.
+    pub(super) fn grant(&mut self, pod: &Pod) {
+        self.0 = wishes(pod);
+    }
+
+    /// The Pod with what it was given in place of what it wishes.
+    pub(super) fn apply(&self, pod: &Arc<Pod>) -> Arc<Pod> {
+        if !self.differs(pod) {
+            return Arc::clone(pod);
+        }
+        let mut pod = Pod::clone(pod);
+        if let Some(spec) = pod.spec.as_mut() {
+            let init = spec.init_containers.iter_mut().flatten();
+            for container in init.chain(&mut spec.containers) {
+                if let Some(given) = self.0.get(&container.name) {
+                    container.resources = Some(given.clone());
+                }
+            }
+        }
+        Arc::new(pod)
+    }
+}
+
+/// Requests and limits by what they come to, however they are written.
+fn amounts(resources: &ResourceRequirements) -> [BTreeMap<&str, Option<i64>>; 2] {
+    [&resources.requests, &resources.limits].map(|list| {
+        let amounts = list.iter().flatten();
+        amounts.map(|(name, amount)| (name.as_str(), quantity::milli(amount))).collect()
+    })
+}
+
+/// What each container that can be resized wishes.
+fn wishes(pod: &Pod) -> BTreeMap<String, ResourceRequirements> {
+    let resizable = spec::containers(pod).filter(|(role, _)| *role != spec::Role::Init);
+    resizable.map(|(_, container)| (container.name.clone(), container.resources.clone().unwrap_or_default())).collect()
+}
+
+/// What the events of a resize say: resources of all containers, in JSON behind `what`.
+pub(super) fn describe(what: &str, pod: &Pod, error: Option<&str>) -> String {
+    let entry = |c: &Container| json!({"name": c.name, "resources": c.resources.clone().unwrap_or_default()});
+    let list = |containers: &[Container]| containers.iter().map(entry).collect::<Vec<Value>>();
+    let spec = spec::of(pod);
+    let mut summary = json!({"containers": list(&spec.containers), "generation": pod.metadata.generation});
+    if let Some(init) = spec.init_containers.as_deref().filter(|init| !init.is_empty()) {
+        summary["initContainers"] = list(init).into();
+    }
+    if let Some(error) = error {
+        summary["error"] = error.into();
+    }
+    format!("{what}: {summary}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(wish: &str, status: Value) -> Arc<Pod> {
+        let containers = json!([{"name": "c", "resources": {"requests": {"cpu": wish}}}]);
+        Arc::new(serde_json::from_value(json!({"spec": {"containers": containers}, "status": status})).unwrap())
+    }
+
+    fn cpu(pod: &Pod) -> String {
+        let resources = spec::of(pod).containers[0].resources.as_ref().unwrap();
+        resources.requests.as_ref().unwrap()["cpu"].0.clone()
+    }
+
+    #[test]
+    fn a_wish_is_not_a_grant() {
+        let mut allocation = Allocation::of(&pod("1", json!({})));
+        let wish = pod("2", json!({}));
+        assert!(allocation.differs(&wish));
+        assert_eq!(cpu(&allocation.apply(&wish)), "1");
+        allocation.grant(&wish);
+        assert_eq!(cpu(&allocation.apply(&wish)), "2");
+    }
+
+    #[test]
+    fn a_restarted_kubelet_knows_from_the_status_what_was_given() {
+        let status = json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true,
+            "restartCount": 0, "resources": {"requests": {"cpu": "1"}}}]});
+        let pod = pod("2", status);
+        let allocation = Allocation::of(&pod);
+        assert_eq!(cpu(&allocation.apply(&pod)), "1");
+    }
+}

@@ -1,0 +1,63 @@
+//! Judging and carrying out a Pod's wish for other resources.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+
+use super::{Env, Worker, allocation};
+use crate::config::resources;
+use crate::machine::{Pending, RESIZE_IN_PROGRESS};
+use crate::node::Fit;
+use crate::{Error, spec};
+
+/// Says whether the node can give the Pod what it wishes, beside all others.
+pub(crate) type Room = Arc<dyn Fn(&Pod) -> Fit + Send + Sync>;
+
+impl Worker {
+    /// Judges the wish of `pod` if it differs from what the Pod was given.
+    pub(super) fn judge(&mut self, pod: &Pod) {
+        if !self.allocation.differs(pod) {
+            self.memory.resize = None;
+            return;
+        }
+        let (reason, message) = match (self.room)(pod) {
+            Fit::Now => {
+                self.allocation.grant(pod);
+                self.memory.resize = None;
+                self.resizing = true;
+                let text = allocation::describe("Pod resize started", pod, None);
+                self.env.node.recorder.normal(&spec::reference(pod), "ResizeStarted", text);
+                return;
+            }
+            Fit::Deferred(message) => ("Deferred", message),
+            Fit::Infeasible(message) => ("Infeasible", message),
+        };
+        let before = self.memory.resize.as_ref().map(|pending| pending.reason);
+        if before != Some(reason) {
+            let text = allocation::describe(&format!("Pod resize {reason}"), pod, Some(&message));
+            self.env.node.recorder.warning(&spec::reference(pod), &format!("Resize{reason}"), text);
+        }
+        self.memory.resize = Some(Pending { reason, message });
+    }
+
+    /// Tells once that a resize has come to its end.
+    pub(super) fn announce_resize(&mut self, pod: &Pod, status: &PodStatus) {
+        let under_way = |status: &PodStatus| {
+            status.conditions.iter().flatten().any(|condition| condition.type_ == RESIZE_IN_PROGRESS)
+        };
+        if self.resizing && !under_way(status) {
+            self.resizing = false;
+            let text = allocation::describe("Pod resize completed", pod, None);
+            self.env.node.recorder.normal(&spec::reference(pod), "ResizeCompleted", text);
+        }
+    }
+}
+
+/// Gives the container `id` the resources that `pod` has for it, and the Pod's group its new weight and bounds.
+pub(super) async fn resize(env: &Env, pod: &Pod, id: &str, name: &str) -> Result<(), Error> {
+    let Some((_, container)) = spec::container(pod, name) else { return Ok(()) };
+    let parent = resources::cgroup_parent(&env.node.options.cgroup_root, pod);
+    env.node.cgroups.limit(&parent, &resources::group(pod))?;
+    let linux = resources::of_container(pod, &container, env.node.capacity.memory_bytes);
+    env.node.runtime.update_resources(id, linux).await
+}
