@@ -17,3 +17,4 @@ pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod service_env;
 pub(crate) mod sysctls;
+pub(crate) mod users;
