@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn mirrors_follow_static_pods() {
-        let web = pod("web", "h1", None, false);
-        check(&[web.clone()], &[], "+web");
-        check(&[web.clone()], &[pod("web", "u", Some("h1"), false)], "");
-        check(&[web.clone()], &[pod("web", "u", Some("h0"), false)], "-web");
-        check(&[web], &[pod("web", "u", Some("h1"), true)], "-web");
+        let web = || [pod("web", "h1", None, false)];
+        check(&web(), &[], "+web");
+        check(&web(), &[pod("web", "u", Some("h1"), false)], "");
+        check(&web(), &[pod("web", "u", Some("h0"), false)], "-web");
+        check(&web(), &[pod("web", "u", Some("h1"), true)], "-web");
         check(&[], &[pod("web", "u", Some("h1"), false)], "-web");
     }
 }

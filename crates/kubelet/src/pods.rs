@@ -138,9 +138,7 @@ impl PodTable {
         if let Some(why) = eviction::refusal(pod, &self.node.pressures.borrow()).filter(|_| !taken_before) {
             return Some(why);
         }
-        if !taken_before
-            && let Some(why) = sysctls::refusal(pod, &self.node.options.allowed_unsafe_sysctls)
-        {
+        if !taken_before && let Some(why) = sysctls::refusal(pod, &self.node.options.allowed_unsafe_sysctls) {
             return Some(why);
         }
         let others: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.shown().pod).collect();

@@ -38,7 +38,7 @@ impl Devices {
                 match role {
                     // It is over before the next one starts.
                     Role::Init => pool.extend(ids),
-                    Role::App | Role::Sidecar => pool.retain(|id| !ids.contains(id)),
+                    _ => pool.retain(|id| !ids.contains(id)),
                 }
             }
         }

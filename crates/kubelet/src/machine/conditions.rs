@@ -26,7 +26,7 @@ pub(super) struct Statuses<'a> {
 
 /// All conditions: ours, and those that others have put there.
 pub(super) fn conditions(view: &View<'_>, statuses: &Statuses<'_>) -> Vec<PodCondition> {
-    let containers_ready = containers_ready(statuses);
+    let containers_ready = containers_ready(view, statuses);
     let ready = ready(view, &containers_ready);
     let mut ours = vec![
         ("PodReadyToStartContainers", yes(view.seen.ready_sandbox().is_some())),
@@ -110,13 +110,17 @@ fn init_done(view: &View<'_>, status: &ContainerStatus) -> bool {
     }
 }
 
-fn containers_ready(statuses: &Statuses<'_>) -> Verdict {
+/// Whether app containers and sidecars are ready.
+fn containers_ready(view: &View<'_>, statuses: &Statuses<'_>) -> Verdict {
     match statuses.outcome {
         Some(Outcome::Succeeded) => return Verdict { status: false, reason: Some("PodCompleted"), message: None },
         Some(Outcome::Failed) => return Verdict { status: false, reason: Some("PodFailed"), message: None },
         None => {}
     }
-    let unready: Vec<&str> = statuses.app.iter().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let stays =
+        |s: &&ContainerStatus| spec::container(view.pod, &s.name).is_some_and(|(role, _)| role == Role::Sidecar);
+    let all = statuses.init.iter().filter(stays).chain(statuses.app);
+    let unready: Vec<&str> = all.filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     match unready.is_empty() {
         true => yes(true),
         false => Verdict {

@@ -395,6 +395,26 @@ fn sidecars_start_first_and_stop_last() {
 }
 
 #[test]
+fn a_sidecar_that_is_not_ready_keeps_its_pod_from_being_ready() {
+    let spec = json!({
+        "initContainers": [{"name": "side", "image": "i", "restartPolicy": "Always",
+            "readinessProbe": {"tcpSocket": {"port": 1}}}],
+        "containers": [{"name": "web", "image": "i"}],
+    });
+    let mut sim = Sim::new(spec, &[]);
+    sim.run(5);
+    assert_eq!(
+        (sim.state("web").as_str(), sim.condition("Initialized").as_str()),
+        ("running, restarts 0, ready", "True -")
+    );
+    assert_eq!(sim.condition("Ready"), "False ContainersNotReady");
+    let target = Target { id: "side#0".to_owned(), name: "side".to_owned(), kind: ProbeKind::Readiness };
+    sim.verdicts.set(&target, true);
+    sim.run(1);
+    assert_eq!(sim.condition("Ready"), "True -");
+}
+
+#[test]
 fn deletion_ends_containers_then_the_object_then_the_rest() {
     let mut sim = Sim::new(one("Always"), &[]);
     sim.run(5).history.clear();

@@ -32,3 +32,11 @@ pub(super) fn mount_tmpfs(path: &Path, mode: u32, limit_bytes: Option<i64>) -> R
     mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))
         .map_err(Error::io("mounting tmpfs on", path))
 }
+
+/// Mounts huge pages of `page_size` (`2Mi`) on the directory `path`.
+pub(super) fn mount_huge_pages(path: &Path, mode: u32, page_size: &str) -> Result<(), Error> {
+    let options = format!("pagesize={},mode={mode:o}", page_size.trim_end_matches('i'));
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("hugetlbfs"), path, Some("hugetlbfs"), flags, Some(options.as_str()))
+        .map_err(Error::io("mounting huge pages on", path))
+}

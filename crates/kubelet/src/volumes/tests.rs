@@ -230,6 +230,19 @@ async fn sub_paths_stay_inside_their_volume() {
 }
 
 #[tokio::test]
+async fn a_directory_in_memory_is_no_larger_than_its_pod() {
+    for (own, of_pod, want) in [(None, "3Mi", 3), (Some("1Mi"), "3Mi", 1), (Some("9Mi"), "3Mi", 3)] {
+        let volume = json!([{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": own}}]);
+        let mut world = World::new(volume, json!({}));
+        let resources = json!({"limits": {"memory": of_pod}});
+        world.pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(resources).unwrap();
+        let dir = world.place().await;
+        let size = rustix::fs::statvfs(&dir).unwrap();
+        assert_eq!(size.f_blocks * size.f_frsize, want << 20, "{own:?} {of_pod}");
+    }
+}
+
+#[tokio::test]
 async fn removal_leaves_what_mounts_show() {
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("precious"), "x").unwrap();
