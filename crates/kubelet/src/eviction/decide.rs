@@ -97,7 +97,7 @@ mod tests {
 
         /// At second `at`, so much of memory and disk is available.
         #[track_caller]
-        fn check(&mut self, at: i64, memory: i64, disk: i64, pressures: &[Pressure], reclaim: Option<&str>) {
+        fn check(&mut self, at: i64, (memory, disk): (i64, i64), pressures: &[Pressure], reclaim: Option<&str>) {
             let observation = |available| Observation { available, capacity: 1000 };
             let seen = [(Signal::MemoryAvailable, observation(memory)), (Signal::NodefsAvailable, observation(disk))];
             let now = Timestamp::from_second(at).unwrap();
@@ -112,37 +112,37 @@ mod tests {
     #[test]
     fn hard_thresholds_act_at_once_and_conditions_last() {
         let mut node = Node::new("memory.available<100", "", "", "");
-        node.check(0, 100, 0, &[], None);
-        node.check(1, 99, 0, &[Pressure::Memory], Some("memory.available"));
-        node.check(2, 500, 0, &[Pressure::Memory], None);
-        node.check(300, 500, 0, &[Pressure::Memory], None);
-        node.check(301, 500, 0, &[], None);
+        node.check(0, (100, 0), &[], None);
+        node.check(1, (99, 0), &[Pressure::Memory], Some("memory.available"));
+        node.check(2, (500, 0), &[Pressure::Memory], None);
+        node.check(300, (500, 0), &[Pressure::Memory], None);
+        node.check(301, (500, 0), &[], None);
     }
 
     #[test]
     fn soft_thresholds_have_a_grace() {
         let mut node = Node::new("", "nodefs.available<10%", "nodefs.available=30s", "");
-        node.check(0, 0, 99, &[Pressure::Disk], None);
-        node.check(29, 0, 99, &[Pressure::Disk], None);
-        node.check(30, 0, 99, &[Pressure::Disk], Some("nodefs.available"));
-        node.check(31, 0, 100, &[Pressure::Disk], None);
-        node.check(32, 0, 99, &[Pressure::Disk], None);
+        node.check(0, (0, 99), &[Pressure::Disk], None);
+        node.check(29, (0, 99), &[Pressure::Disk], None);
+        node.check(30, (0, 99), &[Pressure::Disk], Some("nodefs.available"));
+        node.check(31, (0, 100), &[Pressure::Disk], None);
+        node.check(32, (0, 99), &[Pressure::Disk], None);
     }
 
     #[test]
     fn enough_is_more_than_the_threshold() {
         let mut node = Node::new("memory.available<100", "", "", "memory.available=50");
-        node.check(0, 120, 0, &[], None);
-        node.check(1, 90, 0, &[Pressure::Memory], Some("memory.available"));
-        node.check(2, 149, 0, &[Pressure::Memory], Some("memory.available"));
-        node.check(3, 150, 0, &[Pressure::Memory], None);
-        node.check(4, 149, 0, &[Pressure::Memory], None);
+        node.check(0, (120, 0), &[], None);
+        node.check(1, (90, 0), &[Pressure::Memory], Some("memory.available"));
+        node.check(2, (149, 0), &[Pressure::Memory], Some("memory.available"));
+        node.check(3, (150, 0), &[Pressure::Memory], None);
+        node.check(4, (149, 0), &[Pressure::Memory], None);
     }
 
     #[test]
     fn memory_comes_first() {
         let mut node = Node::new("nodefs.available<100,memory.available<100", "", "", "");
-        node.check(0, 500, 1, &[Pressure::Disk], Some("nodefs.available"));
-        node.check(1, 1, 1, &[Pressure::Disk, Pressure::Memory], Some("memory.available"));
+        node.check(0, (500, 1), &[Pressure::Disk], Some("nodefs.available"));
+        node.check(1, (1, 1), &[Pressure::Disk, Pressure::Memory], Some("memory.available"));
     }
 }
