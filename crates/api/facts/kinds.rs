@@ -31,7 +31,7 @@ pub(crate) fn add_all(types: &mut Types) {
         autoscaling::v1::{HorizontalPodAutoscaler, Scale}
         autoscaling::v2::{HorizontalPodAutoscaler}
         batch::v1::{CronJob, Job}
-        certificates::v1::{CertificateSigningRequest, ClusterTrustBundle}
+        certificates::v1::{CertificateSigningRequest, ClusterTrustBundle, PodCertificateRequest}
         coordination::v1::{Lease}
         discovery::v1::{EndpointSlice}
         events::v1::{Event}

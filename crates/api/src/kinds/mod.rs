@@ -52,6 +52,7 @@ mod node_metrics;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
+mod pod_certificate_request;
 mod pod_disruption_budget;
 mod pod_metrics;
 mod pod_template;
@@ -125,6 +126,7 @@ pub use persistent_volume::PERSISTENT_VOLUME;
 pub use persistent_volume_claim::PERSISTENT_VOLUME_CLAIM;
 pub use pod::POD;
 pub(crate) use pod::qos_class;
+pub use pod_certificate_request::POD_CERTIFICATE_REQUEST;
 pub use pod_disruption_budget::POD_DISRUPTION_BUDGET;
 pub use pod_metrics::POD_METRICS;
 pub use pod_template::POD_TEMPLATE;
@@ -195,6 +197,7 @@ pub static ALL: &[&Kind] = &[
     &JOB,
     &CERTIFICATE_SIGNING_REQUEST,
     &CLUSTER_TRUST_BUNDLE,
+    &POD_CERTIFICATE_REQUEST,
     &LEASE,
     &ENDPOINT_SLICE,
     &EVENTS_EVENT,

@@ -2,8 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::time::ASN1Time;
 
 use super::cursor::Cursor;
 
@@ -62,6 +64,48 @@ fn check_certificates(pem: &[u8]) -> Result<(), String> {
         return Err("must contain at least one CERTIFICATE PEM block".to_owned());
     }
     Ok(())
+}
+
+/// A PKCS#10 request in DER, in base64, whose signature is good: the proof that whoever asks has the key.
+pub(crate) fn stub_request(request: &Cursor<'_>) {
+    let der = decoded(request);
+    let fault = match X509CertificationRequest::from_der(&der) {
+        Err(_) => "must be a valid PKCS#10 certificate signing request",
+        Ok((rest, _)) if !rest.is_empty() => "must be a valid PKCS#10 certificate signing request",
+        Ok((_, parsed)) if parsed.verify_signature().is_err() => "could not verify the signature",
+        Ok(_) => return,
+    };
+    request.invalid_as(OMITTED, fault);
+}
+
+/// A chain of certificates in PEM whose first is for the key of the PKCS#10 request `stub` (DER): from when until when it
+/// holds. `None` where something is wrong with it, which is then told.
+pub(crate) fn issued_chain(chain: &Cursor<'_>, stub: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let blocks = pem::parse_many(chain.text()).unwrap_or_default();
+    let Some(leaf) = blocks.first() else {
+        chain.invalid("issued certificate chain must contain at least one certificate");
+        return None;
+    };
+    if blocks.iter().any(|block| block.tag() != CERTIFICATE) {
+        chain.invalid("issued certificate chain must consist entirely of CERTIFICATE PEM blocks");
+        return None;
+    }
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf.contents()) else {
+        chain.invalid("leaf certificate does not parse as valid X.509");
+        return None;
+    };
+    if blocks[1..].iter().any(|block| X509Certificate::from_der(block.contents()).is_err()) {
+        chain.invalid("intermediate certificate does not parse as valid X.509");
+        return None;
+    }
+    let asked = X509CertificationRequest::from_der(stub).ok();
+    let asked = asked.map(|(_, request)| request.certification_request_info.subject_pki.raw.to_vec());
+    if asked.as_deref() != Some(certificate.public_key().raw) {
+        chain.invalid("leaf certificate was not issued to the requested public key");
+        return None;
+    }
+    let moment = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    moment(certificate.validity().not_before).zip(moment(certificate.validity().not_after))
 }
 
 /// A bundle of trust anchors in PEM: certificates of authorities, each once.

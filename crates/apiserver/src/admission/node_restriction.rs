@@ -86,6 +86,7 @@ impl<'a> ByNode<'a> {
             ("coordination.k8s.io", "leases", _) => self.lease(),
             ("storage.k8s.io", "csinodes", _) => self.csi_node(),
             ("resource.k8s.io", "resourceslices", _) => self.slice(new, old),
+            ("certificates.k8s.io", "podcertificaterequests", _) if old.is_none() => self.pod_certificate(&new["spec"]),
             _ => Ok(()),
         }
     }
@@ -108,6 +109,32 @@ impl<'a> ByNode<'a> {
     fn found_pod(&self, name: &str) -> Result<Value, Status> {
         let pod = self.registry.peek("", "Pod", &self.attempt.namespace, name);
         pod.ok_or_else(|| Status::not_found(Resource { group: "", name: "pods" }, name))
+    }
+
+    /// A node asks for certificates of the Pods that it runs, in the names of what they really are.
+    fn pod_certificate(&self, spec: &Value) -> Result<(), Status> {
+        let text = |field: &str| spec[field].as_str().unwrap_or_default();
+        let asked = text("nodeName");
+        self.require(asked == self.node, || {
+            format!("PodCertificateRequest.Spec.NodeName={asked:?}, which is not the requesting node {:?}", self.node)
+        })?;
+        let pod = self.found_pod(text("podName"))?;
+        let bound = pod["spec"]["nodeName"] == self.node;
+        self.require(bound, || {
+            format!("pod {:?} is not assigned to the requesting node {:?}", text("podName"), self.node)
+        })?;
+        self.require(!is_mirror(&pod), || format!("pod {:?} is a mirror pod", text("podName")))?;
+        self.require(pod["spec"]["serviceAccountName"] == spec["serviceAccountName"], || {
+            format!("pod {:?} does not run as the ServiceAccount {:?}", text("podName"), text("serviceAccountName"))
+        })?;
+        let namespace = &self.attempt.namespace;
+        let account = self.registry.peek("", "ServiceAccount", namespace, text("serviceAccountName"));
+        let node = self.registry.peek("", "Node", "", self.node);
+        for (field, object) in [("podUID", Some(pod)), ("serviceAccountUID", account), ("nodeUID", node)] {
+            let own = object.is_some_and(|object| object["metadata"]["uid"] == text(field));
+            self.require(own, || format!("PodCertificateRequest.Spec.{field}={:?} is not what is there", text(field)))?;
+        }
+        Ok(())
     }
 
     /// A node evicts only Pods that are bound to it.
