@@ -48,7 +48,7 @@ impl Anonymous {
     pub(crate) fn may_ask(&self, path: &str) -> bool {
         let under = |open: &&str| path.strip_prefix(*open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         match self {
-            Self::Health => OPEN_PATHS.iter().any(|open| under(&open)) || path == CLUSTER_INFO,
+            Self::Health => OPEN_PATHS.iter().any(under) || path == CLUSTER_INFO,
             Self::None => false,
             Self::Paths(paths) => paths.iter().any(|open| open == path),
             Self::All => true,
@@ -259,8 +259,8 @@ impl Options {
                 let why = format!("URL must not overlap with disallowed issuers: [{own}]");
                 faults.push(Error::invalid(&issuer.child("url"), url.clone(), why));
             }
-            for algorithm in jwt.algorithms.iter().filter(|name| !sampan_auth::jwt::ALGORITHMS.contains(&name.as_str()))
-            {
+            let known = |name: &&String| sampan_auth::jwt::ALGORITHMS.contains(&name.as_str());
+            if let Some(algorithm) = jwt.algorithms.iter().find(|name| !known(name)) {
                 return Err(format!("oidc: unsupported signing alg: {algorithm:?}"));
             }
             faults.extend(Mapper::compile(jwt, &path).err().into_iter().flatten());

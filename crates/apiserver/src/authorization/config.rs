@@ -32,7 +32,7 @@ pub struct Options {
 pub(super) enum Authorizer {
     Node,
     Rbac,
-    Webhook(WebhookOptions),
+    Webhook(Box<WebhookOptions>),
 }
 
 /// A webhook that is asked.
@@ -151,7 +151,7 @@ impl Options {
                 "Webhook" => {
                     let taken = webhook.take();
                     let why = "authorization-mode Webhook: say where it is with --authorization-webhook-config-file";
-                    Authorizer::Webhook(taken.ok_or(why)?)
+                    Authorizer::Webhook(Box::new(taken.ok_or(why)?))
                 }
                 other => return Err(format!("authorization-mode: {other:?} is none of Node, RBAC, Webhook")),
             });
@@ -208,7 +208,9 @@ impl Entry {
                 drop(webhook);
                 Err(Error::required(&path.child("name"), ""))
             }
-            ("Webhook", Some(webhook)) => webhook.read(name, &path.child("webhook")).map(Authorizer::Webhook),
+            ("Webhook", Some(webhook)) => {
+                webhook.read(name, &path.child("webhook")).map(|webhook| Authorizer::Webhook(Box::new(webhook)))
+            }
             ("Webhook", None) => Err(Error::required(&path.child("webhook"), "required when type=Webhook")),
             ("Node" | "RBAC", Some(_)) => {
                 Err(Error::invalid(&path.child("webhook"), "non-null", "may only be specified when type=Webhook"))

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::webhook::refused;
+
 /// Time to connect and shake hands.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -54,7 +56,7 @@ async fn open(backend: &Backend) -> Result<Pin<Box<dyn Connection>>, Status> {
     if !allowed(address.ip(), backend.loopback_allowed) {
         return Err(Status::bad_request("address not allowed"));
     }
-    let stream = TcpStream::connect(address).await.map_err(|e| unreachable(&e))?;
+    let stream = TcpStream::connect(address).await.map_err(|e| unreachable(&refused(&e)))?;
     let _ = stream.set_nodelay(true);
     let Some(tls) = &backend.tls else { return Ok(Box::pin(stream)) };
     let name = ServerName::try_from(backend.host.clone()).map_err(|e| unreachable(&e))?;

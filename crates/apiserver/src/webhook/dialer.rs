@@ -45,7 +45,8 @@ impl Dialer {
     }
 }
 
-fn refused(error: &io::Error) -> String {
+/// Why there is no connection, in upstream's words.
+pub(crate) fn refused(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
         io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),

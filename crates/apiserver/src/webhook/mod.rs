@@ -27,7 +27,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-pub(crate) use self::dialer::{Dialer, explain};
+pub(crate) use self::dialer::{Dialer, explain, refused};
 pub(crate) use self::endpoints::Services;
 pub(crate) use self::place::{Address, Place};
 pub(crate) use self::remembered::Remembered;
