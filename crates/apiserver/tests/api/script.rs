@@ -152,6 +152,7 @@ scripts! {
     identity_access
     identity_certificates
     identity_nodes
+    identity_pod_certificates
     identity_tokens
     lists
     namespaces
