@@ -17,7 +17,7 @@ use sampan_api::status::Status;
 use sampan_auth::Peer;
 use tokio::time::Instant;
 
-use super::{Answer, Call, Server, authenticate, authorize, impersonate, limit, paths, read_body, reply_status};
+use super::{Answer, Call, Server, authenticate, authorize, held, impersonate, limit, paths, read_body, reply_status};
 use crate::audit::{Asked, Trail};
 use crate::flowcontrol::{Flow, Seat};
 use crate::forms::Wanted;
@@ -146,8 +146,15 @@ async fn dispatch(server: Arc<Server>, call: Call, body: Body, seat: Option<Seat
     if !call.info.is_resource {
         return paths::answer(&server, &call).await;
     }
-    if !call.info.is_mutating() || is_long_running(&call.info) {
+    if is_long_running(&call.info) {
         return verbs::answer(&server, call, body).await;
+    }
+    if !call.info.is_mutating() {
+        let response = verbs::answer(&server, call, body).await?;
+        return Ok(match seat {
+            Some(seat) => held::until_sent(response, seat),
+            None => response,
+        });
     }
     let tasks = server.tasks.clone();
     let write = tasks.spawn(async move {

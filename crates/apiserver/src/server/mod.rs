@@ -8,6 +8,7 @@ mod authenticate;
 mod authorize;
 mod body;
 mod chain;
+mod held;
 mod impersonate;
 pub(crate) mod lasting;
 mod limit;

@@ -180,3 +180,19 @@ async fn a_level_with_queues_lets_requests_wait() {
     site.until_metric(&people("dispatched_requests_total"), "2").await;
     site.until_metric(&people("current_executing_seats"), "0").await;
 }
+
+#[tokio::test]
+async fn a_large_answer_keeps_its_seat_until_it_is_taken() {
+    let site = Site::open(json!({ "type": "Reject" })).await;
+    for name in ["a", "b"] {
+        let map = json!({ "metadata": { "name": name }, "data": { "k": "x".repeat(800 << 10) } });
+        site.make(MAPS, &map).await;
+    }
+    let large = site.get("bob", MAPS).await;
+    assert_eq!(large.status(), 200);
+    assert_eq!(site.get("bob", MAPS).await.status(), 429);
+    let (_, list) = read(large).await;
+    assert_eq!(list["items"][1]["data"]["k"].as_str().unwrap().len(), 800 << 10);
+    let small = site.get("bob", &format!("{MAPS}/a")).await;
+    assert_eq!((small.status().as_u16(), site.get("bob", MAPS).await.status().as_u16()), (200, 200));
+}
