@@ -51,7 +51,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
-pub use images::{Error as ImageError, PullOptions, RegistryError};
+pub use images::{Error as ImageError, Proxy, PullOptions, RegistryError};
 pub use spec::Error as SpecError;
 
 /// The client and server of the service that imports image archives; it is served on the CRI socket.

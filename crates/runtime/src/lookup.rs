@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType, LinuxSeccomp};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
 use sampan_cri::v1::security_profile::ProfileType;
 use sampan_cri::v1::{ContainerConfig, LinuxContainerSecurityContext, NamespaceMode, SupplementalGroupsPolicy};
 
@@ -84,12 +84,30 @@ pub(crate) fn apparmor_profiles() -> Option<Vec<String>> {
 /// Finds the images that `config` mounts as volumes and notes which they are; their layers, by id.
 pub(crate) fn volumes(node: &Node, config: &mut ContainerConfig) -> Result<HashMap<String, Vec<String>>> {
     let mut volumes = HashMap::new();
-    for wanted in config.mounts.iter_mut().filter_map(|mount| mount.image.as_mut()) {
+    for mount in &mut config.mounts {
+        let Some(wanted) = &mut mount.image else { continue };
         let image = node.images.find(&wanted.image).ok_or_else(|| Error::ImageMissing(wanted.image.clone()))?;
         wanted.image_ref.clone_from(&image.id);
+        let part = &mount.image_sub_path;
+        if !part.is_empty() && !is_in_image(node, &image, part) {
+            return Err(Error::Invalid(format!("image sub-path {part:?} does not exist in image {:?}", wanted.image)));
+        }
         volumes.insert(image.id, image.layers);
     }
     Ok(volumes)
+}
+
+/// Whether the topmost layer that knows `path` has something there, and not the mark of a deletion.
+fn is_in_image(node: &Node, image: &Image, path: &str) -> bool {
+    let look = |layer: &String| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let root = openat(CWD, node.images.layers().join(layer), flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let found = openat2(&root, path, flags, Mode::empty(), resolve).ok()?;
+        let stat = rustix::fs::fstat(&found).ok()?;
+        Some(FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != 0)
+    };
+    image.layers.iter().find_map(look).unwrap_or(false)
 }
 
 /// The text of a file in the topmost layer that has it; nothing where none has.

@@ -64,6 +64,7 @@ const TESTS: &[(&str, &str, Test)] = tests![
     pulls::goes_on_where_it_was,
     pulls::shares_a_pull,
     pulls::asks_mirrors_first,
+    pulls::goes_through_a_proxy,
     pulls::leaves_imported_images_alone,
     pulls::refuses_traps_in_configurations,
     pulls::mounts_images,

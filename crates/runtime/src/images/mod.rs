@@ -33,7 +33,7 @@ pub(crate) use catalogue::Image;
 pub(crate) use config::Config;
 pub(crate) use reference::normalize;
 pub(crate) use registry::Credentials;
-pub use registry::{Error as RegistryError, PullOptions};
+pub use registry::{Error as RegistryError, Proxy, PullOptions};
 use source::{LayerSource, Source};
 
 use crate::disk::{self, Durability};

@@ -133,6 +133,7 @@ pub(crate) fn spec(inputs: &Inputs<'_>) -> Result<Spec, Error> {
     let root = RootBuilder::default().path(inputs.rootfs).readonly(security.readonly_rootfs);
     let spec = SpecBuilder::default()
         .version("1.2.0")
+        .hostname(&inputs.sandbox.hostname)
         .root(root.build().expect("invariant: a root has a path"))
         .process(process::of(inputs, &security)?)
         .mounts(mounts::of(inputs, &security)?)

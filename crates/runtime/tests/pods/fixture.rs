@@ -14,7 +14,7 @@ use sampan_cri::v1::*;
 use sampan_network::{Attachment, HostPort, PodNetwork};
 use sampan_runtime::archive::image_archive_client::ImageArchiveClient;
 use sampan_runtime::archive::{ImportRequest, RootfsConfig};
-use sampan_runtime::{Handle, Options, PullOptions, Runtime};
+use sampan_runtime::{Handle, Options, Proxy, PullOptions, Runtime};
 use tonic::transport::Channel;
 
 use super::registry::Registry;
@@ -288,8 +288,14 @@ fn options(directory: &Path, unique: &str) -> Options {
             registries: directory.join("registries.d"),
             stall_timeout: Duration::from_secs(1),
             max_image_bytes: 16 << 20,
+            proxy: proxy(directory),
         },
     }
+}
+
+/// What a test has written down.
+fn proxy(directory: &Path) -> Proxy {
+    Proxy { url: fs::read_to_string(directory.join("proxy")).unwrap_or_default(), ..Proxy::default() }
 }
 
 /// A root filesystem made of busybox.

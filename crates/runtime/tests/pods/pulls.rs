@@ -176,13 +176,13 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
 pub(crate) async fn goes_on_where_it_was(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
     for (tag, manner) in [("dies", Manner::Dies(3)), ("stalls", Manner::Stalls(1))] {
-        registry.push("app", tag, &noise(1 << 18), "{}", OCI);
+        registry.push("app", tag, &noise(1 << 20), "{}", OCI);
         registry.state.lock().manner = manner;
         fixture.pull(&registry.name(&format!("app:{tag}")), None).await.unwrap();
     }
     assert_eq!(registry.state.lock().ranges.len(), 4, "each goes on with a range");
     // One that never says anything is given up.
-    registry.push("app", "dead", &noise(1 << 18), "{}", OCI);
+    registry.push("app", "dead", &noise(1 << 20), "{}", OCI);
     registry.state.lock().manner = Manner::Mute;
     let before = fixture.footprint();
     let error = fixture.pull(&registry.name("app:dead"), None).await.unwrap_err();
@@ -233,6 +233,39 @@ pub(crate) async fn asks_mirrors_first(mut fixture: Fixture) -> Fixture {
     assert_eq!(fixture.image("docker.io/library/tool:1").await.unwrap().id, id);
     let error = fixture.pull("tool:2", None).await.unwrap_err();
     assert!(error.message().contains("failed to do request: HEAD"), "the first reason is told: {error}");
+    fixture
+}
+
+pub(crate) async fn goes_through_a_proxy(fixture: Fixture) -> Fixture {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let registry = Registry::with_tls().await;
+    registry.push("app", "1", &layers("proxied"), "{}", OCI);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://user:secret@{}", listener.local_addr().unwrap());
+    let seen = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let (told, target) = (seen.clone(), registry.address);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let told = told.clone();
+            tokio::spawn(async move {
+                let mut client = BufReader::new(stream);
+                let mut line = String::new();
+                while client.read_line(&mut line).await.unwrap() > 2 {
+                    told.lock().push(std::mem::take(&mut line).trim().to_owned());
+                }
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    let directory = fixture.directory.clone();
+    let mut fixture = fixture.restart(|| fs::write(directory.join("proxy"), proxy).unwrap()).await;
+    fixture.hosts_of("far.example", "skip_verify = true\n");
+    fixture.pull("far.example/app:1", None).await.unwrap();
+    let seen = seen.lock().join("\n").to_ascii_lowercase();
+    assert!(seen.contains("connect far.example:443 http/1.1"), "{seen}");
+    assert!(seen.contains("proxy-authorization: basic dxnlcjpzzwnyzxq="), "{seen}");
     fixture
 }
 
@@ -305,7 +338,7 @@ pub(crate) async fn mounts_images(mut fixture: Fixture) -> Fixture {
     fixture.remove_image(&flat).await;
     for (mount, words) in [
         (Mount { readonly: false, ..mount("/d", &data, "") }, "read-only"),
-        (mount("/d", &data, "none"), "No such file"),
+        (mount("/d", &data, "none"), "does not exist in image"),
         (mount("/d", &data, "../.."), "leads out of"),
         (mount("/d", "absent:1", ""), "not present"),
     ] {

@@ -63,8 +63,18 @@ pub(crate) fn runtime_options(config: &Config, network: Arc<dyn PodNetwork>) -> 
         shim: vec![std::env::current_exe().context("finding our own program")?.into(), "shim".into()],
         network,
         instance: config.instance.clone(),
-        pulls: sampan_runtime::PullOptions { registries: config.registries_dir.clone(), ..Default::default() },
+        pulls: sampan_runtime::PullOptions {
+            registries: config.registries_dir.clone(),
+            proxy: proxy(),
+            ..Default::default()
+        },
     })
+}
+
+/// The proxy that the environment names, as for every program.
+fn proxy() -> sampan_runtime::Proxy {
+    let variable = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    sampan_runtime::Proxy { url: variable(["HTTPS_PROXY", "https_proxy"]), except: variable(["NO_PROXY", "no_proxy"]) }
 }
 
 /// Makes the Pod network, or takes it over.

@@ -119,12 +119,11 @@ fn endpoints(text: &str, place: &Path, registry: &str) -> Result<Vec<Endpoint>, 
         endpoints.push(endpoint(&url, settings, place).map_err(|reason| format!("host {url:?}: {reason}"))?);
     }
     let server = table.get("server").and_then(Value::as_str).map(str::to_owned);
-    let own = match server {
-        Some(url) => {
-            endpoint(&url, Value::Table(table), place).map_err(|reason| format!("server {url:?}: {reason}"))?
-        }
-        None => itself(registry),
-    };
+    let default = itself(registry);
+    let url = server.clone().unwrap_or_else(|| default.origin.to_string());
+    let own = endpoint(&url, Value::Table(table), place).map_err(|reason| format!("server {url:?}: {reason}"))?;
+    // Only a server that is written down says that plain HTTP is wanted.
+    let own = Endpoint { configured: server.is_some(), ..own };
     endpoints.push(Endpoint { mirror: false, ..own });
     if endpoints.len() > MAX_ENDPOINTS {
         return Err(format!("more than {MAX_ENDPOINTS} hosts"));
@@ -254,6 +253,7 @@ pub(super) mod tests {
     #[test]
     fn the_registry_itself_comes_last() {
         check("", "docker.io", &[("https://registry-1.docker.io", "/v2", false)]);
+        check("skip_verify = true", "a.b", &[("https://a.b", "/v2", false)]);
         check("", "localhost:5000", &[("http://localhost:5000", "/v2", false)]);
         check("", "[::1]:5000", &[("http://[::1]:5000", "/v2", false)]);
         check("", "127.0.0.1.example", &[("https://127.0.0.1.example", "/v2", false)]);

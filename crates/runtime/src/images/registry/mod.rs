@@ -7,6 +7,7 @@
 mod blobs;
 mod challenge;
 mod credentials;
+mod dialer;
 mod error;
 mod hosts;
 mod session;
@@ -43,6 +44,17 @@ pub struct PullOptions {
     pub stall_timeout: Duration,
     /// The most an image may measure, as it is transferred and as it is unpacked.
     pub max_image_bytes: u64,
+    /// What stands between this machine and the registries.
+    pub proxy: Proxy,
+}
+
+/// A proxy for TLS connections.
+#[derive(Debug, Clone, Default)]
+pub struct Proxy {
+    /// Its URL, with credentials where it wants such; empty for none.
+    pub url: String,
+    /// Names and networks that are reached without it, separated by commas.
+    pub except: String,
 }
 
 impl Default for PullOptions {
@@ -51,6 +63,7 @@ impl Default for PullOptions {
             registries: "/etc/sampan/registries.d".into(),
             stall_timeout: Duration::from_secs(60),
             max_image_bytes: 64 << 30,
+            proxy: Proxy::default(),
         }
     }
 }
@@ -69,7 +82,7 @@ impl Registry {
         let (registry, repository, target) = reference::parts(name);
         let session = |endpoint: hosts::Endpoint| {
             Ok(Session {
-                transport: Transport::new(&endpoint.trust, endpoint.dial_timeout, options.stall_timeout)?,
+                transport: Transport::new(&endpoint.trust, endpoint.dial_timeout, options)?,
                 secret: credentials.at(&endpoint, registry).cloned(),
                 registry: registry.to_owned(),
                 repository: repository.to_owned(),

@@ -11,7 +11,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -19,6 +18,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::PullOptions;
+use super::dialer::Dialer;
 use super::error::Error;
 use super::hosts::Trust;
 
@@ -28,27 +29,24 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("sampan/", env!("CAR
 
 /// Connections under one trust.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Dialer>, Full<Bytes>>,
     /// How long nothing may come.
     stall: Duration,
 }
 
 impl Transport {
-    pub(super) fn new(trust: &Trust, dial: Option<Duration>, stall: Duration) -> Result<Self, Error> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(dial.unwrap_or(DIAL_TIMEOUT).min(stall)));
+    pub(super) fn new(trust: &Trust, dial: Option<Duration>, options: &PullOptions) -> Result<Self, Error> {
+        let dialer = Dialer::new(dial.unwrap_or(DIAL_TIMEOUT).min(options.stall_timeout), &options.proxy);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(config(trust)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(connector);
+            .wrap_connector(dialer);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { client, stall })
+        Ok(Self { client, stall: options.stall_timeout })
     }
 
     /// Sends one request and waits for the beginning of its answer.
