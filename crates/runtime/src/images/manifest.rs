@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::reference::is_digest;
+
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -128,6 +130,10 @@ impl Manifest {
         if !CONFIGS.contains(&&*self.config.media_type) {
             return Err(format!("it is not a container image, its configuration is {:?}", self.config.media_type));
         }
+        // Digests become parts of URLs and names of files.
+        if let Some(wrong) = self.layers.iter().chain([&self.config]).find(|own| !is_digest(&own.digest)) {
+            return Err(format!("{:?} is not a sha256 digest", wrong.digest));
+        }
         if self.layers.len() > MAX_LAYERS {
             return Err(format!("it has {} layers, more than {MAX_LAYERS}", self.layers.len()));
         }
@@ -183,7 +189,13 @@ mod tests {
     #[test]
     fn only_container_images_are_pulled() {
         let check = |config: &str, layer: &str, fine: bool| {
-            let descriptor = |kind: &str| Descriptor { media_type: kind.to_owned(), size: 7, ..Descriptor::default() };
+            let digest = format!("sha256:{}", "a".repeat(64));
+            let descriptor = |kind: &str| Descriptor {
+                media_type: kind.to_owned(),
+                digest: digest.clone(),
+                size: 7,
+                ..Descriptor::default()
+            };
             let manifest = Manifest { config: descriptor(config), layers: vec![descriptor(layer); 2] };
             assert_eq!(manifest.check().ok(), fine.then_some(14), "{config} {layer}");
         };
@@ -191,5 +203,8 @@ mod tests {
         check(CONFIGS[1], "application/vnd.docker.image.rootfs.diff.tar.gzip", true);
         check(CONFIGS[0], "application/vnd.oci.image.layer.v1.tar+encrypted", false);
         check("application/vnd.cncf.helm.config.v1+json", LAYERS[0], false);
+        let layer = Descriptor { media_type: LAYERS[0].to_owned(), digest: "../x".to_owned(), ..Descriptor::default() };
+        let config = Descriptor { media_type: CONFIGS[0].to_owned(), digest: "sha256:1".to_owned(), ..layer.clone() };
+        assert!(Manifest { config, layers: vec![layer] }.check().is_err());
     }
 }

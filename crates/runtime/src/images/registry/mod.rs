@@ -49,12 +49,19 @@ pub struct PullOptions {
 }
 
 /// A proxy for TLS connections.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Proxy {
     /// Its URL, with credentials where it wants such; empty for none.
     pub url: String,
     /// Names and networks that are reached without it, separated by commas.
     pub except: String,
+}
+
+impl std::fmt::Debug for Proxy {
+    /// Without its URL, which can hold a password.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Proxy").field("except", &self.except).finish_non_exhaustive()
+    }
 }
 
 impl Default for PullOptions {
