@@ -20,8 +20,11 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) use hosts::Hierarchies;
 pub(crate) use usage::{Usage, flat_value};
 
-/// How often the death of a group's last processes is waited for, [`REMOVE_PAUSE`] apart.
-const REMOVE_ATTEMPTS: u32 = 100;
+/// How often the death of a group's last processes is waited for, [`REMOVE_PAUSE`] apart: they die in their own time, of
+/// which a group with few shares has little on a busy node.
+const PATIENT_ATTEMPTS: u32 = 2000;
+/// The same for who has others to serve meanwhile.
+const HASTY_ATTEMPTS: u32 = 20;
 const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// A group that forks as fast as it dies is frozen first; this bounds the rounds where it cannot be.
 const KILL_ROUNDS: u32 = 20;
@@ -178,7 +181,12 @@ impl<'a> Group<'a> {
 
     /// Removes the group and what was made below it. Its last processes may still be dying: that is waited for.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        self.directories().iter().try_for_each(|directory| remove_group(directory))
+        self.directories().iter().try_for_each(|directory| remove_group(directory, PATIENT_ATTEMPTS))
+    }
+
+    /// The same, but whoever cannot wait long leaves it to another.
+    pub(crate) fn try_remove(&self) -> io::Result<()> {
+        self.directories().iter().try_for_each(|directory| remove_group(directory, HASTY_ATTEMPTS))
     }
 
     /// The group's directory in the hierarchy of `controller`.
@@ -204,11 +212,11 @@ impl<'a> Group<'a> {
     }
 }
 
-fn remove_group(directory: &Path) -> io::Result<()> {
+fn remove_group(directory: &Path, attempts: u32) -> io::Result<()> {
     for child in children(directory) {
-        remove_group(&child)?;
+        remove_group(&child, attempts)?;
     }
-    for _ in 0..REMOVE_ATTEMPTS {
+    for _ in 0..attempts {
         match fs::remove_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(REMOVE_PAUSE),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -78,7 +78,7 @@ impl Pod {
             let pid = nix::unistd::Pid::from_raw(process.pid);
             let _ = waitpid(pid, None);
             if let Role::Container(contained) = &process.role {
-                let _ = Group::new(&self.hierarchies, &contained.cgroup).remove();
+                let _ = Group::new(&self.hierarchies, &contained.cgroup).try_remove();
             }
         }
         self.reply(origin, Err(error), &[]);
@@ -148,6 +148,7 @@ fn close(hierarchies: &Hierarchies, contained: &mut Contained) -> bool {
         output.drain(contained.log.as_mut(), now);
     }
     let oom_killed = group.oom_kills() > 0;
-    let _ = group.remove();
+    // The runtime does it again when it removes the container.
+    let _ = group.try_remove();
     oom_killed
 }
