@@ -14,7 +14,7 @@ use std::future::Future;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     Body, BoxError, Error, Sessions,
@@ -134,22 +134,27 @@ where
     }
 }
 
-/// Connects `port` and copies until both sides have ended; tells on `error` why there is no connection.
+/// Connects `port`; tells on `error` why there is no connection.
 ///
 /// How a connection ends later is not told: clients take any text for a reason to give up all the others, and kubectl
 /// itself resets each data stream when it is done with it.
-async fn forward<S>(
+async fn connected<S>(
     port: u16,
     connecting: impl Future<Output = Result<S, BoxError>>,
-    mut data: impl AsyncRead + AsyncWrite + Unpin,
-    mut error: impl AsyncWrite + Unpin,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let outcome = match connecting.await {
-        Ok(mut target) => copy_bidirectional(&mut data, &mut target).await.map(drop),
-        Err(refused) => error.write_all(format!("error forwarding port {port}: {refused}").as_bytes()).await,
+    error: &mut (impl AsyncWrite + Unpin),
+) -> Option<S> {
+    let refused = match connecting.await {
+        Ok(target) => return Some(target),
+        Err(refused) => format!("error forwarding port {port}: {refused}"),
     };
+    if let Err(error) = error.write_all(refused.as_bytes()).await {
+        tracing::debug!(port, %error, "the client was not told why the port is not connected");
+    }
+    None
+}
+
+/// Notes how a forwarded connection ended.
+fn note(port: u16, outcome: std::io::Result<u64>) {
     if let Err(error) = outcome {
         tracing::debug!(port, %error, "forwarded connection ended");
     }

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, future::Future, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, copy_bidirectional},
     task::JoinSet,
     time::Instant,
 };
 
-use super::{forward, parse_port};
+use super::{connected, note, parse_port};
 use crate::{
     BoxError, Error,
     spdy::{Connection, Driver, Stream},
@@ -53,6 +53,18 @@ where
             Some(_) = forwards.join_next() => {}
             () = halves.expired() => halves.drop_expired(),
         }
+    }
+}
+
+/// Copies both ways until both sides have ended.
+async fn forward<S: AsyncRead + AsyncWrite + Unpin>(
+    port: u16,
+    connecting: impl Future<Output = Result<S, BoxError>>,
+    mut data: Stream,
+    mut error: Stream,
+) {
+    if let Some(mut target) = connected(port, connecting, &mut error).await {
+        note(port, copy_bidirectional(&mut data, &mut target).await.map(|(to_port, _)| to_port));
     }
 }
 
