@@ -222,18 +222,57 @@ impl Status {
         self
     }
 
-    /// The object on the wire: `{"kind":"Status","apiVersion":"v1",...}`.
+    /// The object on the wire, with the line's end that Go's encoder writes: clients compare and show it as a text.
     pub fn to_json(&self) -> Vec<u8> {
-        let body = serde_json::json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "code": self.code, "reason": self.reason, "message": self.message, "details": self.details,
-        });
-        let mut body = body;
-        if self.details.is_none()
-            && let Some(map) = body.as_object_mut()
-        {
-            map.remove("details");
-        }
-        body.to_string().into_bytes()
+        let wire = Wire {
+            kind: "Status",
+            api_version: "v1",
+            metadata: NoMetadata {},
+            status: "Failure",
+            message: &self.message,
+            reason: &self.reason,
+            details: self.details.as_deref(),
+            code: self.code,
+        };
+        let mut body = serde_json::to_vec(&wire).unwrap_or_default();
+        body.push(b'\n');
+        body
+    }
+}
+
+/// The fields in upstream's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: NoMetadata,
+    status: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Details>,
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct NoMetadata {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_is_upstreams_byte_for_byte() {
+        let status = Status::already_exists(Resource { group: "", name: "services" }, "mock");
+        let want = concat!(
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
+            r#""message":"services \"mock\" already exists","reason":"AlreadyExists","#,
+            r#""details":{"name":"mock","kind":"services"},"code":409}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(status.to_json()).unwrap(), want);
     }
 }

@@ -205,13 +205,12 @@ fn set_finalizers(attempt: &Attempt, object: &mut Value, options: &DeleteOptions
 
 /// The answer to a deletion that removed the object at once.
 pub(crate) fn success(attempt: &Attempt, object: &Value) -> Value {
-    json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-        "details": {
-            "name": attempt.name, "group": attempt.kind.group, "kind": attempt.kind.plural,
-            "uid": metadata::text(object, "uid"),
-        },
-    })
+    let mut details =
+        json!({ "name": attempt.name, "kind": attempt.kind.plural, "uid": metadata::text(object, "uid") });
+    if !attempt.kind.group.is_empty() {
+        details["group"] = attempt.kind.group.into();
+    }
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
 }
 
 /// The cause that tells controllers not to retry a create in a namespace that goes away.

@@ -22,11 +22,11 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
 
 /// A refusal as a response, in the encoding that the client reads.
 pub(crate) fn reply_status(status: &Status, wanted: &Wanted) -> Response<Body> {
-    let object = serde_json::from_slice(&status.to_json()).unwrap_or_default();
+    let json = Bytes::from(status.to_json());
     // A Status has every form; should one fail after all, there is JSON.
-    let (wanted, body) = match wanted.value(&object) {
+    let (wanted, body) = match wanted.bytes(json.clone()) {
         Ok(body) => (wanted.clone(), body),
-        Err(_) => (Wanted::json(), status.to_json().into()),
+        Err(_) => (Wanted::json(), json),
     };
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = wanted.response(code, Ok(body));
