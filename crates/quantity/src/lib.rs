@@ -13,6 +13,9 @@ const NANOS: i128 = 1_000_000_000;
 /// Longest text that is looked at.
 const MAX_TEXT_BYTES: usize = 128;
 
+/// Amounts in binary notation end here, as they do upstream.
+const MAX_BINARY_NANOS: i128 = i64::MAX as i128 * NANOS;
+
 /// Suffixes of powers of ten with their exponents, largest first.
 const DECIMAL: [(&str, i32); 10] =
     [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3), ("u", -6), ("n", -9)];
@@ -72,6 +75,7 @@ impl Quantity {
         }
         let unit = Unit::parse(suffix)?;
         let nanos = unit.nanos(whole, fraction).ok_or(Error::Number)?;
+        let nanos = if unit.notation == Notation::Binary { nanos.min(MAX_BINARY_NANOS) } else { nanos };
         let below_one = nanos > 0 && nanos < NANOS;
         let notation = if unit.notation == Notation::Binary && below_one { Notation::Decimal } else { unit.notation };
         Ok(Self { nanos: if text.starts_with('-') { -nanos } else { nanos }, notation })
@@ -170,7 +174,8 @@ impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let small = self.nanos.unsigned_abs() < 1024 * NANOS.unsigned_abs();
         match self.notation {
-            Notation::Binary if !small => self.write_binary(f),
+            // Binary suffixes are for whole units: a part of one is not rounded away.
+            Notation::Binary if !small && self.nanos % NANOS == 0 => self.write_binary(f),
             Notation::Exponent => self.write_exponent(f),
             _ => self.write_decimal(f),
         }
@@ -179,7 +184,7 @@ impl fmt::Display for Quantity {
 
 impl Quantity {
     fn write_binary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut value = divide_away_from_zero(self.nanos, NANOS);
+        let mut value = self.nanos / NANOS;
         let mut suffix = "";
         for next in BINARY {
             if value % 1024 != 0 {
@@ -311,6 +316,10 @@ mod tests {
             ("1023Ki", "1023Ki"),
             ("512", "512"),
             ("0.5Ki", "512"),
+            ("0.1Gi", "107374182400m"),
+            ("-1.1Ki", "-1126400m"),
+            ("8Ei", "9223372036854775807"),
+            ("9223372036854775808Ki", "9223372036854775807"),
             ("1e3", "1e3"),
             ("1E6", "1e6"),
             ("12e2", "1200"),
