@@ -22,6 +22,7 @@ pub(super) fn plain(tree: Tree, scalar: Scalar) -> Result<Value, Fault> {
     match (scalar, tree) {
         (Scalar::String, Tree::String(text)) => Ok(text.into()),
         (Scalar::Bytes, Tree::String(text)) => bytes(&text),
+        (Scalar::Bytes, Tree::List(items)) => listed_bytes(&items),
         (Scalar::Boolean, Tree::Bool(bool)) => Ok(bool.into()),
         (Scalar::Double, Tree::Number(number)) => Ok(number.into()),
         (Scalar::Int32 | Scalar::Int64, Tree::Number(number)) => {
@@ -43,6 +44,19 @@ fn bytes(text: &str) -> Result<Value, Fault> {
         Fault::Content(format!("illegal base64 data at input byte {at}"))
     })?;
     Ok(STANDARD.encode(decoded).into())
+}
+
+/// Bytes as a list of numbers, which Go's decoder takes as well.
+fn listed_bytes(items: &[Tree]) -> Result<Value, Fault> {
+    let byte = |item: &Tree| match item {
+        Tree::Number(number) => {
+            let byte = number.as_u64().and_then(|number| u8::try_from(number).ok());
+            byte.ok_or_else(|| Fault::Type(format!("number {number}")))
+        }
+        other => Err(Fault::Type(other.go_kind().to_owned())),
+    };
+    let bytes = items.iter().map(byte).collect::<Result<Vec<u8>, _>>()?;
+    Ok(STANDARD.encode(bytes).into())
 }
 
 /// A quantity in canonical form.

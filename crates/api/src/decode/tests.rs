@@ -107,6 +107,7 @@ fn wrong_types_are_worded_as_go_words_them() {
 #[test]
 fn contents_are_checked() {
     refused("Secret", r#"{"data":{"a":"!"}}"#, "illegal base64 data at input byte 0");
+    assert!(strict("Secret", r#"{"data":{"a":[256]}}"#).unwrap_err().contains("cannot unmarshal number 256"));
     refused(
         "Pod",
         r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"1x"}}}]}}"#,
@@ -121,6 +122,7 @@ fn contents_are_checked() {
 
 #[test]
 fn values_become_canonical() {
+    becomes("Secret", json!({"data": {"a": [104, 105]}}), json!({"data": {"a": "aGk="}}));
     becomes(
         "Pod",
         json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}}}]}}),

@@ -49,17 +49,17 @@ pub(super) fn verdict(answer: &Value, version: ReviewVersion, uid: &str, mutatin
     if !response.is_object() {
         return Err("webhook response was absent".to_owned());
     }
+    let patch = patch(&response["patch"])?;
     if version == ReviewVersion::V1 {
         check_identity(answer, uid)?;
-        check_patch(response, mutating)?;
+        check_patch(response, &patch, mutating)?;
     }
     let texts = |field: &str| response[field].as_array().into_iter().flatten().filter_map(Value::as_str);
     let annotations = response["auditAnnotations"].as_object().into_iter().flatten();
-    let patch = if mutating { response["patch"].as_str().unwrap_or_default() } else { "" };
     Ok(Verdict {
         allowed: response["allowed"] == true,
         result: response["status"].clone(),
-        patch: STANDARD.decode(patch).map_err(|error| format!("response.patch: {error}"))?,
+        patch: if mutating { patch } else { Vec::new() },
         warnings: texts("warnings").map(str::to_owned).collect(),
         annotations: annotations.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect(),
     })
@@ -81,8 +81,18 @@ fn check_identity(answer: &Value, uid: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_patch(response: &Value, mutating: bool) -> Result<(), String> {
-    let patch = response["patch"].as_str().unwrap_or_default();
+/// The bytes of a patch: base64, or the list of numbers that Go's decoder takes as well and kube-rs writes.
+fn patch(written: &Value) -> Result<Vec<u8>, String> {
+    let read = match written {
+        Value::String(text) => STANDARD.decode(text).map_err(|error| error.to_string()),
+        written => serde_json::from_value::<Option<Vec<u8>>>(written.clone())
+            .map(Option::unwrap_or_default)
+            .map_err(|error| error.to_string()),
+    };
+    read.map_err(|error| format!("response.patch: {error}"))
+}
+
+fn check_patch(response: &Value, patch: &[u8], mutating: bool) -> Result<(), String> {
     let wrong = match (mutating, patch.is_empty(), response["patchType"].as_str()) {
         (true, false, None) => "webhook returned response.patch but not response.patchType".to_owned(),
         (true, true, Some(_)) => "webhook returned response.patchType but not response.patch".to_owned(),
@@ -139,6 +149,16 @@ mod tests {
             "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got admission.k8s.io/v1beta1, Kind=AdmissionReview"
         );
         assert!(!verdict(&old, ReviewVersion::V1Beta1, "other", true).unwrap().allowed);
+    }
+
+    #[test]
+    fn patches() {
+        let check = |written: Value, want: &[u8]| assert_eq!(patch(&written).as_deref(), Ok(want), "{written}");
+        check(Value::Null, b"");
+        check("W10=".into(), b"[]");
+        check(json!([91, 93]), b"[]");
+        assert!(patch(&json!([256])).unwrap_err().starts_with("response.patch: invalid value: integer `256`"));
+        assert!(patch(&"!".into()).unwrap_err().starts_with("response.patch: Invalid symbol"));
     }
 
     #[test]
