@@ -9,6 +9,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 # The clusters run the program as it is built for tests: one build for everything. `make bench` measures the released one.
 cargo build --workspace --locked
+export KUBECTL="${KUBECTL:-$(scripts/kubectl.sh)}"
 export SAMPAN="${SAMPAN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/sampan}"
 cargo test --workspace --locked --exclude sampan-testkit
 # What holds for the API server on its own store holds for it on etcd.

@@ -4,6 +4,7 @@
 //!
 //! `cargo test -p sampan-testkit --test scripts -- services` runs those whose names contain the word.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,11 +17,19 @@ use sampan_testkit::{Cluster, program};
 /// Scripts that run at once: they mostly wait.
 const AT_ONCE: usize = 3;
 
+/// Outside clients that scripts name by these variables, and what under `scripts/` installs them and says where.
+const CLIENTS: [(&str, &str); 4] = [
+    ("OLD_KUBECTL", "old-kubectl.sh"),
+    ("NEW_KUBECTL", "new-kubectl.sh"),
+    ("PYTHON", "python-client.sh"),
+    ("HELM", "helm.sh"),
+];
+
 /// What the scripts run on.
 struct Bench {
     cluster: Cluster,
-    /// The oldest kubectl that has to work.
-    old_kubectl: String,
+    /// Where the clients are, by their variables.
+    clients: Vec<(&'static str, String)>,
 }
 
 fn main() -> ExitCode {
@@ -59,10 +68,10 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
     if scripts.is_empty() {
         return Ok((0, 0));
     }
-    let old_kubectl = program::run(&mut Command::new(program::tree().join("scripts/old-kubectl.sh")))?;
+    let clients = clients(scripts)?;
     let cluster = Cluster::start(&[])?;
     cluster.import_busybox()?;
-    let bench = Bench { cluster, old_kubectl: old_kubectl.trim().to_owned() };
+    let bench = Bench { cluster, clients };
     let (alone, together): (Vec<_>, Vec<_>) = scripts.iter().partition(|path| is_alone(path));
     let failed = run_some(&bench, &together, AT_ONCE) + run_some(&bench, &alone, 1);
     if failed > 0 {
@@ -71,6 +80,18 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
         println!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
     Ok((scripts.len() - failed, failed))
+}
+
+/// Installs the clients that the scripts name.
+fn clients(scripts: &[PathBuf]) -> Result<Vec<(&'static str, String)>> {
+    let texts = scripts.iter().map(fs::read_to_string).collect::<Result<String, _>>()?;
+    let operator = std::env::current_exe()?.with_file_name("../website-operator");
+    let mut clients = vec![("OPERATOR", operator.display().to_string())];
+    for (variable, script) in CLIENTS.iter().filter(|(variable, _)| texts.contains(&format!("${variable}"))) {
+        let path = program::run(&mut Command::new(program::tree().join("scripts").join(script)))?;
+        clients.push((variable, path.trim().to_owned()));
+    }
+    Ok(clients)
 }
 
 fn is_alone(path: &Path) -> bool {
@@ -113,10 +134,11 @@ fn run(bench: &Bench, path: &Path) -> Result<()> {
         "--kubeconfig {} config set-context --current --namespace {namespace}",
         kubeconfig.display()
     ))?;
+    let path = path_with_kubectl(&dir)?;
     let shell = |line: &str| -> Command {
         let mut command = cluster.command("sh");
-        command.arg("-c").arg(line).env("KUBECONFIG", &kubeconfig).env("NAMESPACE", &namespace);
-        command.env("OLD_KUBECTL", &bench.old_kubectl);
+        command.arg("-c").arg(line).env("KUBECONFIG", &kubeconfig).env("NAMESPACE", &namespace).env("PATH", &path);
+        command.envs(bench.clients.iter().map(|(variable, path)| (variable, path)));
         command.env("INSTANCE", cluster.instance()).env("TREE", program::tree());
         if let Ok(sampan) = program::sampan() {
             command.env("SAMPAN", sampan);
@@ -127,4 +149,17 @@ fn run(bench: &Bench, path: &Path) -> Result<()> {
     let deleted = cluster.kubectl(&format!("delete namespace {namespace} --wait=false"));
     fs::remove_dir_all(&dir)?;
     outcome.and(deleted.map(drop))
+}
+
+/// The search path on which `kubectl` is the one to test with.
+fn path_with_kubectl(dir: &Path) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let kubectl = program::kubectl();
+    if !kubectl.is_absolute() {
+        return Ok(path);
+    }
+    let first = dir.join(".bin");
+    fs::create_dir_all(&first)?;
+    std::os::unix::fs::symlink(kubectl, first.join("kubectl"))?;
+    Ok(std::env::join_paths(std::iter::once(first).chain(std::env::split_paths(&path)))?)
 }
