@@ -40,9 +40,20 @@ pub fn patch(live: &Value, patch: Value) -> Result<Value, Status> {
         if target.count() + carried.depth > MAX_DEPTH {
             return Err(rejected());
         }
-        json_patch::patch(&mut object, &[operation]).map_err(|_| rejected())?;
+        if !tests_absence(&operation, &object) {
+            json_patch::patch(&mut object, &[operation]).map_err(|_| rejected())?;
+        }
     }
     Ok(object)
+}
+
+/// Whether the operation tests a field of an object for null, and the field is not there: that holds, as in the library
+/// that upstream uses, and is how clients say "if there are none yet".
+fn tests_absence(operation: &PatchOperation, object: &Value) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    let Some((parent, field)) = test.path.split_back() else { return false };
+    let parent = object.pointer(parent.as_str()).and_then(Value::as_object);
+    test.value.is_null() && parent.is_some_and(|parent| !parent.contains_key(field.decoded().as_ref()))
 }
 
 /// Where an operation writes, and where it takes what it copies or moves.
@@ -100,6 +111,9 @@ mod tests {
         check(json!([{"op": "add", "path": "/x/y", "value": 1}]), Err(422));
         check(json!([{"op": "test", "path": "/a/b", "value": 2}]), Err(422));
         check(json!([{"op": "sing", "path": "/a"}]), Err(400));
+        check(json!([{"op": "test", "path": "/a/c", "value": null}]), Ok(json!({"a": {"b": 1}, "list": [1, 2]})));
+        check(json!([{"op": "test", "path": "/a/b", "value": null}]), Err(422));
+        check(json!([{"op": "test", "path": "/x/c", "value": null}]), Err(422));
         check(json!({"op": "remove"}), Err(400));
     }
 
