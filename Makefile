@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SAMPAN := target/release/sampan
 
-.PHONY: help up down test check bench image-kit build deps fmt
+.PHONY: help up down test fuzz check bench image-kit build deps fmt
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ down: ## End the cluster: processes, mounts, links, rules, cgroups
 
 test: deps ## Run every test
 	@scripts/test.sh
+
+fuzz: deps ## Look for inputs that break a decoder, each for FUZZ_SECONDS
+	@scripts/fuzz.sh $(TARGETS)
 
 check: deps ## Format, lints as errors, layering, docs
 	cargo fmt --all --check

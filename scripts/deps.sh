@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing need from Debian's packages, if it is missing.
+# Installs what building, running and testing need from Debian's packages, if it is missing. More can be named, as
+# `program=package`.
 set -euo pipefail
 
 declare -A package_of=(
   [cc]=gcc [make]=make [nft]=nftables [ip]=iproute2 [busybox]=busybox-static [curl]=curl [jq]=jq
   [etcd]=etcd-server
 )
+for pair in "$@"; do package_of[${pair%%=*}]=${pair#*=}; done
 missing=()
 for program in "${!package_of[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
