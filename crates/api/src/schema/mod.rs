@@ -6,6 +6,9 @@
 
 mod descriptions;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 pub use descriptions::Descriptions;
 
 include!(concat!(env!("OUT_DIR"), "/schema.rs"));
@@ -216,8 +219,11 @@ pub fn definition(name: &str) -> Option<&'static Definition> {
 
 /// The definition of this group, version and kind.
 pub fn of_kind(group: &str, version: &str, kind: &str) -> Option<&'static Definition> {
-    let wanted = |gvk: Gvk| gvk.group == group && gvk.version == version && gvk.kind == kind;
-    DEFINITIONS.iter().copied().find(|definition| definition.gvk.is_some_and(wanted))
+    static BY_KIND: LazyLock<HashMap<[&str; 3], &Definition>> = LazyLock::new(|| {
+        let kinds = DEFINITIONS.iter().filter_map(|definition| Some((definition.gvk?, *definition)));
+        kinds.map(|(Gvk { group, version, kind }, definition)| ([group, version, kind], definition)).collect()
+    });
+    BY_KIND.get(&[group, version, kind]).copied()
 }
 
 /// Every definition, by name.
