@@ -6,8 +6,10 @@
 //!
 //! ```text
 //! {"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7","name":...}}}\n
-//!                          ^ frame.slice(start..)                      ^ splice
+//!                          ^ start: the object             ^ members   ^ splice
 //! ```
+//!
+//! An item of a list of a built-in type states no kind and no version. It is the same bytes from `members` on.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -54,11 +56,19 @@ pub(crate) struct Object {
     pub(crate) fields: Vec<(&'static str, String)>,
     /// Whether it is in the form of another version than the kind's.
     pub(crate) foreign: bool,
-    frame: Bytes,
+    frame: Frame,
+}
+
+/// The watch event of an object, and where in it the object is.
+#[derive(Debug, Default)]
+struct Frame {
+    bytes: Bytes,
     start: usize,
+    members: usize,
 }
 
 const FRAME_END: &[u8] = b"}\n";
+const METADATA: &[u8] = b"\"metadata\":{";
 
 impl Object {
     /// Takes an entry from the store. `kind` is the one whose form is stored. An error says what is wrong with the bytes.
@@ -66,7 +76,7 @@ impl Object {
         let mut value: Value = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
         let refreshed = kind.custom().filter(|custom| custom.refresh_stored(&mut value)).map(|_| encode(&value));
         let foreign = kind.custom().is_some_and(|custom| !custom.is_form_of(&value));
-        let (frame, start) = frame(event, refreshed.as_ref().unwrap_or(&entry.value), None, entry.modified)?;
+        let frame = frame(event, refreshed.as_ref().unwrap_or(&entry.value), None, entry.modified)?;
         let meta = &value["metadata"];
         Ok(Self {
             namespace: meta["namespace"].as_str().unwrap_or_default().into(),
@@ -76,14 +86,11 @@ impl Object {
             fields: kind.rules().selectable_fields(&value),
             foreign,
             frame,
-            start,
         })
     }
 
     /// The same object in the form of `kind`, which is `value`.
     pub(crate) fn as_form(&self, kind: &KindRef, value: &Value) -> Self {
-        let framed = frame(EventType::Modified, &encode(value), None, self.revision);
-        let (frame, start) = framed.unwrap_or_default();
         Self {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
@@ -91,14 +98,23 @@ impl Object {
             labels: labels(value),
             fields: kind.rules().selectable_fields(value),
             foreign: false,
-            frame,
-            start,
+            frame: frame(EventType::Modified, &encode(value), None, self.revision).unwrap_or_default(),
         }
     }
 
     /// The object's JSON, `resourceVersion` included; shares the memory.
     pub(crate) fn json(&self) -> Bytes {
-        self.frame.slice(self.start..self.frame.len() - FRAME_END.len())
+        self.behind(self.frame.start)
+    }
+
+    /// What is between the object's braces, its closing brace included, without `kind` and `apiVersion`; shares the
+    /// memory.
+    pub(crate) fn untyped_members(&self) -> Bytes {
+        self.behind(self.frame.members)
+    }
+
+    fn behind(&self, place: usize) -> Bytes {
+        self.frame.bytes.slice(place..self.frame.bytes.len().saturating_sub(FRAME_END.len()))
     }
 
     /// The object, decoded.
@@ -108,7 +124,7 @@ impl Object {
 
     /// The watch event of its last write; shares the memory.
     pub(crate) fn frame(&self) -> Bytes {
-        self.frame.clone()
+        self.frame.bytes.clone()
     }
 
     /// A watch event of another type about this object as it was at `revision`.
@@ -117,7 +133,7 @@ impl Object {
         if revision == self.revision {
             return frame_of(event.as_str(), &json);
         }
-        frame(event, &json, Some(self.revision), revision).map(|(bytes, _)| bytes).unwrap_or_default()
+        frame(event, &json, Some(self.revision), revision).unwrap_or_default().bytes
     }
 }
 
@@ -130,14 +146,10 @@ pub(crate) fn frame_of(event: &str, json: &[u8]) -> Bytes {
     out.into()
 }
 
-/// The event's frame with `revision` spliced into `json`, which holds `present` already or no revision; and where the object starts.
-fn frame(
-    event: EventType,
-    json: &[u8],
-    present: Option<Revision>,
-    revision: Revision,
-) -> Result<(Bytes, usize), String> {
+/// The event's frame with `revision` spliced into `json`, which holds `present` already or no revision.
+fn frame(event: EventType, json: &[u8], present: Option<Revision>, revision: Revision) -> Result<Frame, String> {
     let brace = json.iter().skip(1).position(|b| *b == b'{').map(|at| at + 2).ok_or("the object has no metadata")?;
+    let members = json[..brace].strip_suffix(METADATA).ok_or("the object does not begin as stored ones do")?.len();
     let skip = present.map_or(0, |present| version_field(present).len());
     let mut out = Vec::with_capacity(json.len() + 64);
     let _ = write!(out, "{{\"type\":\"{}\",\"object\":", event.as_str());
@@ -146,7 +158,7 @@ fn frame(
     out.extend_from_slice(version_field(revision).as_bytes());
     out.extend_from_slice(&json[brace + skip..]);
     out.extend_from_slice(FRAME_END);
-    Ok((out.into(), start))
+    Ok(Frame { bytes: out.into(), start, members: start + members })
 }
 
 fn version_field(revision: Revision) -> String {

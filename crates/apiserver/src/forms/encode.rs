@@ -55,7 +55,7 @@ impl Wanted {
                     .map_err(|why| unwritten(&why))
             }
             Encoding::Cbor => {
-                let items = items.map(|item| self.value(&item)).collect::<Result<Vec<_>, _>>()?;
+                let items: Vec<Bytes> = items.map(cbor_item).collect();
                 Ok(cbor::list(api_version, kind, meta, &items).into())
             }
             Encoding::Json | Encoding::Yaml => self.value(&serde_json::json!({
@@ -72,6 +72,14 @@ impl Wanted {
             Encoding::Cbor => cbor::event(event, &object).into(),
             Encoding::Json | Encoding::Yaml => crate::cache::frame_of(event, &object),
         })
+    }
+}
+
+/// An item of a list in CBOR: those of built-in types do not repeat what they are.
+fn cbor_item(item: Value) -> Bytes {
+    match definition_of(&item) {
+        Some(definition) => cbor::encode_as(&super::untyped(item), definition).into(),
+        None => cbor::encode(&item).into(),
     }
 }
 

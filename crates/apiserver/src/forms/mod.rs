@@ -8,6 +8,8 @@ mod negotiate;
 mod partial;
 mod table;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -17,7 +19,7 @@ use serde_json::Value;
 
 pub(crate) use self::negotiate::{Encoding, Shape, Wanted};
 pub(crate) use self::negotiate::{MediaType, accepted};
-use crate::cache::List;
+use crate::cache::{List, Object};
 use crate::registry::{serve, view_of};
 use crate::server::reply_status;
 
@@ -70,21 +72,39 @@ fn plain_list(kind: &KindRef, list: &List) -> Bytes {
         kind.api_version(),
         list_meta(list)
     );
-    let items: Vec<Bytes> = match view_of(kind) {
-        None => list.objects.iter().map(|object| object.json()).collect(),
-        Some(_) => list.objects.iter().map(|object| serve(kind, object.value()).to_string().into()).collect(),
-    };
-    let size_bytes = head.len() + items.iter().map(|item| item.len() + 1).sum::<usize>() + 2;
+    let members: Vec<Bytes> = list.objects.iter().map(members(kind)).collect();
+    let size_bytes = head.len() + members.iter().map(|members| members.len() + 2).sum::<usize>() + 2;
     let mut out = Vec::with_capacity(size_bytes);
     out.extend_from_slice(head.as_bytes());
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
+    for (index, members) in members.iter().enumerate() {
+        out.extend_from_slice(if index > 0 { b",{" } else { b"{" });
+        out.extend_from_slice(members);
     }
     out.extend_from_slice(b"]}");
     out.into()
+}
+
+/// What is behind an item's opening brace. Items of built-in types do not repeat what they are, custom ones do.
+fn members(kind: &KindRef) -> impl Fn(&Arc<Object>) -> Bytes {
+    let (is_view, is_custom) = (view_of(kind).is_some(), kind.custom().is_some());
+    move |object| {
+        if is_custom {
+            object.json().slice(1..)
+        } else if is_view {
+            Bytes::from(untyped(serve(kind, object.value())).to_string()).slice(1..)
+        } else {
+            object.untyped_members()
+        }
+    }
+}
+
+/// An object as an item of a typed list.
+fn untyped(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    object
 }
 
 /// One object in the wanted form.
