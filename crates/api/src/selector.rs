@@ -21,6 +21,12 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 /// Why a text or object is no selector, in upstream's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// One requirement of a label selector's text is wrong.
+    #[error("unable to parse requirement: {0}")]
+    Requirement(Box<Error>),
+    /// A requirement of one of several values has none in parentheses.
+    #[error("found '{0}' expected: '('")]
+    NoValues(String),
     /// A label selector's text goes on with something else than it may.
     #[error("found '{found}', expected: {expected}")]
     Unexpected {
@@ -121,8 +127,6 @@ impl Selector {
     }
 
     /// Reads the text of a query's `labelSelector`.
-    ///
-    /// Upstream puts `unable to parse requirement: ` before the error.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(Error::TooLong);
@@ -178,9 +182,7 @@ impl Selector {
 
 impl Requirement {
     fn new(key: String, operator: Operator, values: Vec<String>) -> Result<Self, Error> {
-        if let Some(why) = names::qualified(&key).into_iter().next() {
-            return Err(Error::Invalid { path: "key".to_owned(), value: key, why });
-        }
+        check_key("key", &key)?;
         let fault = match (operator, values.as_slice()) {
             (Operator::In | Operator::NotIn, []) => Some("for 'in', 'notin' operators, values set can't be empty"),
             (Operator::Exists | Operator::DoesNotExist, [_, ..]) => {
@@ -192,10 +194,12 @@ impl Requirement {
             _ => None,
         };
         if let Some(why) = fault {
-            return Err(Error::Invalid { path: "values".to_owned(), value: values.join(","), why: why.to_owned() });
+            let path = if values.len() == 1 { "values[0]" } else { "values" }.to_owned();
+            return Err(Error::Invalid { path, value: values.join(","), why: why.to_owned() });
         }
         for (index, value) in values.iter().enumerate() {
-            if let Some(why) = names::label_value(value).into_iter().next() {
+            let why = names::label_value(value).join("; ");
+            if !why.is_empty() {
                 return Err(Error::Invalid { path: format!("values[{index}][{key}]"), value: value.clone(), why });
             }
         }
@@ -218,6 +222,15 @@ impl Requirement {
         let label = label.and_then(|label| label.parse().ok());
         label.zip(integer(&self.values)).is_some_and(|(label, bound)| holds(label, bound))
     }
+}
+
+/// Whether a label can have this key.
+fn check_key(path: &str, key: &str) -> Result<(), Error> {
+    let why = names::qualified(key).join("; ").replace("a qualified name must", "a valid label key must");
+    if why.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Invalid { path: path.to_owned(), value: key.to_owned(), why })
 }
 
 /// The one integer among the values.

@@ -6,7 +6,7 @@
 //! ```
 
 use super::lexer::{Token, tokens};
-use super::{Error, Operator, Requirement};
+use super::{Error, Operator, Requirement, check_key};
 
 /// Reads the requirements of a selector.
 pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, Error> {
@@ -16,7 +16,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, Error> {
     loop {
         match parser.peek() {
             Token::End => return Ok(requirements),
-            Token::Word(_) | Token::Not => requirements.push(parser.requirement()?),
+            Token::Word(_) | Token::Not => {
+                let requirement = parser.requirement().map_err(|error| Error::Requirement(Box::new(error)))?;
+                requirements.push(requirement);
+            }
             other => return Err(unexpected(other, "!, identifier, or 'end of string'")),
         }
         match (parser.take(), parser.peek()) {
@@ -55,6 +58,7 @@ impl<'a> Parser<'a> {
             Token::Word(key) => key.to_owned(),
             other => return Err(unexpected(other, "identifier")),
         };
+        check_key("<nil>", &key)?;
         if negated {
             return Requirement::new(key, Operator::DoesNotExist, Vec::new());
         }
@@ -89,7 +93,7 @@ impl<'a> Parser<'a> {
     fn values(&mut self) -> Result<Vec<String>, Error> {
         match self.take() {
             Token::Open => {}
-            other => return Err(unexpected(other, "'('")),
+            other => return Err(Error::NoValues(other.text().to_owned())),
         }
         let mut values = Vec::new();
         let mut value = None;
@@ -101,7 +105,7 @@ impl<'a> Parser<'a> {
                     values.push(value.unwrap_or_default());
                     return Ok(values);
                 }
-                other => return Err(unexpected(other, "',', or ')'")),
+                other => return Err(unexpected(other, "',' or ')'")),
             }
         }
     }

@@ -45,20 +45,27 @@ fn matching() {
 #[test]
 fn faults() {
     for (selector, want) in [
-        ("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
         ("a,", "found '', expected: identifier after ','"),
         (",a", "found ',', expected: !, identifier, or 'end of string'"),
         ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         ("!a=b", "found '=', expected: ',' or 'end of string'"),
-        ("a in b", "found 'b', expected: '('"),
-        ("a in (b", "found '', expected: ',', or ')'"),
-        ("a=(", "found '(', expected: identifier"),
-        ("a>b", "values: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer"),
+        ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+        ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+        ("a=(", "unable to parse requirement: found '(', expected: identifier"),
+        (
+            "a>b",
+            "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an \
+             integer",
+        ),
     ] {
         assert_eq!(Selector::parse(selector).unwrap_err().to_string(), want, "{selector}");
     }
     let error = Selector::parse("a=b/c").unwrap_err().to_string();
-    assert!(error.starts_with("values[0][a]: Invalid value: \"b/c\": a valid label must be"), "{error}");
+    assert!(
+        error.starts_with("unable to parse requirement: values[0][a]: Invalid value: \"b/c\": a valid label must be"),
+        "{error}"
+    );
     assert!(Selector::parse(&"x".repeat(100_000)).is_err());
 }
 

@@ -1,19 +1,11 @@
 //! Which objects of a kind a list or watch is about.
 
 use sampan_api::kind::{KindRef, Scope};
-use sampan_api::selector;
+use sampan_api::selector::{FieldSelector, FieldTerm, Selector};
 use sampan_api::status::Status;
 
 use super::object::Object;
 use crate::request::Query;
-
-/// One term of a field selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FieldTerm {
-    field: String,
-    value: String,
-    equal: bool,
-}
 
 /// A selection of objects. The default selects everything.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +14,7 @@ pub(crate) struct Filter {
     pub(crate) namespace: String,
     /// Only this name; empty for all.
     pub(crate) name: String,
-    labels: Option<selector::Selector>,
+    labels: Option<Selector>,
     fields: Vec<FieldTerm>,
     /// The kind in whose terms `fields` are, where that is not the stored one.
     view: Option<View>,
@@ -42,13 +34,11 @@ impl Filter {
     pub(crate) fn from_query(kind: &KindRef, namespace: &str, query: &Query) -> Result<Self, Status> {
         let labels = match query.text("labelSelector") {
             "" => None,
-            text => Some(
-                selector::Selector::parse(text)
-                    .map_err(|e| Status::bad_request(format!("unable to parse requirement: {e}")))?,
-            ),
+            text => Some(Selector::parse(text).map_err(|e| Status::bad_request(e.to_string()))?),
         };
         let mut filter = Self { namespace: namespace.to_owned(), labels, ..Self::default() };
-        for term in field_terms(query.text("fieldSelector"))? {
+        let fields = FieldSelector::parse(query.text("fieldSelector"));
+        for term in fields.map_err(|e| Status::bad_request(e.to_string()))?.terms {
             filter.add_field(kind, term)?;
         }
         Ok(filter)
@@ -115,20 +105,4 @@ impl Filter {
             (value == term.value) == term.equal
         })
     }
-}
-
-fn field_terms(text: &str) -> Result<Vec<FieldTerm>, Status> {
-    let terms = text.split(',').filter(|term| !term.is_empty());
-    terms
-        .map(|term| {
-            let (field, value, equal) = if let Some((field, value)) = term.split_once("!=") {
-                (field, value, false)
-            } else if let Some((field, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
-                (field, value, true)
-            } else {
-                return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")));
-            };
-            Ok(FieldTerm { field: field.trim().to_owned(), value: value.trim().to_owned(), equal })
-        })
-        .collect()
 }

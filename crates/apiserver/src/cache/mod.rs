@@ -8,6 +8,7 @@ mod filter;
 mod history;
 mod list;
 mod object;
+mod options;
 mod room;
 mod watch;
 
@@ -26,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::filter::Filter;
 pub(crate) use self::history::Change;
-pub(crate) use self::list::revision_of;
-pub(crate) use self::list::{List, ListOptions, Match, Refused};
+pub(crate) use self::list::{List, Refused};
 pub(crate) use self::object::{EventType, Object, encode, frame_of, labels};
+pub(crate) use self::options::{ListOptions, Match, check_watch, revision_of};
 use self::room::News;
 pub(crate) use self::room::Room;
 pub(crate) use self::watch::{Start, Told, Watch, WatchOptions};

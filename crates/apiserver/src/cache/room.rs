@@ -166,6 +166,18 @@ impl Room {
         select(&state, filter, after, limit)
     }
 
+    /// The same as it was at `revision`; `None` if something has changed here since then.
+    pub(crate) fn select_at(
+        &self,
+        revision: Revision,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Option<Selected> {
+        let state = self.state.read();
+        (state.revision <= revision).then(|| select(&state, filter, after, limit))
+    }
+
     /// The selected objects, and the cursor from which [`Room::since`] continues without a gap.
     pub(crate) fn snapshot(&self, filter: &Filter) -> (Vec<Arc<Object>>, Revision) {
         let state = self.state.read();

@@ -3,7 +3,7 @@
 //! ```text
 //! Start::Now -----> ADDED... [BOOKMARK initial-events-end] --+
 //!                                                            v
-//! Start::After(R) ------------------------------------> changes, bookmarks --> end: time is up, overtaken, kind gone, shutdown
+//! Start::Next, Start::After(R) -----------------------------------> changes, bookmarks --> end: time is up, overtaken, kind gone, shutdown
 //! ```
 
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ pub(crate) enum Start {
         /// And a bookmark that says when those are complete.
         bookmark: bool,
     },
+    /// With the next change.
+    Next,
     /// With the changes after a revision.
     After(Revision),
 }
@@ -96,6 +98,7 @@ impl Watch {
         let mut pending = VecDeque::new();
         let cursor = match options.start {
             Start::After(revision) => revision,
+            Start::Next => room.revision(),
             Start::Now { bookmark } => {
                 let reached = cache.reached();
                 let (objects, cursor) = room.snapshot(&options.filter);

@@ -35,7 +35,8 @@ pub(super) async fn scale(server: &Server, kind: &KindRef, call: &Call) -> Answe
 }
 
 fn version_asked(query: &Query) -> Result<Match, Status> {
-    Ok(match revision_of(query.text("resourceVersion"))? {
+    let asked = revision_of(query.text("resourceVersion"));
+    Ok(match asked.map_err(|e| Status::bad_request(format!("invalid resource version: {e}")))? {
         None => Match::Newest,
         Some(0) => Match::Any,
         Some(revision) => Match::NotOlderThan(revision),

@@ -8,17 +8,15 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderValue, Response, header};
-use sampan_api::field::{Error, Path};
-use sampan_api::kind::KindRef;
-use sampan_api::status::Status;
+use sampan_api::kind::{Kind, KindRef};
+use sampan_api::status::{Resource, Status};
 use sampan_store::Revision;
 use sampan_streams::websocket;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::params::invalid_options;
 use super::read::filter;
-use crate::cache::{Change, EventType, Object, Start, Told, Watch, WatchOptions, revision_of};
+use crate::cache::{Change, EventType, Match, Object, Start, Told, Watch, WatchOptions, check_watch, revision_of};
 use crate::forms::{Encoding, Shape, Wanted, shaped};
 use crate::registry::{serve, view_of};
 use crate::request::Query;
@@ -33,19 +31,17 @@ const MAX_SECONDS: u64 = 86_400;
 pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::of_watch(kind, call)?;
     let media_type = wanted.encoding.stream_media_type().unwrap_or_default();
-    let start = start(&call.query)?;
+    let (start, at) = start(kind, &call.query)?;
     let cache = &server.registry.cache;
     let mut filter = filter(kind, call)?;
     if !call.info.name.is_empty() {
         filter = filter.named(&call.info.name); // The deprecated watch of one object.
     }
-    match start {
-        Start::After(revision) => cache.reach(revision).await?,
-        Start::Now { .. } => match revision_of(call.query.text("resourceVersion"))? {
-            None => drop(cache.fresh().await?),
-            Some(revision) => cache.reach(revision).await?,
-        },
-    }
+    let reached = match at {
+        Match::Newest => cache.fresh().await.map(drop),
+        Match::NotOlderThan(revision) | Match::Exact(revision) => cache.reach(revision).await,
+        Match::Any => Ok(()),
+    };
     let options = WatchOptions {
         start,
         filter,
@@ -56,7 +52,12 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     let watch = Watch::begin(Arc::clone(cache), room, options, server.stop.clone());
     let mut former = Former { kind: kind.clone(), wanted, first: true };
     let (registry, served) = (Arc::clone(&server.registry), kind.clone());
-    let told = watch.stream().then(move |told| {
+    let told = match reached {
+        Ok(()) => watch.stream().left_stream(),
+        // The client asked for a stream: it hears in the stream that there is nothing to come.
+        Err(status) => futures::stream::iter([Told::Failed(status)]).right_stream(),
+    };
+    let told = told.then(move |told| {
         let (registry, served) = (Arc::clone(&registry), served.clone());
         async move { registry.told(&served, told).await }
     });
@@ -77,29 +78,24 @@ fn seconds(query: &Query) -> Result<u64, Status> {
     Ok(asked.unwrap_or(MIN_SECONDS + spread).min(MAX_SECONDS))
 }
 
-/// Where the watch begins.
-fn start(query: &Query) -> Result<Start, Status> {
-    let revision = revision_of(query.text("resourceVersion"))?;
-    let matching = query.text("resourceVersionMatch");
-    let fault = |path: &str, why: &str| Err(invalid_options("ListOptions", Error::forbidden(&Path::new(path), why)));
-    match (query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")), matching) {
-        (None, "") => Ok(match revision {
-            None | Some(0) => Start::Now { bookmark: false },
-            Some(revision) => Start::After(revision),
-        }),
-        (None, _) => fault(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ),
-        (Some(_), matching) if matching != "NotOlderThan" => {
-            fault("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
-        (Some(true), _) => Ok(Start::Now { bookmark: query.flag("allowWatchBookmarks") }),
-        (Some(false), _) => Ok(match revision {
-            None | Some(0) => Start::Now { bookmark: false },
-            Some(revision) => Start::After(revision),
-        }),
-    }
+/// Where the watch begins, and for the state now, how new that must be.
+fn start(kind: &Kind, query: &Query) -> Result<(Start, Match), Status> {
+    check_watch(query)?;
+    let revision = revision_of(query.text("resourceVersion"))
+        .map_err(|fault| Status::invalid(Resource { group: kind.group, name: kind.plural }, "", &[fault]))?;
+    let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let at = match revision {
+        None => Match::Newest,
+        Some(0) => Match::Any,
+        Some(revision) => Match::NotOlderThan(revision),
+    };
+    Ok(match (initial, at) {
+        // A revision that is yet to come is waited for in silence, as upstream does.
+        (None | Some(false), Match::NotOlderThan(revision)) => (Start::After(revision), Match::Any),
+        (Some(false), at) => (Start::Next, at),
+        (None, at) => (Start::Now { bookmark: false }, at),
+        (Some(true), at) => (Start::Now { bookmark: query.flag("allowWatchBookmarks") }, at),
+    })
 }
 
 /// Makes the bytes of what a watcher is told.

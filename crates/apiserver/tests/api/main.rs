@@ -7,6 +7,7 @@
 mod aggregated;
 mod attacks;
 mod audit;
+mod consistency;
 mod conversions;
 #[path = "../../../store/tests/support/etcd_server.rs"]
 mod etcd_server;
