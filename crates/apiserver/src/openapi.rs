@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha512};
 use crate::aggregator::Aggregator;
 use crate::catalog::{Derived, Served};
 use crate::forms::accepted;
-use crate::server::{Answer, Call};
+use crate::server::{Answer, Call, Compressible};
 
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
@@ -123,5 +123,6 @@ fn document(path: &str, kinds: &[KindRef], release: &str) -> String {
 fn reply(media_type: &'static str, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.extensions_mut().insert(Compressible);
     response
 }

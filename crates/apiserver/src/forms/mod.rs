@@ -21,7 +21,7 @@ pub(crate) use self::negotiate::{Encoding, Shape, Wanted};
 pub(crate) use self::negotiate::{MediaType, accepted};
 use crate::cache::{List, Object};
 use crate::registry::{serve, view_of};
-use crate::server::reply_status;
+use crate::server::{Compressible, reply_status};
 
 /// The metadata of a list.
 pub(crate) fn list_meta(list: &List) -> Value {
@@ -143,6 +143,7 @@ impl Wanted {
         *response.status_mut() = code;
         let media_type = HeaderValue::from_static(self.encoding.media_type());
         response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        response.extensions_mut().insert(Compressible);
         response
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! catch panics -> ids and metrics -> read the request line -> authenticate -> audit -> impersonate -> a seat (limit)
-//!     -> authorize -> deadline -> dispatch
+//!     -> authorize -> deadline -> dispatch -> compress
 //!                                  (aggregated APIs, verbs, paths)
 //! ```
 
@@ -17,7 +17,9 @@ use sampan_api::status::Status;
 use sampan_auth::Peer;
 use tokio::time::Instant;
 
-use super::{Answer, Call, Server, authenticate, authorize, held, impersonate, limit, paths, read_body, reply_status};
+use super::{
+    Answer, Call, Server, authenticate, authorize, compress, held, impersonate, limit, paths, read_body, reply_status,
+};
 use crate::audit::{Asked, Trail};
 use crate::flowcontrol::{Flow, Seat};
 use crate::forms::Wanted;
@@ -33,6 +35,7 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let started = Instant::now();
     let audit_id = uuid::Uuid::new_v4().to_string();
     let wanted = Wanted::of_status(request.headers());
+    let compresses = compress::accepts_gzip(request.headers());
     let line = read_line(&request);
     let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
     let notes = Arc::new(Notes::default());
@@ -63,6 +66,9 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     };
     if let Some(trail) = trail {
         response = trail.answered(response, &notes, is_long_running(&info)).await;
+    }
+    if compresses {
+        response = compress::compress(response);
     }
     let headers = response.headers_mut();
     if let Some(flow) = flow {

@@ -8,6 +8,7 @@ mod authenticate;
 mod authorize;
 mod body;
 mod chain;
+mod compress;
 mod held;
 mod impersonate;
 pub(crate) mod lasting;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::authenticate::{Shown, from_token};
 pub(crate) use self::body::{MAX_BODY_BYTES, read as read_body, reply_status};
+pub(crate) use self::compress::Compressible;
 use crate::aggregator::Aggregator;
 use crate::audit::Audit;
 use crate::authentication::Vouchers;
