@@ -1,8 +1,10 @@
 //! The end of a namespace: everything in it is deleted, and then the namespace itself.
 //!
 //! ```text
-//! deletionTimestamp ─> delete all objects of every kind ─> wait until the last is gone ─> drop the finalizer `kubernetes`
+//! deletionTimestamp ─> delete all Pods ─> delete all objects of every kind ─> drop the finalizer `kubernetes`
 //! ```
+//! Each step waits until the last object of the one before is gone: what Pods need (network policies, secrets) is there
+//! for as long as they run.
 //! Nothing is polled: the deletion of each object brings its namespace back.
 
 use std::sync::Arc;
@@ -81,9 +83,12 @@ impl Reconcile for Controller {
         if is_active(&namespace) || !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(None);
         }
-        let resources: Vec<_> = discover(&self.client).await?.into_iter().filter(|kind| kind.namespaced).collect();
-        let rest = try_join_all(resources.iter().map(|resource| self.empty(&key.name, resource))).await?;
-        let rest: Vec<Rest> = rest.into_iter().flatten().collect();
+        let resources = discover(&self.client).await?.into_iter().filter(|kind| kind.namespaced);
+        let (pods, others): (Vec<_>, Vec<_>) = resources.partition(is_pods);
+        let mut rest = self.empty_all(&key.name, &pods).await?;
+        if rest.is_empty() {
+            rest = self.empty_all(&key.name, &others).await?;
+        }
         if rest.is_empty() {
             self.finalize(&namespace).await?;
         } else {
@@ -93,7 +98,17 @@ impl Reconcile for Controller {
     }
 }
 
+fn is_pods(resource: &Resource) -> bool {
+    resource.api.group.is_empty() && resource.api.plural == "pods"
+}
+
 impl Controller {
+    /// Deletes what there is of these kinds, and says what is left.
+    async fn empty_all(&self, namespace: &str, resources: &[Resource]) -> Result<Vec<Rest>, Error> {
+        let rest = try_join_all(resources.iter().map(|resource| self.empty(namespace, resource))).await?;
+        Ok(rest.into_iter().flatten().collect())
+    }
+
     /// Deletes what there is of one kind, and says what is left.
     async fn empty(&self, namespace: &str, resource: &Resource) -> Result<Option<Rest>, Error> {
         let api = resource.api(&self.client, namespace);
