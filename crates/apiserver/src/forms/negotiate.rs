@@ -89,16 +89,18 @@ impl Encoding {
 pub(crate) struct Offer {
     /// Whether objects have a protobuf form. Their metadata has one in any case.
     protobuf: bool,
+    /// Whether there are tables. What is only asked and never stored has none.
+    tables: bool,
     /// Whether it is a watch.
     stream: bool,
 }
 
 impl Offer {
-    const OBJECT: Self = Self { protobuf: true, stream: false };
+    const OBJECT: Self = Self { protobuf: true, tables: false, stream: false };
 
     fn of(kind: &Kind, stream: bool) -> Self {
         let protobuf = schema::definition(kind.schema).is_some_and(|definition| definition.message.is_some());
-        Self { protobuf, stream }
+        Self { protobuf, tables: true, stream }
     }
 
     fn has(self, encoding: Encoding, shape: &Shape) -> bool {
@@ -106,6 +108,7 @@ impl Offer {
             (Encoding::Yaml, _) if self.stream => false,
             (Encoding::Protobuf, Shape::Plain) => self.protobuf,
             (Encoding::Protobuf | Encoding::Cbor, Shape::Table(_)) => false,
+            (_, Shape::Table(_)) => self.tables,
             _ => true,
         }
     }
@@ -248,7 +251,7 @@ mod tests {
     fn check(accept: &str, want: Result<(Shape, Encoding), u16>) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        let got = Wanted::from_request(&headers, &Query::default());
+        let got = Wanted::negotiate(&headers, &Query::default(), Offer { tables: true, ..Offer::OBJECT });
         assert_eq!(got.map(|w| (w.shape, w.encoding)).map_err(|s| s.code), want, "{accept}");
     }
 
@@ -277,8 +280,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_stored_has_no_table() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
+        let refused = Wanted::from_request(&headers, &Query::default()).unwrap_err();
+        assert_eq!((refused.code, refused.reason.as_str()), (406, "NotAcceptable"));
+    }
+
+    #[test]
     fn a_custom_resource_has_no_protobuf_but_its_metadata_has() {
-        let offer = Offer { protobuf: false, stream: false };
+        let offer = Offer { protobuf: false, tables: true, stream: false };
         assert!(!offer.has(Encoding::Protobuf, &Shape::Plain));
         assert!(offer.has(Encoding::Protobuf, &Shape::Partial));
         let message = offer.refuse().message;

@@ -23,6 +23,7 @@ impl Registry {
         let done = self
             .transact(attempt, |current| match current {
                 Some(old) => {
+                    check_locked(attempt, &new)?;
                     check_version(attempt, &new, old)?;
                     draft_update(attempt, new.clone(), old, How::Update)
                 }
@@ -91,16 +92,21 @@ pub(super) fn draft_update(attempt: &Attempt, mut new: Value, old: &Value, how: 
     Ok(Draft::Update(new))
 }
 
+/// Updates of some kinds must say which version they replace. Patches need not: they change what is there.
+fn check_locked(attempt: &Attempt, new: &Value) -> Result<(), Status> {
+    let is_locked = LOCKED.contains(&plain_storage(attempt)) && attempt.subresource.is_empty();
+    if !is_locked || !matches!(metadata::text(new, "resourceVersion"), "" | "0") {
+        return Ok(());
+    }
+    let path = Path::new("metadata").child("resourceVersion");
+    let fault = Error::invalid(&path, 0, "must be specified for an update");
+    Err(Status::invalid(attempt.group_kind(), &attempt.name, &[fault]))
+}
+
 /// The version that the client has seen, if it says one, must be the one that is there.
 pub(super) fn check_version(attempt: &Attempt, new: &Value, old: &Value) -> Result<(), Status> {
     let seen = metadata::text(new, "resourceVersion");
-    let there = metadata::text(old, "resourceVersion");
-    if matches!(seen, "" | "0") && LOCKED.contains(&plain_storage(attempt)) && attempt.subresource.is_empty() {
-        let path = Path::new("metadata").child("resourceVersion");
-        let fault = Error::invalid(&path, 0, "must be specified for an update");
-        return Err(Status::invalid(attempt.group_kind(), &attempt.name, &[fault]));
-    }
-    if !matches!(seen, "" | "0") && seen != there {
+    if !matches!(seen, "" | "0") && seen != metadata::text(old, "resourceVersion") {
         return Err(Status::modified(attempt.resource(), &attempt.name));
     }
     let (uid, there) = (metadata::text(new, "uid"), metadata::text(old, "uid"));
