@@ -35,7 +35,7 @@ impl Model<'_> {
     /// Reads a configuration to apply: only what it says.
     pub fn decode_applied(&self, body: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
         match self {
-            Self::BuiltIn(definition) => decode::object(body, Format::Yaml, definition, validation),
+            Self::BuiltIn(_) => decode::applied(body, self.kind(), validation),
             Self::Custom(custom) => custom.decode_applied(body, validation),
         }
     }

@@ -24,15 +24,19 @@ impl Custom {
         format: Format,
         validation: FieldValidation,
     ) -> Result<(Value, Vec<String>), Status> {
-        let (mut object, mut faults) = self.read(body, format)?;
+        let (object, mut faults) = decode::untyped_object(body, format, self.names.kind)?;
+        let mut object = self.named(object)?;
         faults.extend(self.fit(&mut object).map_err(|error| self.unfit(&error))?);
+        if format == Format::Yaml && validation == FieldValidation::Strict {
+            decode::put_repeated_first(&mut faults, body);
+        }
         self.judge(object, faults, validation)
     }
 
     /// The same for a configuration to apply, of which every field counts: the schema is held against it later.
     pub fn decode_applied(&self, body: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), Status> {
-        let (object, faults) = self.read(body, Format::Yaml)?;
-        self.judge(object, faults, validation)
+        let (object, warnings) = decode::applied(body, self.names.kind, validation)?;
+        Ok((self.named(object)?, warnings))
     }
 
     /// Fits an object to the schema again after a patch.
@@ -60,8 +64,8 @@ impl Custom {
         *object != before
     }
 
-    fn read(&self, body: &[u8], format: Format) -> Result<(Value, Vec<String>), Status> {
-        let (mut object, faults) = decode::untyped_object(body, format, self.names.kind)?;
+    /// The object with its version and kind, if those that it states are the right ones.
+    fn named(&self, mut object: Value) -> Result<Value, Status> {
         let own = self.names.api_version();
         let sent = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         if !sent.is_empty() && sent != own {
@@ -73,7 +77,7 @@ impl Custom {
         if object["kind"].as_str().is_none_or(str::is_empty) {
             object["kind"] = self.names.kind.into();
         }
-        Ok((object, faults))
+        Ok(object)
     }
 
     /// Canonical metadata, and no unknown fields; what they were.

@@ -5,6 +5,7 @@
 //! times in canonical form. Defaults and validation are not done here. Start at [`object`].
 
 pub(crate) mod growth;
+mod repeated;
 mod scalar;
 mod tree;
 mod typed;
@@ -77,10 +78,41 @@ pub fn object(
     let text = |name: &str| fields.iter().rev().find(|(key, _)| key == name).and_then(|(_, tree)| tree.as_str());
     let sent = (text("apiVersion").unwrap_or_default().to_owned(), text("kind").unwrap_or_default().to_owned());
     check_kind(&sent, definition)?;
-    finish(typed::decode(tree, definition), definition, validation).map_err(|error| {
+    let mut decoded = typed::decode(tree, definition);
+    if let (Ok(decoded), Format::Yaml, FieldValidation::Strict) = (&mut decoded, format, validation) {
+        put_repeated_first(&mut decoded.faults, body);
+    }
+    finish(decoded, definition, validation).map_err(|error| {
         let version = definition.gvk.map_or("", |gvk| gvk.version);
         Status::bad_request(format!("{expected} in version \"{version}\" cannot be handled as a {expected}: {error}"))
     })
+}
+
+/// Of YAML, repeated keys are told first and with their lines: upstream's parser finds them before it looks for fields.
+pub(crate) fn put_repeated_first(faults: &mut Vec<String>, yaml: &[u8]) {
+    let before = faults.len();
+    faults.retain(|fault| !fault.starts_with("duplicate field "));
+    if faults.len() < before {
+        faults.insert(0, repeated::told(yaml));
+    }
+}
+
+/// Reads a configuration to apply, of which every field counts: the schema is held against it later. `expected` is the
+/// kind that belongs there. Returns it with the warnings for the client.
+pub(crate) fn applied(
+    body: &[u8],
+    expected: &str,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let (object, repeated) = untyped_object(body, Format::Yaml, expected)?;
+    match validation {
+        FieldValidation::Strict if !repeated.is_empty() => Err(Status::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: {}",
+            repeated::told(body)
+        ))),
+        FieldValidation::Warn => Ok((object, repeated)),
+        _ => Ok((object, Vec::new())),
+    }
 }
 
 /// Fits a patched object to its schema again; unknown fields now come from the patch, and so does the blame.
