@@ -137,9 +137,10 @@ impl Definition<'_> {
             let fact = (self.name.to_owned(), field.clone());
             write!(
                 code,
-                "Field {{ name: {field:?}, ty: {}, required: {}, default: {:?}, merge: {} }}, ",
+                "Field {{ name: {field:?}, ty: {}, required: {}, pointer: {}, default: {:?}, merge: {} }}, ",
                 self.ty(schema)?,
                 self.requires(field),
+                self.facts.messages.is_pointer(self.name, field),
                 self.facts.defaults.get(&fact).map_or("", String::as_str),
                 self.facts.merge.get(&fact).map_or("Merge::PLAIN".to_owned(), merge),
             )?;

@@ -18,6 +18,16 @@ impl Messages {
         Ok(Self { rows: rows.collect() })
     }
 
+    /// Whether the field is a pointer, as far as it is known.
+    pub(crate) fn is_pointer(&self, definition: &str, field: &str) -> bool {
+        let words = self.rows.get(definition).map(Vec::as_slice).unwrap_or_default();
+        words.iter().any(|word| match word.split_at(1) {
+            ("*", name) => name == field,
+            ("+", inner) => self.is_pointer(&qualified(definition, inner), field),
+            _ => false,
+        })
+    }
+
     /// The `Option<&[Slot]>` expression of a definition with these fields, in the order of their indices.
     pub(crate) fn slots(&self, definition: &str, fields: &[&str]) -> Result<String> {
         if !self.rows.contains_key(definition) {
@@ -32,6 +42,12 @@ impl Messages {
             None => Ok(format!("Some({code})")),
         }
     }
+}
+
+/// The name of a message that `message` names as `inner`, which may leave out their package.
+fn qualified(message: &str, inner: &str) -> String {
+    let (package, _) = message.rsplit_once('.').unwrap_or_default();
+    if inner.contains('.') { inner.to_owned() } else { format!("{package}.{inner}") }
 }
 
 /// The definition whose message is being written; inlined messages hold fields of it too.
@@ -57,9 +73,7 @@ impl<'a> Owner<'a> {
     fn slot(&mut self, message: &str, word: &'a str) -> Result<(&'static str, String)> {
         let (presence, name) = match word.split_at(1) {
             ("+", inner) => {
-                let (package, _) = message.rsplit_once('.').unwrap_or_default();
-                let inner = if inner.contains('.') { inner.to_owned() } else { format!("{package}.{inner}") };
-                return Ok(("Plain", format!("Inline({})", self.slots(&inner)?)));
+                return Ok(("Plain", format!("Inline({})", self.slots(&qualified(message, inner))?)));
             }
             ("*", name) => ("Pointer", name),
             ("!", name) => ("Shown", name),

@@ -70,7 +70,10 @@ impl Quantity {
             return Err(Error::Format);
         }
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
+        if fraction.contains('.') {
+            return Err(Error::Format);
+        }
+        if whole.is_empty() && fraction.is_empty() {
             return Err(Error::Number);
         }
         let unit = Unit::parse(suffix)?;
@@ -79,6 +82,13 @@ impl Quantity {
         let below_one = nanos > 0 && nanos < NANOS;
         let notation = if unit.notation == Notation::Binary && below_one { Notation::Decimal } else { unit.notation };
         Ok(Self { nanos: if text.starts_with('-') { -nanos } else { nanos }, notation })
+    }
+
+    /// The text that stands for the quantity in an object: as it was written if its digits are as many as they need to
+    /// be, whatever else it says (`1.500`, `+1`), else in canonical form.
+    pub fn canonical(text: &str) -> Result<String, Error> {
+        let quantity = Self::parse(text)?;
+        Ok(if is_kept(text) { text.to_owned() } else { quantity.to_string() })
     }
 
     /// This many whole units.
@@ -168,6 +178,31 @@ fn divide_away_from_zero(value: i128, by: i128) -> i128 {
 
 fn saturate(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// Whether upstream keeps the text of a quantity that it could read quickly.
+fn is_kept(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.trim_start_matches('0');
+    let Ok(unit) = Unit::parse(suffix) else { return false };
+    let (scale, room) = match unit.notation {
+        // Upstream counts in an int64, and binary amounts by their bits.
+        Notation::Binary if !fraction.is_empty() => return false,
+        Notation::Binary => (0, 14 - unit.exponent * 3 / 10),
+        _ => (unit.exponent, 18),
+    };
+    let digits = whole.len() + fraction.len();
+    let scale = scale - i32::try_from(fraction.len()).unwrap_or(i32::MAX);
+    let shifted = format!("{whole}{fraction}");
+    i32::try_from(digits).is_ok_and(|digits| digits <= room)
+        && scale >= -9
+        && scale % 3 == 0
+        && !shifted.ends_with("000")
+        && !whole.is_empty()
+        && (unit.notation != Notation::Binary || shifted.parse::<u64>().is_ok_and(|number| number % 1024 != 0))
 }
 
 impl fmt::Display for Quantity {

@@ -62,11 +62,11 @@ fn listed_bytes(items: &[Tree]) -> Result<Value, Fault> {
 /// A quantity in canonical form.
 pub(super) fn quantity(tree: &Tree) -> Result<Value, Fault> {
     let parsed = match tree {
-        Tree::String(text) => Quantity::parse(text.trim()),
-        Tree::Number(number) => Quantity::parse(&number.to_string()),
+        Tree::String(text) => Quantity::canonical(text.trim()),
+        Tree::Number(number) => Quantity::canonical(&number.to_string()),
         _ => Err(quantity::Error::Format),
     };
-    parsed.map(|quantity| quantity.to_string().into()).map_err(|error| Fault::Content(error.to_string()))
+    parsed.map(Value::from).map_err(|error| Fault::Content(error.to_string()))
 }
 
 /// A 32-bit number or a text.

@@ -127,6 +127,8 @@ fn merge_field(original: &mut Object, name: String, value: Value, ty: Option<Typ
         (Some(Value::Array(original)), Value::Array(patch)) => {
             Value::Array(merge_lists(original, patch, &Place::of(ty, &name)?)?)
         }
+        // What is not there cannot be deleted or merged with.
+        (None, Value::Object(patch)) if patch.contains_key(PATCH) => return Ok(()),
         (_, value) => cleaned(value),
     };
     original.insert(name, merged);
@@ -315,7 +317,9 @@ fn without_directives(object: Object) -> Object {
             || name.starts_with(SET_ELEMENT_ORDER)
             || name.starts_with(DELETE_FROM_PRIMITIVE_LIST)
     };
-    let kept = object.into_iter().filter(|(name, value)| !value.is_null() && !directive(name));
+    // Objects that steer a merge have nothing to merge with either.
+    let steers = |value: &Value| value.get(PATCH).is_some();
+    let kept = object.into_iter().filter(|(name, value)| !value.is_null() && !directive(name) && !steers(value));
     kept.map(|(name, value)| (name, cleaned(value))).collect()
 }
 

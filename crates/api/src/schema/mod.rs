@@ -69,6 +69,8 @@ pub struct Field {
     pub ty: Type,
     /// Whether upstream's types demand it.
     pub required: bool,
+    /// Whether it is a pointer in upstream's types: then a struct can be absent, else it is always there.
+    pub pointer: bool,
     /// How it merges.
     pub merge: Merge,
     /// Its declared default as JSON text, or empty.

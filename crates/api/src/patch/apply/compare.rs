@@ -32,9 +32,12 @@ impl Comparison {
 /// Compares two objects.
 pub(super) fn compare(old: &Value, new: &Value, place: Place<'_>) -> Comparison {
     let mut walk = Walk::default();
-    walk.visit(Some(old), Some(new), place);
+    walk.visit([Some(old), Some(new)], [true; 2], place);
     walk.result
 }
+
+/// What is at a place in the old object and in the new one.
+type Sides<'v> = [Option<&'v Value>; 2];
 
 #[derive(Default)]
 struct Walk {
@@ -43,17 +46,21 @@ struct Walk {
 }
 
 impl Walk {
-    fn visit(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place<'_>) {
+    /// `is_there` says of each side whether it has the place, though its text may leave it out: upstream's structs always
+    /// have the fields that are no pointers.
+    fn visit(&mut self, [old, new]: Sides<'_>, is_there: [bool; 2], place: Place<'_>) {
         let grain = place.grain([old, new]);
+        if is_there == [true; 2] && is_empty(old) && is_empty(new) && (old.is_none() || new.is_none()) {
+            return;
+        }
         if matches!(grain, Grain::Whole) || (is_empty(old) && is_empty(new)) {
             return self.note(old, new);
         }
         match grain {
             Grain::KeyedList | Grain::Set => self.visit_items(old, new, place, grain),
-            _ => self.visit_fields(old, new, place),
+            _ => self.visit_fields([old, new], is_there, place),
         }
-        let is_item = self.path.last().is_some_and(|element| !element.starts_with("f:"));
-        if (old.is_none() || new.is_none()) && !place.is_implied(grain, is_item) {
+        if is_there != [true; 2] {
             self.note(old, new);
         }
     }
@@ -68,12 +75,15 @@ impl Walk {
         }
     }
 
-    fn visit_fields(&mut self, old: Option<&Value>, new: Option<&Value>, place: Place<'_>) {
+    fn visit_fields(&mut self, [old, new]: Sides<'_>, is_there: [bool; 2], place: Place<'_>) {
         let names: BTreeSet<&String> = entries(old).chain(entries(new)).map(|(name, _)| name).collect();
         for name in names {
-            let (old, new) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
+            let below = [old, new].map(|side| side.and_then(|side| side.get(name)));
+            let field_place = place.field(name);
+            let is_implied = field_place.is_implied(field_place.grain(below));
+            let is_there = [0, 1].map(|side| below[side].is_some() || (is_there[side] && is_implied));
             self.path.push(field(name));
-            self.visit(old, new, place.field(name));
+            self.visit(below, is_there, field_place);
             self.path.pop();
         }
     }
@@ -94,18 +104,22 @@ impl Walk {
         }
     }
 
+    fn visit_one(&mut self, sides: Sides<'_>, place: Place<'_>) {
+        self.visit(sides, sides.map(|side| side.is_some()), place);
+    }
+
     /// Compares the items of one element; several are duplicates and count as a whole.
     fn visit_item(&mut self, old: &[&Value], new: &[&Value], place: Place<'_>) {
         match (old, new) {
-            ([] | [_], [] | [_]) => self.visit(old.first().copied(), new.first().copied(), place),
+            ([] | [_], [] | [_]) => self.visit_one([old.first().copied(), new.first().copied()], place),
             ([_, _, ..], [_, _, ..]) if old == new => {}
             ([_, _, ..], [_, _, ..]) => self.result.modified.insert(&self.path),
             ([_, _, ..], _) => {
-                new.iter().for_each(|new| self.visit(None, Some(new), place));
+                new.iter().for_each(|new| self.visit_one([None, Some(new)], place));
                 self.result.removed.insert(&self.path);
             }
             _ => {
-                old.iter().for_each(|old| self.visit(Some(old), None, place));
+                old.iter().for_each(|old| self.visit_one([Some(old), None], place));
                 self.result.added.insert(&self.path);
             }
         }

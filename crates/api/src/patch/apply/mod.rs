@@ -101,11 +101,13 @@ pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_
     let mut entries = live.map(|live| entries_before_apply(live, &bare_live, write)).unwrap_or_default();
 
     let mut mine = write.entry(Operation::Apply, Set::default());
-    mine.fields = owned::fields(config, place).without_trees(&write.reset()).difference(&unowned());
+    // What nobody owns counts for now: it is in the configuration, and so it stays.
+    mine.fields = owned::fields(config, place).without_trees(&write.reset());
     let previous = take(&mut entries, &mine);
 
     let merged = merge::merge(&bare_live, config, place);
     let pruned = prune(merged, previous.as_ref(), &mine, &entries, place);
+    mine.fields = mine.fields.difference(&unowned());
     let changes = compare::compare(&bare_live, &pruned, place).without(&write.reset());
     let lost = lose(&mut entries, &changes, write);
     if !force && !lost.is_empty() {

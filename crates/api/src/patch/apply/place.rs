@@ -15,6 +15,8 @@ pub(super) struct Place<'s> {
     merge: Option<Merge>,
     /// Whether upstream's types demand something there.
     required: bool,
+    /// Whether a struct can be absent there.
+    pointer: bool,
 }
 
 /// What is known of a place.
@@ -61,11 +63,11 @@ impl<'s> Place<'s> {
             Model::BuiltIn(definition) => Form::BuiltIn(Type::Ref(definition)),
             Model::Custom(custom) => Form::Object(&custom.schema),
         };
-        Self { form, merge: None, required: true }
+        Self { form, merge: None, required: true, pointer: false }
     }
 
     fn of(form: Form<'s>) -> Self {
-        Self { form, merge: None, required: false }
+        Self { form, merge: None, required: false, pointer: false }
     }
 
     /// How the place is owned, given what may be there.
@@ -112,9 +114,14 @@ impl<'s> Place<'s> {
     /// The place of a field or map key.
     pub(super) fn field(&self, name: &str) -> Self {
         match self.form {
-            Form::BuiltIn(Type::Ref(definition)) => definition.field(name).map_or(Self::of(Form::Unknown), |field| {
-                Self { form: Form::BuiltIn(field.ty), merge: Some(field.merge), required: field.required }
-            }),
+            Form::BuiltIn(Type::Ref(definition)) => {
+                definition.field(name).map_or(Self::of(Form::Unknown), |field| Self {
+                    form: Form::BuiltIn(field.ty),
+                    merge: Some(field.merge),
+                    required: field.required,
+                    pointer: field.pointer,
+                })
+            }
             Form::BuiltIn(Type::Map(item)) => Self::of(Form::BuiltIn(*item)),
             Form::Object(schema) => own_field(name).unwrap_or_else(|| part(schema.field(name))),
             Form::Custom(schema) if schema.embedded && !schema.properties.contains_key(name) => {
@@ -153,10 +160,10 @@ impl<'s> Place<'s> {
         }
     }
 
-    /// Whether nobody owns the place itself, only what is in it: upstream's objects always have it.
-    pub(super) fn is_implied(&self, grain: Grain, is_item: bool) -> bool {
+    /// Whether the place of a field is there whenever its object is, written or not.
+    pub(super) fn is_implied(&self, grain: Grain) -> bool {
         let is_custom = matches!(self.form, Form::Custom(_));
-        !is_item && (self.required || (grain == Grain::Struct && !is_custom))
+        self.required || (grain == Grain::Struct && !is_custom && !self.pointer)
     }
 
     /// The place at the end of a path below this one.

@@ -144,9 +144,10 @@ impl Set {
         paths
     }
 
+    /// The members right below come before what is further down, as upstream tells them.
     fn collect(&self, path: &mut Path, paths: &mut Vec<Path>) {
-        if self.member {
-            paths.push(path.clone());
+        for element in self.children.iter().filter(|(_, child)| child.member).map(|(element, _)| element) {
+            paths.push(path.iter().chain([element]).cloned().collect());
         }
         for (element, child) in &self.children {
             path.push(element.clone());
