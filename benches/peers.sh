@@ -1,7 +1,9 @@
 # Sourced by scripts/bench.sh: the programs that do a part of the same work, from Debian's packages.
 
 install_peers() {
-  declare -A package_of=([crun]=crun [runc]=runc [etcd]=etcd-server)
+  declare -A package_of=(
+    [crun]=crun [runc]=runc [containerd]=containerd [/usr/lib/cni/bridge]=containernetworking-plugins [etcd]=etcd-server
+  )
   local program missing=()
   for program in "${!package_of[@]}"; do
     command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
@@ -21,6 +23,11 @@ oci_runtime() {
   else
     why "$1"
   fi
+}
+
+# containerd_with RUNTIME: the times of its steps as JSON, or the reason why there are none.
+containerd_with() {
+  inside benches/containerd.sh "$1" "$scratch/containerd" "$cri_bench" 2>"$scratch/errors" || why "containerd with $1"
 }
 
 # etcd LOAD: what the load program prints about an etcd of its own, or the reason why there is none.

@@ -25,3 +25,24 @@ cpu_ms() {
   ticks=$(sed 's/.*) //' $(printf '/proc/%s/stat ' $pids) | awk '{ sum += $12 + $13 } END { print sum }')
   calc "$ticks * 1000 / $(getconf CLK_TCK)" 0
 }
+
+# server_kib INSTANCE: the proportional set size of its server.
+server_kib() {
+  local pid
+  pid=$(server_process "$1")
+  awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup"
+}
+
+server_process() {
+  local file
+  file=$(grep -lzsx -e "[${1:0:1}]${1:1}" /proc/[0-9]*/cmdline | head -n 1)
+  grep -o '[0-9]\+' <<<"$file"
+}
+
+# shim_kib INSTANCE: the median of what its shims share with nobody.
+shim_kib() {
+  local pid
+  for pid in $(grep -lzsx -e "[/]run/$1/.*" /proc/[0-9]*/cmdline | grep -o '[0-9]\+'); do
+    awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$pid/smaps_rollup"
+  done | percentile 50
+}

@@ -10,11 +10,13 @@ source benches/table.sh
 source benches/cluster.sh
 source benches/usage.sh
 source benches/peers.sh
+source benches/node.sh
 
 sampan=$PWD/target/release/sampan
 api_bench=$PWD/target/release/examples/api-bench
 store_bench=$PWD/target/release/examples/store-bench
 etcd_bench=$PWD/target/release/examples/etcd-bench
+cri_bench=$PWD/target/release/examples/cri-bench
 alone=$PWD/target/release/examples/alone
 load=$PWD/target/release/examples/load
 image=docker.io/library/busybox:latest
@@ -29,7 +31,8 @@ idle_s=60
 build_clients() {
   # With the program among the packages, its dependencies keep the features they were built with.
   cargo build --release --locked -p sampan -p sampan-store -p sampan-client -p sampan-apiserver \
-    --example store-bench --example etcd-bench --example api-bench --example alone --example load
+    -p sampan-cri --example store-bench --example etcd-bench --example api-bench --example alone --example load \
+    --example cri-bench
 }
 
 measure_start() {
@@ -51,24 +54,6 @@ measure_idle() {
   sleep "$idle_s"
   after=$(cpu_ms "$instance")
   row "idle CPU over $idle_s s, % of a core" "$(calc "($after - $before) / ($idle_s * 10)" 2)" "" "" "< 0.5"
-}
-
-measure_pods() {
-  cluster_fresh
-  cluster_up
-  images/busybox.sh | inside "$sampan" image --instance "$instance" import - --rootfs --name "$image" --cmd sh >/dev/null
-  local ours name peer percent aim
-  ours=$(inside "$api_bench" pods "$image")
-  cluster_fresh
-  for name in crun runc; do
-    peer=$(oci_runtime "$name" "$pods")
-    for percent in p50 p99; do
-      aim=""
-      [ "$percent" = p99 ] || aim="< 100"
-      row "Pod create to Running, $percent of $pods, ms" "$(figure "running_${percent}_ms" "$ours")" \
-        "$name create+start" "$(figure "$percent" "$peer")" "$aim"
-    done
-  done
 }
 
 # A disk that others use too has good and bad moments: we and the peer take turns.
@@ -150,6 +135,9 @@ measure_size
 measure_start
 measure_idle
 measure_pods
+measure_runtime
+measure_crowd
+measure_logs
 measure_store
 measure_api
 measure_objects

@@ -3,10 +3,16 @@
 //!
 //! - `api-bench pods IMAGE`: milliseconds from asking for a Pod until a watch tells that it is Running, one Pod after the
 //!   other.
+//! - `api-bench crowd IMAGE`: Pods per second from asking for many at once until all are Running; then, one after the other,
+//!   milliseconds from asking for the end of a Pod that obeys TERM until a watch tells that it is gone. Between the two it
+//!   prints `{"running":N}` and waits for a line on its standard input, so that others can look at the crowd.
+//! - `api-bench logs IMAGE`: how many megabytes of a Pod's output per second reach its log.
 //! - `api-bench objects`: ConfigMaps created per second over 64 connections, then milliseconds for the list of them all.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
@@ -19,12 +25,14 @@ use tokio::time::Instant;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const PODS: usize = 50;
+const CROWD: usize = 100;
+const LOG_MB: usize = 200;
 const CONNECTIONS: usize = 64;
 const CONFIG_MAPS: usize = 10_000;
 const VALUE_BYTES: usize = 1_024;
 const LISTS: usize = 5;
 /// A Pod that takes longer is an error.
-const POD_TIMEOUT: Duration = Duration::from_secs(30);
+const POD_TIMEOUT: Duration = Duration::from_secs(120);
 /// A watch of the API server ends after so many seconds at most.
 const WATCH_SECONDS: u32 = 290;
 
@@ -39,11 +47,19 @@ async fn main() -> Result<(), Error> {
             make_namespace(&client, &namespace).await?;
             pods(Api::namespaced(client.clone(), &namespace), image).await?;
         }
+        ["crowd", image] => {
+            make_namespace(&client, &namespace).await?;
+            crowd(Api::namespaced(client.clone(), &namespace), image).await?;
+        }
+        ["logs", image] => {
+            make_namespace(&client, &namespace).await?;
+            logs(Api::namespaced(client.clone(), &namespace), image).await?;
+        }
         ["objects"] => {
             make_namespace(&client, &namespace).await?;
             objects(&client, &namespace).await?;
         }
-        _ => return Err("usage: api-bench pods IMAGE | api-bench objects".into()),
+        _ => return Err("usage: api-bench pods|crowd|logs IMAGE | api-bench objects".into()),
     }
     Api::<Namespace>::all(client).delete(&namespace, &DeleteParams::default()).await?;
     Ok(())
@@ -59,43 +75,99 @@ async fn make_namespace(client: &Client, name: &str) -> Result<(), Error> {
 }
 
 async fn pods(api: Api<Pod>, image: &str) -> Result<(), Error> {
-    let version = api.list_metadata(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
-    let mut events = api.watch(&WatchParams::default().timeout(WATCH_SECONDS), &version).await?.boxed();
+    let mut events = watch(&api).await?;
     let mut times = Vec::new();
     for number in 0..PODS {
-        let pod = pod(&format!("bench-{number}"), image)?;
+        let pod = pod(&format!("bench-{number}"), image, &["sleep", "3600"])?;
         let start = Instant::now();
         api.create(&PostParams::default(), &pod).await?;
-        tokio::time::timeout(POD_TIMEOUT, running(&mut events, &pod.name_any())).await??;
+        until(&mut events, |event| has_phase(event, &pod.name_any(), "Running")).await?;
         times.push(millis(start));
     }
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1];
-    println!(r#"{{"pods":{PODS},"running_p50_ms":{:.1},"running_p99_ms":{:.1}}}"#, at(50), at(99));
+    let [p50, p99] = percentiles(times);
+    println!(r#"{{"pods":{PODS},"running_p50_ms":{p50:.1},"running_p99_ms":{p99:.1}}}"#);
     Ok(())
 }
 
-fn pod(name: &str, image: &str) -> serde_json::Result<Pod> {
-    let container =
-        json!({ "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"] });
-    let spec = json!({ "containers": [container], "terminationGracePeriodSeconds": 0 });
+async fn crowd(api: Api<Pod>, image: &str) -> Result<(), Error> {
+    // A shell that waits for its child hears TERM at once.
+    let command = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"];
+    let pods = (0..CROWD).map(|n| pod(&format!("bench-{n}"), image, &command)).collect::<Result<Vec<_>, _>>()?;
+    let mut events = watch(&api).await?;
+    let start = Instant::now();
+    let post = PostParams::default();
+    futures::future::try_join_all(pods.iter().map(|pod| api.create(&post, pod))).await?;
+    let mut waiting: HashSet<String> = pods.iter().map(ResourceExt::name_any).collect();
+    until(&mut events, |event| {
+        waiting.retain(|name| !has_phase(event, name, "Running"));
+        waiting.is_empty()
+    })
+    .await?;
+    let pods_per_s = CROWD as f64 / start.elapsed().as_secs_f64();
+    println!(r#"{{"running":{CROWD}}}"#);
+    std::io::stdin().read_line(&mut String::new())?;
+    let mut times = Vec::new();
+    for pod in &pods {
+        let start = Instant::now();
+        api.delete(&pod.name_any(), &DeleteParams::default()).await?;
+        until(&mut events, |event| matches!(event, WatchEvent::Deleted(gone) if gone.name_any() == pod.name_any()))
+            .await?;
+        times.push(millis(start));
+    }
+    let [p50, p99] = percentiles(times);
+    println!(r#"{{"pods_per_s":{pods_per_s:.1},"gone_p50_ms":{p50:.1},"gone_p99_ms":{p99:.1}}}"#);
+    Ok(())
+}
+
+async fn logs(api: Api<Pod>, image: &str) -> Result<(), Error> {
+    let line = "x".repeat(99);
+    let script = format!("yes {line} | head -c {}", LOG_MB * 1_000_000);
+    let mut events = watch(&api).await?;
+    let writer = pod("writer", image, &["sh", "-c", &script])?;
+    api.create(&PostParams::default(), &writer).await?;
+    until(&mut events, |event| has_phase(event, "writer", "Running")).await?;
+    let start = Instant::now();
+    until(&mut events, |event| has_phase(event, "writer", "Succeeded")).await?;
+    println!(r#"{{"log_mb_per_s":{:.0}}}"#, LOG_MB as f64 / start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// A Pod that obeys what it is told, and does not start again.
+fn pod(name: &str, image: &str, command: &[&str]) -> serde_json::Result<Pod> {
+    let container = json!({ "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": command });
+    let spec = json!({ "containers": [container], "restartPolicy": "Never" });
     serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec }))
 }
 
-/// Reads `events` until the Pod `name` is Running.
-async fn running(
-    events: &mut (impl futures::Stream<Item = kube::Result<WatchEvent<Pod>>> + Unpin),
-    name: &str,
-) -> Result<(), Error> {
-    while let Some(event) = events.try_next().await? {
-        if let WatchEvent::Modified(pod) = event
-            && pod.name_any() == name
-            && pod.status.and_then(|status| status.phase).as_deref() == Some("Running")
-        {
-            return Ok(());
+type Events = BoxStream<'static, kube::Result<WatchEvent<Pod>>>;
+
+async fn watch(api: &Api<Pod>) -> Result<Events, Error> {
+    let version = api.list_metadata(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
+    Ok(api.watch(&WatchParams::default().timeout(WATCH_SECONDS), &version).await?.boxed())
+}
+
+/// Reads `events` until one of them is what was waited for.
+async fn until(events: &mut Events, mut is_it: impl FnMut(&WatchEvent<Pod>) -> bool) -> Result<(), Error> {
+    let read = async {
+        while let Some(event) = events.try_next().await? {
+            if is_it(&event) {
+                return Ok(());
+            }
         }
-    }
-    Err("the watch ended early".into())
+        Err("the watch ended early".into())
+    };
+    tokio::time::timeout(POD_TIMEOUT, read).await?
+}
+
+fn has_phase(event: &WatchEvent<Pod>, name: &str, phase: &str) -> bool {
+    matches!(event, WatchEvent::Modified(pod) if pod.name_any() == name
+        && pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some(phase))
+}
+
+/// The 50th and the 99th percentile, by nearest rank.
+fn percentiles(mut times: Vec<f64>) -> [f64; 2] {
+    times.sort_by(f64::total_cmp);
+    [50, 99].map(|percent| times[(times.len() * percent).div_ceil(100) - 1])
 }
 
 async fn objects(client: &Client, namespace: &str) -> Result<(), Error> {
