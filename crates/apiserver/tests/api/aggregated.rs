@@ -106,10 +106,11 @@ async fn another_server_serves_a_version() {
 
 async fn discovery(cluster: &Cluster) {
     let (_, groups) = cluster.admin("GET", "/apis", "").await;
-    let last = groups["groups"].as_array().unwrap().last().unwrap().clone();
+    // By its priority it stands between the groups of this server and the metrics.
+    let [.., theirs, metrics] = groups["groups"].as_array().unwrap().as_slice() else { panic!("{groups}") };
     assert_eq!(
-        (&last["name"], &last["preferredVersion"]["version"]),
-        (&json!("wardle.example.com"), &json!("v1alpha1"))
+        [&theirs["name"], &theirs["preferredVersion"]["version"], &metrics["name"]],
+        ["wardle.example.com", "v1alpha1", "metrics.k8s.io"]
     );
     let (code, group) = cluster.admin("GET", "/apis/wardle.example.com", "").await;
     assert_eq!((code, &group["kind"]), (200, &json!("APIGroup")));
@@ -118,7 +119,8 @@ async fn discovery(cluster: &Cluster) {
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let request = Request::get("/apis").header("accept", accept).extension(in_process("admin"));
     let (_, all) = read(cluster.send(request.body(Body::empty()).unwrap()).await).await;
-    let version = &all["items"].as_array().unwrap().last().unwrap()["versions"][0];
+    let [.., theirs, _] = all["items"].as_array().unwrap().as_slice() else { panic!("{all}") };
+    let version = &theirs["versions"][0];
     assert_eq!(
         (&version["freshness"], &version["resources"][0]["subresources"][0]["subresource"]),
         (&json!("Current"), &json!("status"))
