@@ -369,7 +369,7 @@ mod tests {
             ("1e99999999999", "Suffix"),
             ("", "Format"),
             ("Mi", "Format"),
-            ("1.2.3", "Number"),
+            ("1.2.3", "Format"),
             ("1 Mi", "Format"),
             ("abc", "Format"),
             ("1mi", "Suffix"),

@@ -41,7 +41,7 @@ async fn runs(fixture: &mut Fixture, name: &str, want: &str) {
 
 pub(crate) async fn pulls_by_tag_and_digest(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
-    let manifest = registry.push("team/app", "amd", &layers("first"), "{}", OCI);
+    let manifest = registry.push("team/app:amd", &layers("first"), "{}", OCI);
     let index = format!(
         r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[
             {{"mediaType":"{OCI}","digest":"sha256:{}","size":1,"platform":{{"os":"linux","architecture":"s390x"}}}},
@@ -66,7 +66,7 @@ pub(crate) async fn pulls_by_tag_and_digest(mut fixture: Fixture) -> Fixture {
     assert_eq!(fixture.pull(&by_digest, None).await.unwrap(), id);
     assert_eq!((registry.count("GET", "/blobs/"), registry.count("HEAD", "/manifests/v1")), (transfers, 2));
     // A tag that has moved means the other image, of which one layer is here.
-    registry.push("team/app", "v1", &layers("second"), "{}", DOCKER);
+    registry.push("team/app:v1", &layers("second"), "{}", DOCKER);
     let moved = fixture.pull(&name, None).await.unwrap();
     runs(&mut fixture, &moved, "second").await;
     assert_eq!(registry.count("GET", "/blobs/"), transfers + 2, "a configuration and a layer");
@@ -83,7 +83,7 @@ pub(crate) async fn pulls_by_tag_and_digest(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn authenticates(mut fixture: Fixture) -> Fixture {
     let registry = Registry::with_tls().await;
-    registry.push("app", "1", &layers("guarded"), "{}", DOCKER);
+    registry.push("app:1", &layers("guarded"), "{}", DOCKER);
     let name = registry.name("app:1");
     let certificate = registry.certificate.clone().unwrap();
     let server = format!("server = \"https://{}\"\n", registry.address);
@@ -111,7 +111,7 @@ pub(crate) async fn authenticates(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn keeps_credentials_at_home(mut fixture: Fixture) -> Fixture {
     let (registry, other) = (Registry::plain().await, Registry::plain().await);
-    registry.push("app", "1", &layers("x"), "{}", OCI);
+    registry.push("app:1", &layers("x"), "{}", OCI);
     other.state.lock().guard = Guard::Basic;
     // Plain HTTP that nobody has asked for: nothing goes there.
     registry.state.lock().guard = Guard::Basic;
@@ -136,20 +136,19 @@ pub(crate) async fn keeps_credentials_at_home(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
-    registry.push("app", "1", &layers("x"), "{}", OCI);
+    registry.push("app:1", &layers("x"), "{}", OCI);
     let manifest = String::from_utf8(registry.state.lock().manifest("/v2/app/manifests/1")).unwrap();
     let both = manifest.replacen('{', r#"{"manifests":[],"#, 1);
     registry.push_manifest("both", "1", both.as_bytes(), OCI);
     registry.push_manifest("old", "1", br#"{"schemaVersion":1,"fsLayers":[]}"#, "application/json");
     registry.push_manifest("chart", "1", manifest.replace("image.config", "helm.config").as_bytes(), OCI);
     registry.push(
-        "bomb",
-        "1",
+        "bomb:1",
         &[layer(|tar| entry(tar, "zeros", tar::EntryType::Regular, 0o644, &vec![0; 20 << 20]))],
         "{}",
         OCI,
     );
-    registry.push("out", "1", &[layer(|tar| entry(tar, "../../out", tar::EntryType::Regular, 0o644, b"x"))], "{}", OCI);
+    registry.push("out:1", &[layer(|tar| entry(tar, "../../out", tar::EntryType::Regular, 0o644, b"x"))], "{}", OCI);
     let huge = manifest.replacen(r#""size":"#, r#""size":9"#, 4);
     registry.push_manifest("huge", "1", huge.as_bytes(), OCI);
     let before = fixture.footprint();
@@ -176,13 +175,13 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
 pub(crate) async fn goes_on_where_it_was(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
     for (tag, manner) in [("dies", Manner::Dies(3)), ("stalls", Manner::Stalls(1))] {
-        registry.push("app", tag, &noise(1 << 20), "{}", OCI);
+        registry.push(&format!("app:{tag}"), &noise(1 << 20), "{}", OCI);
         registry.state.lock().manner = manner;
         fixture.pull(&registry.name(&format!("app:{tag}")), None).await.unwrap();
     }
     assert_eq!(registry.state.lock().ranges.len(), 4, "each goes on with a range");
     // One that never says anything is given up.
-    registry.push("app", "dead", &noise(1 << 20), "{}", OCI);
+    registry.push("app:dead", &noise(1 << 20), "{}", OCI);
     registry.state.lock().manner = Manner::Mute;
     let before = fixture.footprint();
     let error = fixture.pull(&registry.name("app:dead"), None).await.unwrap_err();
@@ -193,7 +192,7 @@ pub(crate) async fn goes_on_where_it_was(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn shares_a_pull(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
-    registry.push("app", "1", &noise(1 << 18), "{}", OCI);
+    registry.push("app:1", &noise(1 << 18), "{}", OCI);
     registry.state.lock().manner = Manner::Stalls(1);
     let name = registry.name("app:1");
     let mut pulls = tokio::task::JoinSet::new();
@@ -206,7 +205,7 @@ pub(crate) async fn shares_a_pull(mut fixture: Fixture) -> Fixture {
     assert_eq!((ids.len(), registry.count("HEAD", "/manifests/1")), (1, 1));
     assert_eq!(registry.count("GET", "/blobs/"), 3, "the configuration, and a layer in two parts");
 
-    registry.push("app", "2", &noise(1 << 18), "{}", OCI);
+    registry.push("app:2", &noise(1 << 18), "{}", OCI);
     let request = PullRequest { name: registry.name("app:2"), ..PullRequest::default() };
     let mut told = fixture.archive.pull(request).await.unwrap().into_inner();
     let mut last = None;
@@ -220,7 +219,7 @@ pub(crate) async fn shares_a_pull(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn asks_mirrors_first(mut fixture: Fixture) -> Fixture {
     let mirror = Registry::plain().await;
-    mirror.push("library/tool", "1", &layers("mirrored"), "{}", DOCKER);
+    mirror.push("library/tool:1", &layers("mirrored"), "{}", DOCKER);
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let text = format!(
         "server = \"http://{dead}\"\n[host.\"http://{dead}\"]\n[host.\"http://{}\"]\ncapabilities = [\"pull\", \"resolve\"]\n",
@@ -239,7 +238,7 @@ pub(crate) async fn asks_mirrors_first(mut fixture: Fixture) -> Fixture {
 pub(crate) async fn goes_through_a_proxy(fixture: Fixture) -> Fixture {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     let registry = Registry::with_tls().await;
-    registry.push("app", "1", &layers("proxied"), "{}", OCI);
+    registry.push("app:1", &layers("proxied"), "{}", OCI);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = format!("http://user:secret@{}", listener.local_addr().unwrap());
     let seen = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
@@ -290,7 +289,7 @@ pub(crate) async fn refuses_traps_in_configurations(mut fixture: Fixture) -> Fix
         ("volume", r#"{"Volumes":{"/../../../../var/lib":{}}}"#, "leads out of"),
         ("proc", r#"{"Volumes":{"/proc/sys":{}}}"#, "inside /proc"),
     ] {
-        registry.push("trap", tag, &layers(tag), own, OCI);
+        registry.push(&format!("trap:{tag}"), &layers(tag), own, OCI);
         let name = registry.name(&format!("trap:{tag}"));
         fixture.pull(&name, None).await.unwrap();
         let image = |config: &mut ContainerConfig| config.image.as_mut().unwrap().image = name;
@@ -306,10 +305,9 @@ pub(crate) async fn refuses_traps_in_configurations(mut fixture: Fixture) -> Fix
 
 pub(crate) async fn mounts_images(mut fixture: Fixture) -> Fixture {
     let registry = Registry::plain().await;
-    registry.push("data", "1", &layers("deep"), "{}", OCI);
+    registry.push("data:1", &layers("deep"), "{}", OCI);
     registry.push(
-        "flat",
-        "1",
+        "flat:1",
         &[layer(|tar| {
             entry(tar, "sub/", tar::EntryType::Directory, 0o755, b"");
             entry(tar, "sub/file", tar::EntryType::Regular, 0o644, b"flat\n");
@@ -360,7 +358,7 @@ pub(crate) async fn keeps_volumes_of_images_writable(mut fixture: Fixture) -> Fi
         entry(tar, "var/data/", tar::EntryType::Directory, 0o755, b"");
         entry(tar, "var/data/given", tar::EntryType::Regular, 0o644, b"given\n");
     }));
-    registry.push("app", "1", &system, r#"{"Volumes":{"/var/data":{},"/new":{}}}"#, OCI);
+    registry.push("app:1", &system, r#"{"Volumes":{"/var/data":{},"/new":{}}}"#, OCI);
     let name = registry.name("app:1");
     fixture.pull(&name, None).await.unwrap();
     let sandbox = fixture.sandbox().await;

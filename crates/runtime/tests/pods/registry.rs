@@ -178,8 +178,9 @@ impl Registry {
         format!("{}/{image}", self.address)
     }
 
-    /// Takes an image; returns its manifest's digest. Layers are plain tars.
-    pub(crate) fn push(&self, repository: &str, tag: &str, layers: &[Vec<u8>], own: &str, kind: &str) -> String {
+    /// Takes an image as `repository:tag`; returns its manifest's digest. Layers are plain tars.
+    pub(crate) fn push(&self, name: &str, layers: &[Vec<u8>], own: &str, kind: &str) -> String {
+        let (repository, tag) = name.rsplit_once(':').unwrap();
         let config = config(layers, own);
         let (layer_kind, config_kind) =
             if kind == DOCKER { (DOCKER_LAYER, DOCKER_CONFIG) } else { (OCI_LAYER, OCI_CONFIG) };
