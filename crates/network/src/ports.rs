@@ -179,7 +179,11 @@ mod tests {
     fn a_port_has_one_holder() {
         let mut ports = Ports::default();
         let mut check = |sandbox: &str, port: HostPort, fine: bool| {
-            assert_eq!(ports.publish(sandbox, Ipv4Addr::new(10, 0, 0, 1), &[port.clone()]).is_ok(), fine, "{port:?}");
+            assert_eq!(
+                ports.publish(sandbox, Ipv4Addr::new(10, 0, 0, 1), std::slice::from_ref(&port)).is_ok(),
+                fine,
+                "{port:?}"
+            );
         };
         check("a", port(Protocol::Tcp, None, 80), true);
         check("a", port(Protocol::Tcp, None, 80), true);
