@@ -15,17 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn inputs(target: &str) -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let entries = fs::read_dir(&dir).unwrap_or_else(|why| panic!("{}: {why}", dir.display()));
-    entries.map(|entry| entry.unwrap().path()).collect()
+    entries.map(|entry| entry.expect("a directory can be read").path()).collect()
 }
 
 fn check(target: Target) {
     let inputs = inputs(target.name);
     assert!(!inputs.is_empty(), "{} has no corpus", target.name);
     for path in inputs {
-        let input = fs::read(&path).unwrap();
+        let input = fs::read(&path).expect("an input can be read");
         let began = Instant::now();
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || (target.run)(&input));
-        assert!(thread.unwrap().join().is_ok(), "{} does not hold", path.display());
+        let ended = thread.expect("a thread can be started").join();
+        assert!(ended.is_ok(), "{} does not hold", path.display());
         assert!(began.elapsed() < PATIENCE, "{} took {:?}", path.display(), began.elapsed());
     }
 }
