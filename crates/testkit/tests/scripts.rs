@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use sampan_testkit::script::Script;
 use sampan_testkit::{Cluster, program};
 
+/// Far more than any command of a script takes.
+const COMMAND_SECONDS: &str = "240";
 /// Scripts that run at once: they mostly wait.
 const AT_ONCE: usize = 3;
 
@@ -136,8 +138,13 @@ fn run(bench: &Bench, path: &Path) -> Result<()> {
     ))?;
     let path = path_with_kubectl(&dir)?;
     let shell = |line: &str| -> Command {
-        let mut command = cluster.command("sh");
-        command.arg("-c").arg(line).env("KUBECONFIG", &kubeconfig).env("NAMESPACE", &namespace).env("PATH", &path);
+        // It ends what the command has started too: whatever holds its output open would be waited for.
+        let mut command = cluster.command("timeout");
+        command
+            .args(["--kill-after=5", COMMAND_SECONDS, "sh", "-c", line])
+            .env("KUBECONFIG", &kubeconfig)
+            .env("NAMESPACE", &namespace)
+            .env("PATH", &path);
         command.envs(bench.clients.iter().map(|(variable, path)| (variable, path)));
         command.env("INSTANCE", cluster.instance()).env("TREE", program::tree());
         if let Ok(sampan) = program::sampan() {
