@@ -122,13 +122,33 @@ impl Registry {
 
     /// Reads the object, asks `draft` what to make of it, does what comes of that; again when someone else wrote in
     /// between.
+    ///
+    /// It begins from what is in memory: should that be old, the store takes no write that rests on it. What ends
+    /// without a write (a refusal, a change that changes nothing) has nothing to stop it, so it counts only if nothing
+    /// newer was there when it was decided. A dry run never writes.
     pub(crate) async fn transact(
         &self,
         attempt: &Attempt,
         draft: impl Fn(Option<&Value>) -> Result<Draft, Status> + Send + Sync,
     ) -> Result<Done, Status> {
         attempt.check_stored()?;
-        self.cache.fresh().await?;
+        if attempt.dry_run {
+            self.cache.fresh().await?;
+            return self.transact_from_memory(attempt, &draft).await;
+        }
+        let reached = self.cache.reached();
+        let outcome = self.transact_from_memory(attempt, &draft).await;
+        if is_decided_by_store(&outcome) || self.cache.fresh().await? == reached {
+            return outcome;
+        }
+        self.transact_from_memory(attempt, &draft).await
+    }
+
+    async fn transact_from_memory(
+        &self,
+        attempt: &Attempt,
+        draft: &(impl Fn(Option<&Value>) -> Result<Draft, Status> + Send + Sync),
+    ) -> Result<Done, Status> {
         let found = self.cache.room(&attempt.kind)?.get(&attempt.key());
         let mut current = match found {
             None => None,
@@ -214,6 +234,9 @@ impl Registry {
             }
             Outcome::Done(revision) => {
                 self.resources.settle(attempt, &object, effect, claim).await;
+                // Whoever hears of it may count on it at once: a right that was given, a namespace that was made.
+                // Should the cache be late, it is durable all the same.
+                drop(self.cache.reach(revision).await);
                 object["metadata"]["resourceVersion"] = revision.to_string().into();
                 Ok(Ok(done(object, effect)))
             }
@@ -227,6 +250,14 @@ impl Registry {
         })?;
         object["metadata"]["resourceVersion"] = entry.modified.to_string().into();
         Ok(Current { object: self.served(kind, object).await?, revision: entry.modified })
+    }
+}
+
+/// Whether the store has had the last word: it took the write, or failed, and then nobody knows whether it did.
+fn is_decided_by_store(outcome: &Result<Done, Status>) -> bool {
+    match outcome {
+        Ok(done) => done.effect != Effect::Nothing,
+        Err(status) => status.code >= 500,
     }
 }
 
