@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::progress;
 /// A server that is told to end has this long before it is killed: a minute for requests under way, if they take it, and
 /// what the other parts need. Pods are not its to wait for.
 const STOP_TIMEOUT: Duration = Duration::from_secs(80);
+
+/// How long the kernel may take to end a server that was killed.
+const DYING: Duration = Duration::from_millis(500);
 
 /// The mark of a running server; dropping it says that the server has ended.
 pub(crate) struct Mark {
@@ -105,21 +109,34 @@ pub(crate) fn start(config: &Config, args: &[String]) -> Result<()> {
     })
 }
 
+/// The process id of the running server, if one runs on. One that was killed holds its lock until the kernel has taken
+/// it apart: that is waited for, not for long.
+pub(crate) fn running_on(config: &Config) -> Result<Option<i32>> {
+    let Some(pid) = running(config) else { return Ok(None) };
+    let Some(handle) = open(pid) else { return Ok(running(config)) };
+    Ok(if has_ended(&handle, DYING)? { None } else { Some(pid) })
+}
+
 /// Asks the running server to end and waits until it has. Its Pods run on.
 pub(crate) fn stop(config: &Config) -> Result<bool> {
-    let Some(pid) = running(config).and_then(Pid::from_raw) else { return Ok(false) };
-    let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Ok(false) };
+    let Some(handle) = running(config).and_then(open) else { return Ok(false) };
     let signal = |signal| rustix::process::pidfd_send_signal(&handle, signal);
     let _ = signal(rustix::process::Signal::TERM);
-    let timeout = PollTimeout::try_from(STOP_TIMEOUT).unwrap_or(PollTimeout::MAX);
-    let ended = |timeout| {
-        let mut wait = [PollFd::new(std::os::fd::AsFd::as_fd(&handle), PollFlags::POLLIN)];
-        nix::poll::poll(&mut wait, timeout).context("waiting for the server to end")
-    };
-    if ended(timeout)? == 0 {
+    if !has_ended(&handle, STOP_TIMEOUT)? {
         eprintln!("the server did not end within {} s and is killed ({})", STOP_TIMEOUT.as_secs(), Signal::SIGKILL);
         let _ = signal(rustix::process::Signal::KILL);
-        ended(timeout)?;
+        has_ended(&handle, STOP_TIMEOUT)?;
     }
     Ok(true)
+}
+
+fn open(pid: i32) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// Whether the process has ended; waits for that as long as `timeout`.
+fn has_ended(process: &OwnedFd, timeout: Duration) -> Result<bool> {
+    let mut wait = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+    Ok(nix::poll::poll(&mut wait, timeout).context("waiting for the server to end")? > 0)
 }

@@ -126,7 +126,7 @@ pub(crate) struct Wish<'r> {
 }
 
 impl FlowControl {
-    /// With so many seats for all requests together. [`follow`] has to be run beside it.
+    /// With so many seats for all requests together. [`follow()`] has to be run beside it.
     pub(crate) fn new(seats: u32) -> Self {
         Self {
             seats,

@@ -21,7 +21,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use serde_json::json;
 
-use crate::support::{Cluster, open_store, read};
+use crate::support::{Cluster, embedded_store, open_store, read};
 
 /// An API server that listens on loopback.
 pub(crate) struct Site {
@@ -79,6 +79,12 @@ impl Site {
     /// On a store of its own.
     pub(crate) async fn open() -> Self {
         let (store, dir) = open_store().await;
+        Self { _dir: dir, ..Self::on(store).await }
+    }
+
+    /// Where the network leads nowhere.
+    pub(crate) async fn apart() -> Self {
+        let (store, dir) = embedded_store();
         Self { _dir: dir, ..Self::on(store).await }
     }
 

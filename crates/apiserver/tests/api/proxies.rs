@@ -140,7 +140,7 @@ async fn populate(site: &Site, (plain, tls): (SocketAddr, SocketAddr)) {
 }
 
 async fn open() -> (Site, SocketAddr, SocketAddr) {
-    let site = Site::open().await;
+    let site = Site::apart().await;
     let plain = pod(None).await;
     let tls = pod(Some(TlsAcceptor::from(std::sync::Arc::new(server(&site.authority))))).await;
     populate(&site, (plain, tls)).await;

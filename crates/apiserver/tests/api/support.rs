@@ -48,6 +48,11 @@ pub(crate) async fn open_store() -> (Arc<dyn Store>, Option<tempfile::TempDir>) 
     if std::env::var_os("SAMPAN_TEST_STORE").is_some_and(|store| store == "etcd") {
         return (Arc::new(Etcd::connect(etcd_prefix().await).await.unwrap()), None);
     }
+    embedded_store()
+}
+
+/// The same for those who cannot reach an etcd.
+pub(crate) fn embedded_store() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
     let dir = tempfile::tempdir().unwrap();
     (Arc::new(Embedded::open(embedded::Options { dir: dir.path().into() }).unwrap()), Some(dir))
 }

@@ -1,4 +1,4 @@
-//! The status of the node's object: pure but for what [`Readings::take`] reads.
+//! The status of the node's object: pure, but for what the machine itself is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

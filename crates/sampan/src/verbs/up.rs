@@ -18,7 +18,7 @@ impl Up {
             bail!("{root}");
         }
         let config = super::which(&self.flags)?;
-        if let Some(pid) = daemon::running(&config) {
+        if let Some(pid) = daemon::running_on(&config)? {
             println!("The cluster runs already (process {pid}).");
             return super::status::tell(&config);
         }
