@@ -7,7 +7,7 @@
 //! | `v4.base64.channel.k8s.io`, `base64.channel.k8s.io` | channel digit, base64 of the data | cannot be said |
 //! | `SPDY/3.1+portforward.k8s.io` | bytes of a SPDY connection | |
 //!
-//! [`Codec`] is pure; `Multiplex` runs it on a connection; [`Tunnel`] makes a byte stream of messages; [`tell`] sends what
+//! [`Codec`] is pure; `Multiplex` runs it on a connection; [`Tunnel`] makes a byte stream of messages; [`tell()`] sends what
 //! happens to whoever listens.
 
 mod codec;
