@@ -141,8 +141,7 @@ impl PodTable {
         if !taken_before && let Some(why) = sysctls::refusal(pod, &self.node.options.allowed_unsafe_sysctls) {
             return Some(why);
         }
-        let others: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.shown().pod).collect();
-        refusal(pod, &Active::of(others.iter().map(AsRef::as_ref)), &self.node.capacity)
+        refusal(pod, &Active::of(self.counted().iter().map(AsRef::as_ref)), &self.node.capacity)
     }
 
     /// Whether a Pod can have what it wishes beside all the others.
@@ -150,10 +149,17 @@ impl PodTable {
         let table = Arc::downgrade(self);
         Arc::new(move |pod| {
             let Some(table) = table.upgrade() else { return Fit::Now };
-            let others: Vec<Arc<Pod>> = table.shown().into_iter().map(|shown| shown.pod).collect();
+            let others = table.counted();
             let others = others.iter().map(AsRef::as_ref).filter(|other| spec::uid(other) != spec::uid(pod));
             fit(pod, &Active::of(others), &table.node.capacity)
         })
+    }
+
+    /// The Pods whose requests count: those that the scheduler counts too. One that is gone from the API server may still
+    /// be taken down here, but its place has been given away.
+    fn counted(&self) -> Vec<Arc<Pod>> {
+        let inboxes = self.inboxes.lock();
+        inboxes.values().filter(|inbox| !inbox.removed()).map(|inbox| inbox.shown().pod).collect()
     }
 
     fn shown(&self) -> Vec<crate::worker::Shown> {
