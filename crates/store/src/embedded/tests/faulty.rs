@@ -164,9 +164,14 @@ impl FaultyDisk {
     }
 
     fn record(&self, operation: Operation) {
-        let mut inner = self.0.lock();
-        inner.state.apply(&operation);
-        inner.journal.push(operation);
+        self.0.lock().record(operation);
+    }
+}
+
+impl Inner {
+    fn record(&mut self, operation: Operation) {
+        self.state.apply(&operation);
+        self.journal.push(operation);
     }
 }
 
@@ -204,8 +209,11 @@ impl Disk for FaultyDisk {
         if self.0.lock().fault.no_files {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let file = self.0.lock().state.files.len();
-        self.record(Operation::Create { name: name.to_owned(), file });
+        let mut inner = self.0.lock();
+        // Chosen and taken at once: a log and a snapshot may be made at the same time.
+        let file = inner.state.files.keys().next_back().map_or(0, |last| last + 1);
+        inner.record(Operation::Create { name: name.to_owned(), file });
+        drop(inner);
         Ok(Box::new(FaultyFile { disk: self.clone(), file }))
     }
 
