@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# `make test`: the fast, pure tests of every crate, those that need the kernel, and whole
-# clusters with kubectl.
+# `make test`: the fast, pure tests of every crate, those that need the kernel, and whole clusters with kubectl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -9,6 +9,7 @@ use kube::Api;
 use kube::runtime::watcher;
 use sampan_client::{Change, Informer, Tasks};
 
+use crate::cgroups::Mounts;
 use crate::config::labels;
 use crate::cri::Runtime;
 use crate::devices::serve_pod_resources;
@@ -33,13 +34,13 @@ impl Kubelet {
     /// takes over the Pods that run already.
     pub async fn start(options: Options) -> Result<Handle, Error> {
         let runtime = Runtime::connect(&options.cri_socket).await?;
-        Self::start_over(options, runtime).await
+        Self::start_over(options, runtime, Mounts::read()?).await
     }
 
-    /// Starts the kubelet over a runtime that is connected.
-    pub(crate) async fn start_over(options: Options, runtime: Runtime) -> Result<Handle, Error> {
+    /// Starts the kubelet over a runtime that is connected, on a machine with these control groups.
+    pub(crate) async fn start_over(options: Options, runtime: Runtime, cgroups: Mounts) -> Result<Handle, Error> {
         let tasks = Tasks::new();
-        let node = Node::open(options, runtime, &tasks).await?;
+        let node = Node::open(options, runtime, cgroups, &tasks).await?;
         let pods = PodTable::new(&node, &tasks);
         let server = serve(&node, &pods).await?;
         serve_pod_resources(&node.options.root_dir, &node.devices, Arc::clone(&pods) as Arc<dyn Pods>, &tasks)?;

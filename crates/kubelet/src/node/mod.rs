@@ -64,8 +64,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Opens what Pods will need beside `runtime`; its tasks run in `tasks`.
-    pub(crate) async fn open(options: Options, runtime: Runtime, tasks: &Tasks) -> Result<Arc<Self>, Error> {
+    /// Opens what Pods will need beside `runtime` and the control groups below `cgroups`; its tasks run in `tasks`.
+    pub(crate) async fn open(
+        options: Options,
+        runtime: Runtime,
+        cgroups: Mounts,
+        tasks: &Tasks,
+    ) -> Result<Arc<Self>, Error> {
         let version = runtime.version().await?;
         let client = options.client.clone();
         let capacity = Capacity::read(&options)?;
@@ -79,7 +84,7 @@ impl Node {
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, tasks)?,
             mirrors: Mirrors::default(),
-            cgroups: Mounts::read()?,
+            cgroups,
             cluster_dns: ClusterDns {
                 servers: options.cluster_dns.iter().map(ToString::to_string).collect(),
                 domain: options.cluster_domain.clone(),

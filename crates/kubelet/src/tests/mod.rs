@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cgroups::Mounts;
 use crate::cri::Runtime;
 use crate::{Handle, Kubelet, Options};
 use fake_api::FakeApi;
@@ -50,7 +51,9 @@ impl World {
         options.image_gc_percent = (100, 100);
         options.resolv_conf = self.dir.path().join("resolv.conf");
         let runtime = Runtime::over(self.runtime.connect().await);
-        self.kubelet = Some(Kubelet::start_over(options, runtime).await.unwrap());
+        // The machine's own control groups are none of these tests' business: a cluster may run on it.
+        let cgroups = Mounts::default();
+        self.kubelet = Some(Kubelet::start_over(options, runtime, cgroups).await.unwrap());
     }
 
     /// Stops the kubelet and starts another one on the same node.
