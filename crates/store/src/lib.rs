@@ -3,7 +3,8 @@
 //!
 //! Promises, those of etcd v3: every write has its own revision, larger than all before; a write is durable before
 //! it is acknowledged; a read never shows what is not durable; a watch misses nothing, repeats nothing and keeps
-//! the order of revisions. The store knows bytes, not Kubernetes.
+//! the order of revisions. A [`Write::Renew`] alone may be acknowledged, and shown, before it is durable. The store
+//! knows bytes, not Kubernetes.
 //!
 //! Start at [`Store`]; the engines are [`embedded::Embedded`] and [`etcd::Etcd`].
 
@@ -16,7 +17,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 /// A point in the store's history, larger for every write. 0 is "before everything". In the embedded engine the
-/// first write has revision 1 and there are no gaps; other engines may begin elsewhere and leave gaps.
+/// first write has revision 1, and there is a gap only where a crash may have lost renewals; other engines may begin
+/// elsewhere and leave gaps.
 pub type Revision = u64;
 
 /// A key's value at some revision.
@@ -90,6 +92,18 @@ pub enum Write {
         /// Revision of the write this one replaces.
         expected: Revision,
     },
+    /// An update that loses nothing if a crash undoes it, such as a heartbeat that is soon followed by the next: it may
+    /// be acknowledged before it is durable, and becomes so with the next write of another sort at the latest. After a
+    /// crash that may have undone any, no revision is given out twice, and history before the crash is forgotten:
+    /// whoever has seen a renewal that is gone has to read again.
+    Renew {
+        /// The key.
+        key: Bytes,
+        /// Its new value.
+        value: Bytes,
+        /// Revision of the write this one replaces.
+        expected: Revision,
+    },
     /// Only if the key was last written at revision `expected`.
     Delete {
         /// The key.
@@ -102,7 +116,7 @@ pub enum Write {
 /// What became of a [`Write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Durable, at this revision.
+    /// Durable, or a renewal, at this revision.
     Done(Revision),
     /// The condition did not hold; the key as it is now, or `None` if there is none.
     Unmet(Option<Entry>),
@@ -263,7 +277,7 @@ pub trait Store: Send + Sync + 'static {
     /// Entries of `span` in key order, at `at` or now, at most `limit` of them.
     async fn range(&self, span: &Span, at: Option<Revision>, limit: Option<usize>) -> Result<Page, Error>;
 
-    /// Carries out one conditional write. Returns after it is durable.
+    /// Carries out one conditional write. Returns after it is durable, unless it is a renewal.
     async fn write(&self, write: Write) -> Result<Outcome, Error>;
 
     /// All changes of `span` after revision `after`, in order, for as long as the stream is held. Every stream

@@ -20,6 +20,7 @@ mod create;
 mod delete;
 mod eviction;
 mod finalize;
+mod heartbeat;
 mod managed;
 pub(crate) mod metadata;
 mod patch;
@@ -38,6 +39,7 @@ use serde_json::Value;
 
 pub(crate) use self::attempt::{Attempt, Done, Effect, FieldValidation};
 pub(crate) use self::delete::{DeleteOptions, success, terminating};
+use self::heartbeat::is_heartbeat;
 pub(crate) use self::patch::{Patch, PatchForm};
 pub(crate) use self::read::{converted, serve, view_of};
 pub(crate) use self::scale::{named as named_scale, scale_of};
@@ -215,7 +217,12 @@ impl Registry {
             }
             (Plan::Put(object, claim), Some(current)) => {
                 let value = stored(&attempt.kind, self.storable(&attempt.kind, &object).await?);
-                (Write::Update { key, value, expected: current.revision }, object, Effect::Updated, claim)
+                let expected = current.revision;
+                let write = match is_heartbeat(&attempt.kind, &current.object, &object) {
+                    true => Write::Renew { key, value, expected },
+                    false => Write::Update { key, value, expected },
+                };
+                (write, object, Effect::Updated, claim)
             }
             (Plan::Remove(object), Some(current)) => {
                 (Write::Delete { key, expected: current.revision }, object, Effect::Removed, None)

@@ -18,8 +18,19 @@ pub(super) struct Active {
     pub(super) first: Revision,
     /// Where the next batch goes.
     pub(super) end: u64,
-    /// From `end` up to here the file is zeros, durably.
+    /// From `end` up to here the file is zeros.
     pub(super) zeroed: u64,
+    /// Up to here everything is durable. Renewals may lie between here and `end`.
+    pub(super) synced: u64,
+}
+
+/// When appended bytes have to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Before anyone hears of them.
+    Now,
+    /// With the next bytes that have to be.
+    Later,
 }
 
 /// Why something did not become durable.
@@ -41,24 +52,39 @@ impl Active {
         file.write(0, &header.encode()).map_err(what())?;
         file.sync().map_err(what())?;
         disk.rename(UNFINISHED_LOG, &name.to_string()).map_err(what())?;
-        Ok(Self { segment: Segment::new(disk, name, file), first, end: HEADER_BYTES, zeroed: HEADER_BYTES })
+        Ok(Self {
+            segment: Segment::new(disk, name, file),
+            first,
+            end: HEADER_BYTES,
+            zeroed: HEADER_BYTES,
+            synced: HEADER_BYTES,
+        })
     }
 
-    /// Appends `bytes`, durably. When they reach beyond the zeros, `ahead` bytes of new ones come with them.
-    pub(super) fn append(&mut self, bytes: &[u8], ahead: usize) -> Result<(), Failure> {
+    /// Appends `bytes`. When they reach beyond the zeros, `ahead` bytes of new ones come with them.
+    pub(super) fn append(&mut self, bytes: &[u8], ahead: usize, durable: Durable) -> Result<(), Failure> {
         let file = self.segment.file();
         if let Err(error) = file.write(self.end, bytes) {
             // Back to the old end, durably: a crash now must not bring back what is about to be refused.
             let undone = file.truncate(self.end).and_then(|()| file.sync());
             undone.map_err(|error| Failure::Fatal(self.segment.io("undo a failed write to")(error)))?;
-            self.zeroed = self.end;
+            (self.zeroed, self.synced) = (self.end, self.end);
             return Err(Failure::Refused(self.segment.io("write to")(error)));
         }
         let end = self.end + bytes.len() as u64;
         let zeroed = if end > self.zeroed { self.write_ahead(end, ahead) } else { self.zeroed };
-        // After a failed sync the kernel forgets which pages were dirty: a second one would lie.
-        file.sync().map_err(|error| Failure::Fatal(self.segment.io("sync")(error)))?;
         (self.end, self.zeroed) = (end, zeroed);
+        if durable == Durable::Now { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes everything durable that is not.
+    pub(super) fn sync(&mut self) -> Result<(), Failure> {
+        if self.synced < self.end {
+            // After a failed sync the kernel forgets which pages were dirty: a second one would lie.
+            let synced = self.segment.file().sync();
+            synced.map_err(|error| Failure::Fatal(self.segment.io("sync")(error)))?;
+            self.synced = self.end;
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::active::{Active, Durable};
 use super::index::{Change, Found, Index, Version};
 use super::record::{Kind, Record, check_size};
 use super::segment::{Location, Segment};
@@ -29,21 +30,46 @@ struct Staged {
 /// Writes decided in order, each against the index and those before it.
 pub(super) struct Batch {
     segment: Arc<Segment>,
-    /// Where in the segment the batch will begin.
+    /// Where in the segment the batch will begin, and up to where that is durable.
     offset: u64,
+    synced: u64,
     revision: Revision,
     bytes: Vec<u8>,
     staged: Vec<Staged>,
     /// The last of `staged` per key.
     newest: HashMap<Bytes, usize>,
     forget: Option<Revision>,
+    durable: Durable,
+    reserved: Option<Revision>,
 }
 
 impl Batch {
-    /// A batch that will be appended to `segment` at `offset` and follows `revision`.
-    pub(super) fn new(segment: Arc<Segment>, offset: u64, revision: Revision) -> Self {
+    /// A batch that will be appended to `active` and follows `revision`.
+    pub(super) fn new(active: &Active, revision: Revision) -> Self {
         let (bytes, staged, newest) = Default::default();
-        Self { segment, offset, revision, bytes, staged, newest, forget: None }
+        let Active { segment, end: offset, synced, .. } = active;
+        Self {
+            segment: segment.clone(),
+            offset: *offset,
+            synced: *synced,
+            revision,
+            bytes,
+            staged,
+            newest,
+            forget: None,
+            durable: Durable::Later,
+            reserved: None,
+        }
+    }
+
+    /// When it has to be durable.
+    pub(super) fn durable(&self) -> Durable {
+        self.durable
+    }
+
+    /// Up to where it reserves revisions, if it does.
+    pub(super) fn reserved(&self) -> Option<Revision> {
+        self.reserved
     }
 
     /// What to append; empty if no write takes place.
@@ -53,9 +79,12 @@ impl Batch {
 
     /// Decides one write.
     pub(super) fn stage(&mut self, write: Write, index: &Index) -> Result<Verdict, Error> {
+        let durable = if matches!(write, Write::Renew { .. }) { Durable::Later } else { Durable::Now };
         let (key, value, expected) = match write {
             Write::Create { key, value } => (key, Some(value), None),
-            Write::Update { key, value, expected } => (key, Some(value), Some(expected)),
+            Write::Update { key, value, expected } | Write::Renew { key, value, expected } => {
+                (key, Some(value), Some(expected))
+            }
             Write::Delete { key, expected } => (key, None, Some(expected)),
         };
         check_size(&key, value.as_deref().unwrap_or_default())?;
@@ -64,6 +93,9 @@ impl Batch {
             return Ok(Verdict::Unmet(current.map(Found::on_disk)));
         }
         let created = current.map(|version| version.created);
+        if durable == Durable::Now {
+            self.durable = durable;
+        }
         Ok(Verdict::Done(self.take(key, value, created)))
     }
 
@@ -93,6 +125,7 @@ impl Batch {
         if revision > index.compacted() {
             index.check(revision)?;
             self.forget(revision);
+            self.durable = Durable::Now;
         }
         Ok(Verdict::Done(revision))
     }
@@ -103,9 +136,19 @@ impl Batch {
         self.forget = self.forget.max(Some(revision));
     }
 
+    /// Lets the next `count` revisions be given out before they are durable, if this batch has only renewals and
+    /// `reserved` is not enough for it.
+    pub(super) fn reserve(&mut self, reserved: Revision, count: u64) {
+        if self.durable == Durable::Later && !self.staged.is_empty() && self.revision > reserved {
+            let upto = self.revision + count;
+            self.append(Kind::Reserve, (upto, 0), &[], &[]);
+            (self.reserved, self.durable) = (Some(upto), Durable::Now);
+        }
+    }
+
     fn append(&mut self, kind: Kind, (revision, created): (Revision, Revision), key: &[u8], value: &[u8]) -> Location {
         let offset = self.offset + self.bytes.len() as u64;
-        let record = Record { kind, revision, created, batch: self.offset, key, value };
+        let record = Record { kind, revision, created, batch: self.synced, key, value };
         record.encode(offset, &mut self.bytes);
         Location { segment: self.segment.clone(), offset, len: record.len() as u32 }
     }

@@ -1,7 +1,7 @@
 //! The embedded engine: an append-only log on disk, an index of it in memory, one thread that writes.
 //!
 //! ```text
-//! write -> queue -> writer: decide -> append -> one sync -> index -> watchers -> answer
+//! write -> queue -> writer: decide -> append -> one sync -> index -> watchers -> answer      (no sync for renewals alone)
 //! get, range ----------------------------------------------> index -> read the value from its file
 //! ```
 //! Values stay on disk (and in the kernel's cache); the index holds keys and places. It does not replicate, and it
@@ -96,6 +96,7 @@ impl Embedded {
             disk,
             commands: receiver,
             active: recovered.active,
+            reserved: 0,
             sizes: recovered.sizes,
             limits,
             compaction: None,

@@ -79,11 +79,16 @@ pub(super) enum Kind {
     Compact = 3,
     /// A snapshot is complete; `created` counts its records. Its absence is damage.
     End = 4,
+    /// Revisions up to the record's may have been given out to renewals that are not here. The last one of a log counts.
+    Reserve = 5,
+    /// Revisions that were reserved, and may have been given out, are lost: history begins anew at the record's.
+    Leap = 6,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Kind::Put, Kind::Delete, Kind::Compact, Kind::End].into_iter().find(|kind| *kind as u8 == byte)
+        let all = [Kind::Put, Kind::Delete, Kind::Compact, Kind::End, Kind::Reserve, Kind::Leap];
+        all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -94,8 +99,8 @@ pub(super) struct Record<'a> {
     pub(super) revision: Revision,
     /// Revision at which the key came to be; of a deletion, 0.
     pub(super) created: Revision,
-    /// Offset at which the write to the file that brought this record began. A batch begins only after the one
-    /// before it is durable: that is how recovery tells a torn tail from damage.
+    /// Offset up to which the file was durable when this record was written to it: that is how recovery tells a torn
+    /// tail from damage.
     pub(super) batch: u64,
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
@@ -174,8 +179,8 @@ pub(super) fn check_size(key: &[u8], value: &[u8]) -> Result<(), Error> {
     if bytes > MAX_PAYLOAD_BYTES { Err(Error::TooLarge { bytes, limit: MAX_PAYLOAD_BYTES }) } else { Ok(()) }
 }
 
-/// Whether `bytes`, which stand at `offset`, hold anywhere a record of a batch that began after `offset`. Such a
-/// batch was begun only after everything before it was durable.
+/// Whether `bytes`, which stand at `offset`, hold anywhere a record of a batch that began after `offset`: before
+/// which, that is, everything was durable once.
 pub(super) fn later_batch(bytes: &[u8], offset: u64) -> bool {
     (1..bytes.len().saturating_sub(OVERHEAD_BYTES - 1)).any(|skip| {
         let (at, rest) = (offset + skip as u64, &bytes[skip..]);

@@ -7,10 +7,13 @@
 //! ```
 //! A log may end in zeros, which were written ahead of its records. A crash tears only the end of the last log, and only
 //! what was never acknowledged: that is cut off. Anything else that does not read back is damage, and refused.
+//!
+//! Renewals are acknowledged before they are durable, with revisions that were reserved durably before. When the last log
+//! ends short of what it reserved, some of them may be lost: revisions then leap beyond them, and history begins anew.
 
 use std::sync::Arc;
 
-use super::active::Active;
+use super::active::{Active, Durable, Failure};
 use super::disk::Disk;
 use super::index::{Index, Version};
 use super::record::{Flaw, Form, Header, Kind, Record, later_batch};
@@ -36,13 +39,14 @@ pub(super) struct Recovered {
 /// Reads everything and repairs what a crash left.
 pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, Error> {
     let names: Vec<Name> = list(disk)?.iter().filter_map(|name| Name::parse(name)).collect();
-    let mut recovery = Recovery { disk, index: Index::default(), sizes: Sizes::default() };
+    let mut recovery = Recovery { disk, index: Index::default(), sizes: Sizes::default(), reserved: 0 };
     if let Some(snapshot) = names.iter().filter(|name| matches!(name, Name::Snapshot(_))).max() {
         recovery.snapshot(*snapshot)?;
     }
     remove(disk, |name| name == UNFINISHED_LOG || name == UNFINISHED_SNAPSHOT)?;
     remove_superseded(disk, recovery.index.revision())?;
-    let active = recovery.logs(names)?;
+    let mut active = recovery.logs(names)?;
+    recovery.leap(&mut active)?;
     if !recovery.index.is_whole() {
         return Err(active.segment.corrupt(0, "revisions are missing between the snapshot and the log"));
     }
@@ -74,6 +78,8 @@ struct Recovery<'a> {
     disk: &'a dyn Disk,
     index: Index,
     sizes: Sizes,
+    /// What the log that is being read has reserved.
+    reserved: Revision,
 }
 
 impl Recovery<'_> {
@@ -153,11 +159,34 @@ impl Recovery<'_> {
         segment.file().sync().map_err(segment.io("sync"))?;
         sync_names(self.disk)?;
         let zeroed = segment.file().len().map_err(segment.io("measure"))?;
-        Ok(Active { segment, first, end, zeroed })
+        Ok(Active { segment, first, end, zeroed, synced: end })
+    }
+
+    /// Goes on beyond revisions that may have been given out and are not here.
+    fn leap(&mut self, active: &mut Active) -> Result<(), Error> {
+        if self.reserved <= self.index.revision() {
+            return Ok(());
+        }
+        let revision = self.reserved + 1;
+        let mut bytes = Vec::new();
+        let record = Record { kind: Kind::Leap, revision, created: 0, batch: active.synced, key: &[], value: &[] };
+        record.encode(active.end, &mut bytes);
+        match active.append(&bytes, 0, Durable::Now) {
+            Ok(()) => self.begin_anew(revision),
+            Err(Failure::Refused(error) | Failure::Fatal(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn begin_anew(&mut self, revision: Revision) {
+        self.index.advance(revision);
+        self.index.forget(revision);
+        self.reserved = 0;
     }
 
     /// Takes in all records, and says where they end and what stands there but zeros.
     fn replay(&mut self, segment: &Arc<Segment>) -> Result<(u64, Option<Remains>), Error> {
+        self.reserved = 0;
         let mut reader = Reader::new(segment.clone())?;
         loop {
             let offset = reader.offset();
@@ -171,6 +200,8 @@ impl Recovery<'_> {
                     insert(&mut self.index, &record, Location { segment: segment.clone(), offset, len });
                     self.index.advance(record.revision);
                 }
+                Kind::Reserve if record.revision >= self.index.revision() => self.reserved = record.revision,
+                Kind::Leap if record.revision == self.reserved + 1 => self.begin_anew(record.revision),
                 Kind::Compact if record.revision <= self.index.revision() => self.index.forget(record.revision),
                 _ => return Err(segment.corrupt(offset, "a record is out of order")),
             }

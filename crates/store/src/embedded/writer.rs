@@ -1,5 +1,5 @@
 //! The one thread that writes: takes all that is queued, decides it as a [`Batch`], appends it in one write, syncs
-//! once, and only then shows and answers it. It also seals logs and starts compactions, always because of a write:
+//! once, and only then shows and answers it; a batch of nothing but renewals is not synced. It also seals logs and starts compactions, always because of a write:
 //! an idle store does nothing.
 
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use super::active::{Active, Failure};
+use super::active::{Active, Durable, Failure};
 use super::batch::{Batch, Verdict};
 use super::compaction::Compaction;
 use super::disk::Disk;
 use super::index::Retention;
+use super::record::{Kind, Record};
 use super::recover::{Sizes, sync_names};
 use crate::{Error, Revision, Write};
 
@@ -25,6 +26,9 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Writes wait for a running compaction when the dead bytes are this many times those that started it: so the disk
 /// cannot fill faster than it is cleared.
 const OVERGROWTH: u64 = 4;
+/// Revisions that are reserved for renewals at a time: so many of them are synced once, and so many are skipped after a
+/// crash.
+pub(super) const RESERVED: u64 = 1_000;
 
 /// When to seal, forget and compact.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +100,8 @@ pub(super) struct Writer {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) active: Active,
+    /// Up to here the active log reserves revisions: those that may be given out before they are durable.
+    pub(super) reserved: Revision,
     pub(super) sizes: Sizes,
     pub(super) limits: Limits,
     pub(super) compaction: Option<JoinHandle<Result<Done, Error>>>,
@@ -126,10 +132,27 @@ impl Writer {
                 (open, why) = (false, fatal);
             }
         }
+        if let Error::Closed = why {
+            self.settle();
+        }
         self.shared.end(why);
         if let Some(compaction) = self.compaction.take() {
             // It sees that the store has ended. What it left behind, the next start removes.
             let _unfinished = compaction.join();
+        }
+    }
+
+    /// Makes renewals durable, and gives back what was reserved: the next start has lost nothing.
+    fn settle(&mut self) {
+        let revision = self.shared.index.read().revision();
+        if self.reserved > revision {
+            let mut bytes = Vec::new();
+            let batch = self.active.synced;
+            let record = Record { kind: Kind::Reserve, revision, created: 0, batch, key: &[], value: &[] };
+            record.encode(self.active.end, &mut bytes);
+            if let Err(Failure::Refused(error) | Failure::Fatal(error)) = self.active.append(&bytes, 0, Durable::Now) {
+                tracing::warn!(%error, "the last renewals may be lost");
+            }
         }
     }
 
@@ -153,6 +176,7 @@ impl Writer {
         let (batch, answers) = self.decide(requests);
         match self.append(&batch) {
             Ok(()) => {
+                self.reserved = batch.reserved().unwrap_or(self.reserved);
                 self.publish(batch);
                 answers.into_iter().for_each(Pending::send);
                 Ok(())
@@ -172,7 +196,7 @@ impl Writer {
 
     fn decide(&self, requests: Vec<Request>) -> (Batch, Vec<Pending>) {
         let index = self.shared.index.read();
-        let mut batch = Batch::new(self.active.segment.clone(), self.active.end, index.revision());
+        let mut batch = Batch::new(&self.active, index.revision());
         let decide = |Request { task, reply }| {
             let answer = match task {
                 Task::Write(write) => batch.stage(write, &index),
@@ -186,13 +210,14 @@ impl Writer {
         {
             batch.forget(revision);
         }
+        batch.reserve(self.reserved, RESERVED);
         (batch, answers)
     }
 
     fn append(&mut self, batch: &Batch) -> Result<(), Failure> {
         match batch.bytes() {
             [] => Ok(()),
-            bytes => self.active.append(bytes, self.limits.ahead_bytes),
+            bytes => self.active.append(bytes, self.limits.ahead_bytes, batch.durable()),
         }
     }
 
@@ -251,10 +276,11 @@ impl Writer {
     fn seal(&mut self) -> Result<(), Failure> {
         let next = self.shared.index.read().revision() + 1;
         if next > self.active.first {
+            self.active.sync()?;
             let new = Active::create(&*self.disk, next).map_err(Failure::Refused)?;
             let sealed = std::mem::replace(&mut self.active, new);
             self.sizes.sealed.push((sealed.first, sealed.end));
-            self.seal_postponed = 0;
+            (self.seal_postponed, self.reserved) = (0, 0);
             sync_names(&*self.disk).map_err(Failure::Fatal)?;
         }
         Ok(())
@@ -301,7 +327,9 @@ fn refused(result: Result<(), Failure>) -> Result<Option<Error>, Error> {
 impl Task {
     fn bytes(&self) -> usize {
         match self {
-            Task::Write(Write::Create { key, value } | Write::Update { key, value, .. }) => key.len() + value.len(),
+            Task::Write(
+                Write::Create { key, value } | Write::Update { key, value, .. } | Write::Renew { key, value, .. },
+            ) => key.len() + value.len(),
             Task::Write(Write::Delete { key, .. }) => key.len(),
             Task::Compact(_) => 0,
         }

@@ -33,7 +33,7 @@ pub(super) async fn write(endpoints: &Endpoints, keys: &Keys, write: Write) -> R
 fn transaction(keys: &Keys, write: Write) -> TxnRequest {
     let (key, value, expected) = match write {
         Write::Create { key, value } => (key, Some(value), 0),
-        Write::Update { key, value, expected } => (key, Some(value), expected),
+        Write::Update { key, value, expected } | Write::Renew { key, value, expected } => (key, Some(value), expected),
         Write::Delete { key, expected } => (key, None, expected),
     };
     let key = keys.full(&key);

@@ -76,6 +76,9 @@ impl Sealed {
             Write::Update { key, value, expected } => {
                 Write::Update { value: seal(&self.rules, &key, value)?, key, expected }
             }
+            Write::Renew { key, value, expected } => {
+                Write::Renew { value: seal(&self.rules, &key, value)?, key, expected }
+            }
             delete @ Write::Delete { .. } => delete,
         })
     }

@@ -29,6 +29,9 @@ async fn updates_only_what_was_read(store: &impl Store) {
     assert!(second > first);
     let stale = store.write(Write::Update { key: key("w/update"), value: key("3"), expected: first }).await.unwrap();
     assert_eq!(stale, Outcome::Unmet(Some(entry("w/update", "2", first, second))));
+    let write = Write::Renew { key: key("w/update"), value: key("4"), expected: second };
+    let Outcome::Done(third) = store.write(write).await.unwrap() else { panic!("a renewal is an update") };
+    assert_eq!(store.get(b"w/update", None).await.unwrap(), Some(entry("w/update", "4", first, third)));
     let absent = Write::Update { key: key("w/absent"), value: key("1"), expected: first };
     assert_eq!(store.write(absent).await.unwrap(), Outcome::Unmet(None));
 }

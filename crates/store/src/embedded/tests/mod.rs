@@ -5,6 +5,7 @@ mod crash;
 mod faults;
 mod faulty;
 mod model;
+mod renewals;
 mod watches;
 
 use std::sync::Arc;
@@ -42,6 +43,10 @@ fn create(key: &str, value: &str) -> Write {
 
 fn update(key: &str, value: &str, expected: Revision) -> Write {
     Write::Update { key: copy(key), value: copy(value), expected }
+}
+
+fn renew(key: &str, value: &str, expected: Revision) -> Write {
+    Write::Renew { key: copy(key), value: copy(value), expected }
 }
 
 fn copy(text: &str) -> Bytes {

@@ -44,7 +44,9 @@ impl Model {
     pub(super) fn write(&mut self, write: &Write) -> Outcome {
         let (key, value, expected) = match write {
             Write::Create { key, value } => (key, Some(value), None),
-            Write::Update { key, value, expected } => (key, Some(value), Some(*expected)),
+            Write::Update { key, value, expected } | Write::Renew { key, value, expected } => {
+                (key, Some(value), Some(*expected))
+            }
             Write::Delete { key, expected } => (key, None, Some(*expected)),
         };
         let current = self.now().get(key).cloned();
@@ -115,6 +117,7 @@ enum Step {
     Create(u8, u8),
     Update(u8, u8),
     StaleUpdate(u8),
+    Renew(u8, u8),
     Delete(u8),
     Compact(u8),
     Restart,
@@ -127,6 +130,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (key.clone(), any::<u8>()).prop_map(|(key, len)| Step::Create(key, len)),
         8 => (key.clone(), any::<u8>()).prop_map(|(key, len)| Step::Update(key, len)),
         1 => key.clone().prop_map(Step::StaleUpdate),
+        4 => (key.clone(), any::<u8>()).prop_map(|(key, len)| Step::Renew(key, len)),
         3 => key.prop_map(Step::Delete),
         1 => (0..8_u8).prop_map(Step::Compact),
         1 => Just(Step::Restart),
@@ -143,6 +147,7 @@ fn write(step: &Step, model: &Model) -> Option<Write> {
         Step::Create(name, len) => Write::Create { key: key(name), value: value(len) },
         Step::Update(name, len) => Write::Update { key: key(name), value: value(len), expected: expected(name) },
         Step::StaleUpdate(name) => Write::Update { key: key(name), value: value(&1), expected: expected(name) + 1 },
+        Step::Renew(name, len) => Write::Renew { key: key(name), value: value(len), expected: expected(name) },
         Step::Delete(name) => Write::Delete { key: key(name), expected: expected(name) },
         Step::Compact(_) | Step::Restart | Step::PowerFailure => return None,
     })
