@@ -59,4 +59,6 @@ pub(crate) fn add_all(types: &mut Types) {
     types.add_as::<meta::APIResourceList>("", "v1", "APIResourceList");
     types.add::<meta::ListMeta>();
     types.add::<meta::Patch>();
+    types.add::<meta::WatchEvent<k8s_openapi::apimachinery::pkg::runtime::RawExtension>>();
+    types.add::<k8s_openapi::apimachinery::pkg::version::Info>();
 }

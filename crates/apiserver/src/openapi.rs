@@ -78,7 +78,8 @@ impl OpenApi {
             return Ok(response);
         }
         let (served, path, release) = (Arc::clone(served), path.to_owned(), self.release.clone());
-        let body = make(move || document(&path, &served.kinds, &release)).await?;
+        let document = make(move || openapi::V3::new(&served.kinds, &release).document(&path)).await?;
+        let body = document.ok_or_else(Status::no_such_path)?.to_string();
         let mut response = reply("application/json", body.into());
         let headers = response.headers_mut();
         if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -98,26 +99,12 @@ async fn make<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> R
 }
 
 fn hashes(kinds: &[KindRef], release: &str) -> BTreeMap<String, String> {
-    let paths = kinds.iter().map(|kind| match kind.group {
-        "" => format!("api/{}", kind.version),
-        group => format!("apis/{group}/{}", kind.version),
-    });
-    let mut hashes = BTreeMap::new();
-    for path in paths {
-        hashes.entry(path).or_default();
-    }
-    for (path, hash) in &mut hashes {
-        *hash = hex::encode_upper(Sha512::digest(document(path, kinds, release)));
-    }
-    hashes
-}
-
-/// The document of a path that is known to exist.
-fn document(path: &str, kinds: &[KindRef], release: &str) -> String {
-    let mut parts = path.split('/').skip(1);
-    let first = parts.next().unwrap_or_default();
-    let (group, version) = parts.next().map_or(("", first), |version| (first, version));
-    openapi::v3(group, version, kinds, release).to_string()
+    let documents = openapi::V3::new(kinds, release);
+    let hash = |path: &str| {
+        let document = documents.document(path)?;
+        Some(hex::encode_upper(Sha512::digest(document.to_string())))
+    };
+    documents.paths().into_iter().filter_map(|path| hash(&path).map(|hash| (path, hash))).collect()
 }
 
 fn reply(media_type: &'static str, body: Bytes) -> Response<Body> {

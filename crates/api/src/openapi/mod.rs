@@ -2,7 +2,7 @@
 //!
 //! They are made from the schema tables and the kinds' descriptions each time someone asks, and not kept: callers may
 //! cache the bytes. [`routes`] lists what can be done on which path, [`schemas`] the types; both are then written in
-//! the words of either version. Start at [`v2()`], [`v2_protobuf`] and [`v3()`].
+//! the words of either version. Start at [`v2()`], [`v2_protobuf`] and [`V3`].
 
 mod custom;
 mod parameters;
@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 
 use crate::kind::KindRef;
 
+pub use v3::V3;
+
 /// The whole API as an OpenAPI version 2 document; `release` is the version of Kubernetes it states.
 pub fn v2(kinds: &[KindRef], release: &str) -> Value {
     v2::document(kinds, release)
@@ -25,13 +27,6 @@ pub fn v2(kinds: &[KindRef], release: &str) -> Value {
 /// form that kubectl before 1.27 asks for.
 pub fn v2_protobuf(kinds: &[KindRef], release: &str) -> Vec<u8> {
     protobuf::encode(&v2(kinds, release))
-}
-
-/// The API of one group and version as an OpenAPI version 3 document. Kinds of others are left out.
-pub fn v3(group: &str, version: &str, kinds: &[KindRef], release: &str) -> Value {
-    let own: Vec<KindRef> =
-        kinds.iter().filter(|kind| kind.group == group && kind.version == version).cloned().collect();
-    v3::document(&own, release)
 }
 
 /// Which of the two versions is written.
@@ -44,6 +39,12 @@ enum Dialect {
 /// A JSON object of these fields.
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+/// `x-kubernetes-action` and `x-kubernetes-group-version-kind` of an operation on a kind.
+fn put_action(operation: &mut Value, action: routes::Action) {
+    operation["x-kubernetes-action"] = action.verb.into();
+    operation["x-kubernetes-group-version-kind"] = gvk(action.gvk);
 }
 
 /// `x-kubernetes-group-version-kind` of one kind.

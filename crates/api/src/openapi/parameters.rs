@@ -21,6 +21,7 @@ const fn path(name: &'static str, description: &'static str) -> Parameter {
 
 pub(super) const NAME: Parameter = path("name", "Name of the object.");
 pub(super) const NAMESPACE: Parameter = path("namespace", "Namespace of the object.");
+pub(super) const PATH: Parameter = path("path", "Path that the request is passed on to.");
 pub(super) const PRETTY: Parameter = query("pretty", "string", "If 'true', the output is indented.");
 
 const DRY_RUN: Parameter =
@@ -52,6 +53,16 @@ const BOOKMARKS: Parameter = query("allowWatchBookmarks", "boolean", "Whether a 
 const INITIAL_EVENTS: Parameter =
     query("sendInitialEvents", "boolean", "Whether a watch begins with the objects that exist.");
 
+const CONTAINER: Parameter =
+    query("container", "string", "Which container is meant. Can be left out where the Pod has only one.");
+const PROXY_PATH: Parameter = query("path", "string", "Path that the request is passed on to.");
+const COMMAND: Parameter = query("command", "string", "Program and arguments to run; given once for each of them.");
+const STDIN: Parameter = query("stdin", "boolean", "Whether to send standard input.");
+const STDOUT: Parameter = query("stdout", "boolean", "Whether to receive standard output.");
+const STDERR: Parameter = query("stderr", "boolean", "Whether to receive standard error.");
+const TTY: Parameter = query("tty", "boolean", "Whether there is a terminal.");
+const PORTS: Parameter = query("ports", "integer", "Ports to forward; needed over WebSockets.");
+
 pub(super) const CREATE: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
 pub(super) const UPDATE: &[Parameter] = CREATE;
 pub(super) const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
@@ -81,3 +92,27 @@ pub(super) const DELETE_COLLECTION: &[Parameter] = &[
     RESOURCE_VERSION_MATCH,
     TIMEOUT_SECONDS,
 ];
+
+/// What a log can be narrowed to.
+pub(super) const LOG: [Parameter; 9] = [
+    CONTAINER,
+    query("follow", "boolean", "Whether to go on with what is written from now on."),
+    query("insecureSkipTLSVerifyBackend", "boolean", "Whether to take the log from a node that cannot prove its name."),
+    query("limitBytes", "integer", "Where to stop, in bytes."),
+    query("previous", "boolean", "Whether to show the container before the last restart."),
+    query("sinceSeconds", "integer", "How far to look back; must be positive."),
+    query("stream", "string", "'All' (the default), 'Stdout' or 'Stderr'."),
+    query("tailLines", "integer", "How many lines to show of the end."),
+    query("timestamps", "boolean", "Whether each line begins with its time."),
+];
+
+/// The parameters of a connection, by the kind of its options.
+pub(super) fn connection(options: &str) -> &'static [Parameter] {
+    match options {
+        "PodAttachOptions" => &[CONTAINER, STDERR, STDIN, STDOUT, TTY],
+        "PodExecOptions" => &[COMMAND, CONTAINER, STDERR, STDIN, STDOUT, TTY],
+        "PodPortForwardOptions" => &[PORTS],
+        "NodeProxyOptions" | "PodProxyOptions" | "ServiceProxyOptions" => &[PROXY_PATH],
+        _ => &[],
+    }
+}

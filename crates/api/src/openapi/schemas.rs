@@ -104,7 +104,8 @@ impl Schemas {
     fn field(&self, field: &Field, text: &str) -> Value {
         let mut schema = self.ty(&field.ty, self.dialect == Dialect::V3);
         put_text(&mut schema, text);
-        if let Some(default) = field.default() {
+        // Upstream's version 2 says no defaults.
+        if let Some(default) = field.default().filter(|_| self.dialect == Dialect::V3) {
             put(&mut schema, "default", default);
         }
         match field.merge.list {

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{v2, v2_protobuf, v3};
+use super::{V3, v2, v2_protobuf};
 use crate::kind::KindRef;
 use crate::kinds;
 
@@ -17,7 +17,6 @@ fn version_2_describes_types_and_paths() {
     assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
     assert_eq!(ports["x-kubernetes-patch-merge-key"], "containerPort");
     assert_eq!(ports["items"], json!({"$ref": "#/definitions/io.k8s.api.core.v1.ContainerPort"}));
-    assert_eq!(document["definitions"]["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"], "TCP");
     let deployment = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
     assert_eq!(
         deployment["x-kubernetes-group-version-kind"],
@@ -32,7 +31,8 @@ fn version_2_describes_types_and_paths() {
 
 #[test]
 fn version_3_has_what_kubectl_looks_for() {
-    let document = v3("apps", "v1", &served(), RELEASE);
+    let served = served();
+    let document = V3::new(&served, RELEASE).document("apis/apps/v1").unwrap();
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
     assert_eq!(
         patch["x-kubernetes-group-version-kind"],
@@ -48,13 +48,61 @@ fn version_3_has_what_kubectl_looks_for() {
     assert!(document["components"]["schemas"].get("io.k8s.api.core.v1.Node").is_none());
 }
 
+#[test]
+fn version_3_has_a_document_for_each_part() {
+    let served = served();
+    let documents = V3::new(&served, RELEASE);
+    let paths = documents.paths();
+    for path in ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version", "openid/v1/jwks"] {
+        assert!(paths.iter().any(|own| own == path), "{path}");
+    }
+    let protocol = &documents.document("api/v1").unwrap()["components"]["schemas"]["io.k8s.api.core.v1.ContainerPort"];
+    assert_eq!(protocol["properties"]["protocol"]["default"], "TCP");
+    for path in ["", "apis/none", "apis/apps/v2", "api/v2", "apis/apps/v1/x", "apis/"] {
+        assert!(documents.document(path).is_none(), "{path}");
+    }
+}
+
+/// Routes that no kind stands at, or not as itself.
+#[test]
+fn version_2_has_every_way_in() {
+    let document = v2(&served(), RELEASE);
+    let path = |path: &str, method: &str| document["paths"][path][method].clone();
+    let rows = [
+        ("/api/", "get", "getCoreAPIVersions"),
+        ("/apis/rbac.authorization.k8s.io/", "get", "getRbacAuthorizationAPIGroup"),
+        ("/apis/flowcontrol.apiserver.k8s.io/v1/", "get", "getFlowcontrolApiserverV1APIResources"),
+        ("/version/", "get", "getCodeVersion"),
+        ("/api/v1/watch/pods", "get", "watchCoreV1PodListForAllNamespaces"),
+        ("/api/v1/watch/namespaces/{namespace}/pods", "get", "watchCoreV1NamespacedPodList"),
+        ("/api/v1/watch/namespaces/{namespace}/pods/{name}", "get", "watchCoreV1NamespacedPod"),
+        ("/api/v1/watch/nodes/{name}", "get", "watchCoreV1Node"),
+        ("/api/v1/namespaces/{namespace}/pods/{name}/exec", "post", "connectCoreV1PostNamespacedPodExec"),
+        ("/api/v1/nodes/{name}/proxy/{path}", "head", "connectCoreV1HeadNodeProxyWithPath"),
+        ("/api/v1/namespaces/{namespace}/pods/{name}/eviction", "post", "createCoreV1NamespacedPodEviction"),
+        ("/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", "get", "readAppsV1NamespacedDeploymentScale"),
+    ];
+    for (at, method, id) in rows {
+        assert_eq!(path(at, method)["operationId"], id, "{at}");
+    }
+    let group = path("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", "get");
+    assert_eq!(group["tags"], json!(["flowcontrolApiserver_v1"]));
+    let exec = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"]["parameters"];
+    assert!(exec.as_array().unwrap().iter().any(|parameter| parameter["name"] == "command"));
+    let answer = |at: &str| path(at, "delete")["responses"]["200"]["schema"]["$ref"].clone();
+    assert_eq!(answer("/api/v1/persistentvolumes/{name}"), "#/definitions/io.k8s.api.core.v1.PersistentVolume");
+    assert_eq!(answer("/api/v1/nodes/{name}"), "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Status");
+}
+
 /// No document may refer to a type that it does not have.
 #[test]
 fn references_lead_somewhere() {
     let whole = v2(&served(), RELEASE);
     check_references(&whole, &whole["definitions"]);
-    for kind in kinds::ALL {
-        let document = v3(kind.group, kind.version, &served(), RELEASE);
+    let served = served();
+    let documents = V3::new(&served, RELEASE);
+    for path in documents.paths() {
+        let document = documents.document(&path).unwrap();
         check_references(&document, &document["components"]["schemas"]);
     }
 }

@@ -2,18 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::parameters::{PRETTY, Parameter};
-use super::routes::{self, Answer, Body, Operation, PRODUCES, Route};
+use super::parameters::Parameter;
+use super::routes::{self, Answer, Body, Operation, Route};
 use super::schemas::{Schemas, list_name};
-use super::{Dialect, gvk, object};
+use super::{Dialect, object, put_action};
 use crate::kind::KindRef;
 use crate::schema;
 
 /// The document of all kinds.
 pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V2);
-    let routes = kinds.iter().flat_map(routes::of_kind);
-    let paths: Map<String, Value> = routes.map(|route| (route.path.clone(), path_item(&route, &schemas))).collect();
+    let paths: Map<String, Value> =
+        routes(kinds).map(|route| (route.path.clone(), path_item(&route, &schemas))).collect();
     object([
         ("swagger", "2.0".into()),
         ("info", json!({"title": "Kubernetes", "version": release})),
@@ -29,14 +29,23 @@ pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     ])
 }
 
+fn routes(kinds: &[KindRef]) -> impl Iterator<Item = Route> {
+    let (groups, versions) = routes::groups(kinds);
+    let of_groups = groups.into_iter().map(routes::of_group);
+    let of_versions = versions.into_iter().flat_map(|(group, version)| routes::of_group_version(group, version, kinds));
+    routes::served_beside_kinds().into_iter().map(|(_, route)| route).chain(of_groups).chain(of_versions)
+}
+
 fn path_item(route: &Route, schemas: &Schemas) -> Value {
     let mut item: Map<String, Value> = route
         .operations
         .iter()
         .map(|operation| (operation.method.to_owned(), self::operation(operation, schemas)))
         .collect();
-    let parameters: Vec<Value> = route.parameters.iter().chain([&PRETTY]).map(parameter).collect();
-    item.insert("parameters".to_owned(), parameters.into());
+    if !route.parameters.is_empty() {
+        let parameters: Vec<Value> = route.parameters.iter().map(parameter).collect();
+        item.insert("parameters".to_owned(), parameters.into());
+    }
     Value::Object(item)
 }
 
@@ -49,25 +58,27 @@ fn operation(operation: &Operation, schemas: &Schemas) -> Value {
     let status = |status: &u16| (status.to_string(), json!({"description": phrase(*status), "schema": answer}));
     let mut responses: Map<String, Value> = operation.statuses.iter().map(status).collect();
     responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
-    let (body, consumes): (Option<Value>, &[&str]) = match operation.body {
-        Body::Nothing => (None, &["*/*"]),
-        Body::Object(definition) => (Some(body(schemas.reference(definition), true)), &["*/*"]),
-        Body::Options(definition) => (Some(body(schemas.reference(definition), false)), &["*/*"]),
-        Body::Patch(forms) => (Some(body(schemas.reference(PATCH), true)), forms),
+    let body = match operation.body {
+        Body::Nothing => None,
+        Body::Object(definition) => Some(body(schemas.reference(definition), true)),
+        Body::Options(definition) => Some(body(schemas.reference(definition), false)),
+        Body::Patch => Some(body(schemas.reference(PATCH), true)),
     };
     let parameters: Vec<Value> = body.into_iter().chain(operation.parameters.iter().map(parameter)).collect();
-    object([
-        ("consumes", consumes.to_vec().into()),
-        ("produces", PRODUCES.to_vec().into()),
+    let mut value = object([
+        ("consumes", operation.consumes.to_vec().into()),
+        ("produces", operation.produces.to_vec().into()),
         ("schemes", json!(["https"])),
         ("tags", json!([operation.tag])),
         ("description", operation.description.clone().into()),
         ("operationId", operation.id.clone().into()),
         ("parameters", parameters.into()),
         ("responses", Value::Object(responses)),
-        ("x-kubernetes-action", operation.action.into()),
-        ("x-kubernetes-group-version-kind", gvk(operation.gvk)),
-    ])
+    ]);
+    if let Some(action) = operation.action {
+        put_action(&mut value, action);
+    }
+    value
 }
 
 /// The name of the definition of patches.
