@@ -37,10 +37,19 @@ pub enum Scope {
 pub enum Verbs {
     /// Everything a stored kind has: create, get, list, watch, update, patch, delete, deletecollection.
     All,
+    /// The same without deletecollection: Namespaces go one by one.
+    OneByOne,
     /// Only create, and nothing is stored: the review kinds.
     CreateOnly,
     /// Only get and list, of what is measured when asked and never stored.
     ReadOnly,
+}
+
+impl Verbs {
+    /// Whether there are objects that are stored.
+    pub fn are_of_stored(self) -> bool {
+        matches!(self, Self::All | Self::OneByOne)
+    }
 }
 
 /// How names of a kind must look.
@@ -314,6 +323,11 @@ pub trait Rules: Sync + Send {
     /// What a client is warned of that deletes an object without saying what becomes of what it owns.
     fn orphaning_warning(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether a deletion answers with the object even when it is gone at once, and not with a `Status`.
+    fn deletion_returns_object(&self) -> bool {
+        false
     }
 
     /// When the deletion of an object begins: what is to be noted in it. `now` is the time as objects carry it.

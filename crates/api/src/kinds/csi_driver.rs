@@ -129,6 +129,10 @@ impl Rules for DriverRules {
             cells::age(object, now),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,10 @@ impl Rules for NodeDriversRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), read::list(object, "/spec/drivers").len().into(), cells::age(object, now)]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 fn driver(driver: &Cursor<'_>) {

@@ -49,6 +49,10 @@ impl Rules for DeviceClassRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), cells::age(object, now)]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 /// A resource of someone's domain; `requests.` must fit before it, for quotas.

@@ -92,6 +92,10 @@ impl Rules for TaintRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub static NAMESPACE: Kind = Kind {
     short_names: &["ns"],
     categories: &[],
     scope: Scope::Cluster,
-    verbs: Verbs::All,
+    verbs: Verbs::OneByOne,
     names: NameRule::Label,
     subresources: &[Subresource { name: "finalize", gvk: GVK, verbs: &["update"] }, status(GVK)],
     schema: "io.k8s.api.core.v1.Namespace",

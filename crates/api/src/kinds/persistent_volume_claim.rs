@@ -116,6 +116,10 @@ impl Rules for ClaimRules {
             read::or(read::text(object, "/spec/volumeMode"), "<unset>").into(),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 /// The warning about the spec of a claim, of a template of claims too.

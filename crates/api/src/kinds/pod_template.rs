@@ -50,6 +50,10 @@ impl Rules for PodTemplateRules {
         let [containers, images] = cells::containers_and_images(&object["template"]);
         vec![cells::name(object), containers, images, cells::labels(object, "/template/metadata/labels")]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

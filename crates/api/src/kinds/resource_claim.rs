@@ -78,6 +78,10 @@ impl Rules for ClaimRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), state(object).into(), cells::age(object, now)]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 /// One device for each request that does not say how many; the same in claims and templates.

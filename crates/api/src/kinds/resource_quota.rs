@@ -104,6 +104,10 @@ impl Rules for ResourceQuotaRules {
         let cell = |resources: Vec<&str>| Value::from(resources.iter().map(used).collect::<Vec<_>>().join(", "));
         vec![cells::name(object), cell(requests), cell(limits), cells::age(object, now)]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 fn counted(amounts: &Cursor<'_>) {

@@ -109,6 +109,10 @@ impl Rules for SliceRules {
             cells::age(object, now),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 fn pool(pool: &Cursor<'_>) {

@@ -35,4 +35,8 @@ impl Rules for ServiceAccountRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), read::list(object, "/secrets").len().into(), cells::age(object, now)]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }

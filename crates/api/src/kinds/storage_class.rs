@@ -83,6 +83,10 @@ impl Rules for StorageClassRules {
             cells::age(object, now),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,10 @@ impl Rules for AttachmentRules {
             cells::age(object, now),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 fn source(source: &Cursor<'_>) {

@@ -57,6 +57,10 @@ impl Rules for AttributesClassRules {
             cells::age(object, now),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which requests a webhook or a policy is about: rules, and selectors of namespaces and objects.
 
-use sampan_api::kind::{KindRef, Verbs};
+use sampan_api::kind::KindRef;
 use sampan_api::selector::Selector;
 use sampan_api::status::{Resource, Status};
 use serde_json::Value;
@@ -79,7 +79,7 @@ pub(crate) fn seen_as(
     if matches(kind) {
         return Some(kind.clone());
     }
-    if !equivalent || kind.verbs != Verbs::All {
+    if !equivalent || !kind.verbs.are_of_stored() {
         return None;
     }
     let served = registry.catalog.served();

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sampan_api::kind::{Kind, KindRef, Scope, Verbs};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::aggregated::{Aggregated, tag, wanted as aggregated_wanted};
 use crate::aggregator::priorities;
@@ -18,6 +20,7 @@ use crate::catalog::{Catalog, Derived};
 
 /// The verbs of a stored kind, as discovery lists them.
 const STORED: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const ONE_BY_ONE: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
 
 /// The discovery documents of a server.
 pub(crate) struct Discovery {
@@ -121,7 +124,7 @@ fn resource_list(kinds: &[KindRef], group: &str, version: &str) -> Value {
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let mut resources = Vec::new();
     for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {
-        resources.push(resource(kind));
+        resources.push(resource(kind, kinds));
         resources.extend(kind.subresources.iter().map(|sub| {
             let mut entry = json!({
                 "name": format!("{}/{}", kind.plural, sub.name), "singularName": "",
@@ -138,7 +141,7 @@ fn resource_list(kinds: &[KindRef], group: &str, version: &str) -> Value {
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources })
 }
 
-fn resource(kind: &Kind) -> Value {
+fn resource(kind: &KindRef, kinds: &[KindRef]) -> Value {
     let mut entry = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.scope == Scope::Namespaced,
         "kind": kind.kind, "verbs": verbs(kind),
@@ -149,12 +152,24 @@ fn resource(kind: &Kind) -> Value {
     if !kind.categories.is_empty() {
         entry["categories"] = json!(kind.categories);
     }
+    let is_stored_form =
+        |other: &&KindRef| other.storage == kind.storage && other.custom().is_none_or(|custom| custom.is_stored);
+    if let Some(stored) = kinds.iter().find(is_stored_form).filter(|_| kind.verbs.are_of_stored()) {
+        entry["storageVersionHash"] = storage_version_hash(stored).into();
+    }
     entry
+}
+
+/// By which clients see that the form in which objects are stored has changed: upstream's hash of its name.
+fn storage_version_hash(stored: &Kind) -> String {
+    let digest = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
+    BASE64_STANDARD.encode(&digest[..8])
 }
 
 fn verbs(kind: &Kind) -> &'static [&'static str] {
     match kind.verbs {
         Verbs::All => &STORED,
+        Verbs::OneByOne => &ONE_BY_ONE,
         Verbs::CreateOnly => &["create"],
         Verbs::ReadOnly => &["get", "list"],
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sampan_api::kind::{KindRef, Scope, Verbs, Writer};
+use sampan_api::kind::{KindRef, Scope, Writer};
 use sampan_api::status::{Resource, Status};
 use sampan_auth::Identity;
 use serde_json::{Map, Value};
@@ -123,7 +123,7 @@ impl Attempt {
 
     /// 404 unless the kind is one that is stored.
     pub(crate) fn check_stored(&self) -> Result<(), Status> {
-        if self.kind.verbs == Verbs::All { Ok(()) } else { Err(Status::method_not_allowed()) }
+        if self.kind.verbs.are_of_stored() { Ok(()) } else { Err(Status::method_not_allowed()) }
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
         "update" => write::update(server, kind, call, body).await,
         "patch" => write::patch(server, kind, call, body).await,
         "delete" => write::delete(server, kind, call, body).await,
-        "deletecollection" => write::delete_collection(server, kind, call, body).await,
+        "deletecollection" if kind.verbs == Verbs::All => write::delete_collection(server, kind, call, body).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

@@ -165,14 +165,11 @@ pub(super) async fn delete(server: &Server, kind: &KindRef, call: Call, body: Bo
     attempt.dry_run |= !options.dry_run.is_empty();
     let done = server.registry.delete(&attempt, &options).await?;
     let body = match done.effect {
-        Effect::Removed if !RETURNED.contains(&kind.plural) => wanted.value(&success(&attempt, &done.object)),
+        Effect::Removed if !kind.rules().deletion_returns_object() => wanted.value(&success(&attempt, &done.object)),
         _ => forms::object(kind, &done.object, &wanted),
     };
     Ok(wanted.response(StatusCode::OK, body))
 }
-
-/// Kinds whose deletion answers with the object even when it is gone at once, as upstream does.
-const RETURNED: [&str; 3] = ["pods", "services", "serviceaccounts"];
 
 pub(super) async fn delete_collection(server: &Server, kind: &KindRef, call: Call, body: Body) -> Answer {
     let wanted = Wanted::of_kind(kind, &call)?;

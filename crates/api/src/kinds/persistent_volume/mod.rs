@@ -136,6 +136,10 @@ impl Rules for VolumeRules {
             read::or(text("/spec/volumeMode"), "<unset>").into(),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 /// Access modes as short words in a fixed order.

@@ -144,6 +144,10 @@ impl Rules for PodRules {
             period => period,
         })
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 fn pod_ip(pod: &Value) -> &str {

@@ -105,6 +105,10 @@ impl Rules for ServiceRules {
             cells::labels(object, "/spec/selector"),
         ]
     }
+
+    fn deletion_returns_object(&self) -> bool {
+        true
+    }
 }
 
 fn default_spec(spec: &mut Value) {
