@@ -13,12 +13,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sampan_apiserver::{
-    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, MAX_IN_FLIGHT, Options, Ranges, Version,
+    ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, MAX_IN_FLIGHT, Options, Ranges,
+    RequestHeaders, Version,
 };
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_auth::token::Tokens;
@@ -48,9 +45,10 @@ async fn main() -> Result<()> {
         tokens: Arc::new(Tokens::load("https://kubernetes.default.svc", &Tokens::generate_key()?)?),
         ranges: Ranges { addresses: "10.43.0.0/16".parse()?, node_ports: 30000..=32767 },
         advertised: address,
-        listen: Some(Listen { listener, tls: Arc::new(tls(&authority, &served)?) }),
+        listen: Some(Listen { listener, certificate: served }),
+        client_authority_pem: authority.certificate_pem().to_owned(),
         kubelet_tls: None,
-        front_proxy: Some(front_proxy(&authority)?),
+        front_proxy: Some(front_proxy()?),
         authentication: AuthenticationOptions::default(),
         authorization: AuthorizationOptions::default(),
         audit: None,
@@ -64,14 +62,14 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn front_proxy(clients: &Authority) -> Result<FrontProxy> {
+fn front_proxy() -> Result<FrontProxy> {
     let now = sampan_clock::now();
     let authority = Authority::load(&Authority::generate("front-proxy-ca", now)?)?;
     let certificate = authority.issue(&Purpose::Client { user: "front-proxy-client".to_owned(), group: None }, now)?;
     Ok(FrontProxy {
-        client_authority_pem: clients.certificate_pem().to_owned(),
         authority_pem: authority.certificate_pem().to_owned(),
         certificate,
+        headers: RequestHeaders::default(),
     })
 }
 
@@ -92,16 +90,6 @@ fn server_purpose() -> Purpose {
 
 fn admin_purpose() -> Purpose {
     Purpose::Client { user: "admin".to_owned(), group: Some("system:masters".to_owned()) }
-}
-
-fn tls(authority: &Authority, served: &Issued) -> Result<ServerConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes())?)?;
-    let clients = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build()?;
-    let chain =
-        CertificateDer::pem_slice_iter(served.certificate_pem.as_bytes()).collect::<std::result::Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(served.key_pem.as_bytes())?;
-    Ok(ServerConfig::builder().with_client_cert_verifier(clients).with_single_cert(chain, key)?)
 }
 
 fn kubeconfig(port: u16, authority: &str, admin: &Issued) -> String {

@@ -54,7 +54,9 @@ pub use crate::aggregator::{FrontProxy, Unusable};
 use crate::audit::Audit;
 pub use crate::audit::{LogOptions as AuditLogOptions, Options as AuditOptions, Policy as AuditPolicy};
 use crate::authentication::Vouchers;
-pub use crate::authentication::{Anonymous, Oidc, Options as AuthenticationOptions, TokenWebhookOptions};
+pub use crate::authentication::{
+    Anonymous, Oidc, Options as AuthenticationOptions, RequestHeaders, TokenWebhookOptions,
+};
 use crate::authorization::Chain;
 pub use crate::authorization::{
     FailurePolicy, Options as AuthorizationOptions, WebhookOptions as AccessWebhookOptions,
@@ -77,6 +79,7 @@ use crate::resources::Resources;
 use crate::rights::Rights;
 use crate::server::Server;
 pub use crate::server::Service;
+use crate::server::accept::Door;
 pub use crate::server::accept::Listen;
 pub use crate::version::Version;
 
@@ -92,9 +95,11 @@ pub struct Options {
     pub advertised: SocketAddr,
     /// Where to listen; `None` for a server that only answers inside the process.
     pub listen: Option<Listen>,
+    /// The authority of users' certificates, PEM: here, and at the servers of aggregated APIs.
+    pub client_authority_pem: String,
     /// The server's identity towards kubelets and whom it trusts there; `None` if there are none to talk to.
     pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
-    /// How the server shows itself to the servers of aggregated APIs; `None` if it does not.
+    /// How the server shows itself to the servers of aggregated APIs, and who shows itself so here; `None` for nobody.
     pub front_proxy: Option<FrontProxy>,
     /// Who vouches for users besides this cluster, and what nobody in particular may ask.
     pub authentication: AuthenticationOptions,
@@ -129,6 +134,9 @@ pub enum Error {
     /// The objects that must exist cannot be made.
     #[error("making the objects that every cluster has: {0}")]
     Bootstrap(Status),
+    /// The certificates for listening cannot be used.
+    #[error("the certificates of the API server: {0}")]
+    Listen(String),
     /// The certificate for aggregated APIs cannot be used.
     #[error(transparent)]
     FrontProxy(#[from] aggregator::Unusable),
@@ -162,6 +170,10 @@ pub struct Handle {
 impl ApiServer {
     /// Loads the store, makes what every cluster has, and listens.
     pub async fn start(options: Options) -> Result<Handle, Error> {
+        let door = options.listen.map(|listen| {
+            Door::new(listen, &options.client_authority_pem, options.front_proxy.as_ref()).map_err(Error::Listen)
+        });
+        let door = door.transpose()?;
         // Requests come to their end before what they need does.
         let (front_stop, stop) = (CancellationToken::new(), CancellationToken::new());
         let (front, background) = (TaskTracker::new(), TaskTracker::new());
@@ -185,7 +197,7 @@ impl ApiServer {
         let own = OwnService { ranges: options.ranges, advertised: options.advertised };
         bootstrap::run(&registry, &own, &health).await.map_err(Error::Bootstrap)?;
         if let Some(front) = &options.front_proxy {
-            aggregator::publish(&registry, front).await.map_err(Error::Bootstrap)?;
+            aggregator::publish(&registry, &options.client_authority_pem, front).await.map_err(Error::Bootstrap)?;
         }
         aggregator::register::reconcile(&registry).await.map_err(Error::Bootstrap)?;
         health.passed(Hook::Autoregistration);
@@ -210,6 +222,7 @@ impl ApiServer {
             aggregator,
             tokens: options.tokens,
             vouchers: vouchers.map_err(Error::Authentication)?,
+            request_headers: options.front_proxy.map(|front| front.headers).unwrap_or_default(),
             advertised: options.advertised,
             audit: options.audit.map(|audit| Audit::open(audit).map(Arc::new)).transpose().map_err(Error::Audit)?,
             discovery: Discovery::new(options.advertised),
@@ -224,9 +237,9 @@ impl ApiServer {
             tasks: TaskTracker::new(),
             stop: front_stop,
         });
-        if let Some(listen) = options.listen {
+        if let Some(door) = door {
             let service = Service(Arc::clone(&server));
-            front.spawn(server::accept::run(listen, service, server.stop.clone()));
+            front.spawn(server::accept::run(door, service, server.stop.clone()));
         }
         Ok(Handle { server, front, background, background_stop: stop })
     }

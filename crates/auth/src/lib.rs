@@ -46,6 +46,9 @@ pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The user who has not.
 pub const ANONYMOUS: &str = "system:anonymous";
 
+/// What of a user's `extra` says which credential was shown.
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// An authenticated user, as upstream's `user.Info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -67,8 +70,10 @@ pub enum Peer {
     Remote {
         /// The other end.
         address: std::net::SocketAddr,
-        /// DER of the verified client certificate, if one was shown.
-        certificate: Option<Vec<u8>>,
+        /// Whom its certificate names, if it showed one of the authority of users.
+        user: Option<Identity>,
+        /// Whether it is a front proxy: its headers may say who sends a request.
+        front_proxy: bool,
     },
     /// A component in this process, with the identity it was started with.
     InProcess(Identity),

@@ -2,6 +2,7 @@
 //!
 //! The keys of the file are the names of the flags; flags win. An unknown key is an error that names it.
 
+mod front_proxies;
 mod identity;
 mod keeping;
 
@@ -10,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sampan_apiserver::{AuditLogOptions, AuthenticationOptions, AuthorizationOptions};
+use sampan_apiserver::{AuditLogOptions, AuthenticationOptions, AuthorizationOptions, RequestHeaders};
 use sampan_kubelet::{DEFAULT_POD_PIDS, Thresholds};
 use sampan_store::etcd::Location;
 use serde::Deserialize;
@@ -100,6 +101,24 @@ pub(crate) struct Flags {
     /// Whether nobody in particular may ask for health and version [default: true]
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     pub(crate) anonymous_auth: Option<bool>,
+    /// Authority of front proxies: whoever shows its certificate may say in headers whom a request is from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) requestheader_client_ca_file: Option<PathBuf>,
+    /// Names that such a certificate may have [default: any]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) requestheader_allowed_names: Option<Vec<String>>,
+    /// Headers that name the user; the first that says something counts [default: X-Remote-User]
+    #[arg(long, value_name = "HEADER", value_delimiter = ',')]
+    pub(crate) requestheader_username_headers: Option<Vec<String>>,
+    /// Headers that say the user's UID, likewise [default: X-Remote-Uid]
+    #[arg(long, value_name = "HEADER", value_delimiter = ',')]
+    pub(crate) requestheader_uid_headers: Option<Vec<String>>,
+    /// Headers that name the user's groups [default: X-Remote-Group]
+    #[arg(long, value_name = "HEADER", value_delimiter = ',')]
+    pub(crate) requestheader_group_headers: Option<Vec<String>>,
+    /// What the headers begin with that say more of the user [default: X-Remote-Extra-]
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub(crate) requestheader_extra_headers_prefix: Option<Vec<String>>,
     /// Who says what users may, in this order, of Node, RBAC and Webhook [default: Node,RBAC, and Webhook if there is one]
     #[arg(long, value_name = "MODE", value_delimiter = ',')]
     pub(crate) authorization_mode: Option<Vec<String>>,
@@ -218,6 +237,7 @@ pub(crate) struct Config {
     pub(crate) audit: Option<AuditConfig>,
     pub(crate) authentication: AuthenticationOptions,
     pub(crate) authorization: AuthorizationOptions,
+    pub(crate) front_proxies: FrontProxiesConfig,
     pub(crate) state_dir: PathBuf,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) bind_address: IpAddr,
@@ -252,6 +272,14 @@ pub(crate) struct EtcdConfig {
     pub(crate) tls: Option<(PathBuf, Option<(PathBuf, PathBuf)>)>,
 }
 
+/// The front proxies that are believed beside the API server itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrontProxiesConfig {
+    /// Their authority, PEM; empty if there are none.
+    pub(crate) authority_pem: String,
+    pub(crate) headers: RequestHeaders,
+}
+
 /// The audit log: the policy's file, and where and how much is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditConfig {
@@ -272,6 +300,7 @@ impl Config {
         let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
         let audit = audit(flags, &file, &data_dir)?;
         let (authentication, authorization) = identity::resolve(flags, &file)?;
+        let front_proxies = front_proxies::resolve(flags, &file)?;
         let image_gc_percent = keeping::image_gc_percent(flags, &file)?;
         let (reserved, eviction) = (keeping::reserved(flags, &file)?, keeping::eviction(flags, &file)?);
         let service_cidr =
@@ -288,6 +317,7 @@ impl Config {
             audit,
             authentication,
             authorization,
+            front_proxies,
             data_dir,
             etcd,
             encryption: flags.encryption_provider_config.clone().or(file.encryption_provider_config),
@@ -506,6 +536,11 @@ mod tests {
             ("oidc-issuer-url: https://x\noidc-client-id: x\noidc-required-claim: [y]", "oidc-required-claim"),
             ("oidc-issuer-url: https://x\noidc-client-id: x\nauthentication-config: /x", "authentication-config"),
             ("authentication-token-webhook-config-file: /nowhere/x", "authentication-token-webhook-config-file"),
+            ("requestheader-client-ca-file: /nowhere/x", "requestheader-client-ca-file"),
+            ("requestheader-client-ca-file: /dev/null", "requestheader-client-ca-file"),
+            ("requestheader-allowed-names: [x]", "requestheader-client-ca-file"),
+            ("requestheader-uid-headers: ['']", "requestheader-uid-headers"),
+            ("requestheader-group-headers: [a b]", "requestheader-group-headers"),
             ("authorization-mode: [AlwaysAllow]", "authorization-mode"),
             ("authorization-mode: [RBAC]\nauthorization-config: /x", "authorization-config"),
             ("store: etcd://nowhere", "store"),

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 pub(crate) use self::available::run as keep_conditions;
 pub(crate) use self::trusted::publish;
+use crate::authentication::RequestHeaders;
 use crate::cache::Filter;
 use crate::registry::Registry;
 use crate::webhook::{Place, Shown, Trust};
@@ -36,15 +37,15 @@ const GROUP: &str = "apiregistration.k8s.io";
 const KIND: &str = "APIService";
 const STORAGE: &str = "apiservices";
 
-/// How this server shows itself to aggregated ones.
+/// How this server shows itself to aggregated ones, and which proxies before it are believed in the same way.
 #[derive(Clone)]
 pub struct FrontProxy {
-    /// The authority of client certificates, PEM: what aggregated servers believe clients by.
-    pub client_authority_pem: String,
-    /// The authority of the front proxy's certificate, PEM; of no other use.
+    /// The authorities of front proxies' certificates, this server's among them, PEM; of no other use.
     pub authority_pem: String,
-    /// The certificate, of the user `front-proxy-client`.
+    /// This server's certificate, of the user `front-proxy-client`.
     pub certificate: Issued,
+    /// Who may say in which headers whom a request is from.
+    pub headers: RequestHeaders,
 }
 
 /// Why a [`FrontProxy`] cannot be used.

@@ -5,6 +5,7 @@ use sampan_api::status::Status;
 use serde_json::{Value, json};
 
 use super::FrontProxy;
+use crate::authentication::RequestHeaders;
 use crate::registry::{Attempt, Registry, built_in};
 
 const NAMESPACE: &str = "kube-system";
@@ -16,11 +17,12 @@ const TRIES: usize = 8;
 const MAX_BUNDLE_BYTES: usize = 64 << 10;
 
 /// Writes the ConfigMap, or brings it up to date. What other API servers of the cluster are known by stays.
-pub(crate) async fn publish(registry: &Registry, front: &FrontProxy) -> Result<(), Status> {
+/// `clients_pem` is the authority by which aggregated servers know clients that come to them directly.
+pub(crate) async fn publish(registry: &Registry, clients_pem: &str, front: &FrontProxy) -> Result<(), Status> {
     let mut last = Ok(());
     for _ in 0..TRIES {
         registry.cache.fresh().await?;
-        last = publish_once(registry, front).await;
+        last = publish_once(registry, data(clients_pem, front)).await;
         if last.as_ref().err().is_none_or(|status| status.code != 409) {
             return last;
         }
@@ -28,9 +30,8 @@ pub(crate) async fn publish(registry: &Registry, front: &FrontProxy) -> Result<(
     last
 }
 
-async fn publish_once(registry: &Registry, front: &FrontProxy) -> Result<(), Status> {
+async fn publish_once(registry: &Registry, mut wanted: Value) -> Result<(), Status> {
     let attempt = Attempt::internal(built_in("", "ConfigMap")?, NAMESPACE, NAME);
-    let mut wanted = data(front);
     let Some(mut object) = registry.peek("", "ConfigMap", NAMESPACE, NAME) else {
         let object = json!({
             "kind": "ConfigMap", "apiVersion": "v1", "metadata": { "name": NAME, "namespace": NAMESPACE }, "data": wanted,
@@ -56,14 +57,15 @@ fn joined(there: &Value, ours: &Value) -> String {
     if there.len() > MAX_BUNDLE_BYTES { ours.to_owned() } else { format!("{there}{ours}") }
 }
 
-fn data(front: &FrontProxy) -> Value {
+fn data(clients_pem: &str, front: &FrontProxy) -> Value {
+    let RequestHeaders { allowed_names, username, uid, group, extra_prefix } = &front.headers;
     json!({
-        "client-ca-file": front.client_authority_pem,
+        "client-ca-file": clients_pem,
         "requestheader-client-ca-file": front.authority_pem,
-        "requestheader-allowed-names": r#"["front-proxy-client"]"#,
-        "requestheader-username-headers": r#"["X-Remote-User"]"#,
-        "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
-        "requestheader-group-headers": r#"["X-Remote-Group"]"#,
-        "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+        "requestheader-allowed-names": json!(allowed_names).to_string(),
+        "requestheader-username-headers": json!(username).to_string(),
+        "requestheader-uid-headers": json!(uid).to_string(),
+        "requestheader-group-headers": json!(group).to_string(),
+        "requestheader-extra-headers-prefix": json!(extra_prefix).to_string(),
     })
 }

@@ -1,5 +1,5 @@
 //! Who vouches for users besides this cluster itself: OpenID Connect issuers, whose tokens are checked here, and a webhook
-//! that is asked about every other token. And what nobody in particular may ask.
+//! that is asked about every other token. Front proxies, whose headers name users. And what nobody in particular may ask.
 //!
 //! [`Options`] is the configuration, from upstream's file or flags; [`Vouchers`] is what runs. The chain of a request's
 //! authentication is `server/authenticate/`.
@@ -7,6 +7,7 @@
 mod config;
 mod issuer;
 mod mapping;
+mod request_headers;
 mod webhook;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use self::config::{Anonymous, Oidc, Options};
 use self::issuer::Issuer;
+pub use self::request_headers::RequestHeaders;
 use self::webhook::TokenWebhook;
 use crate::kubeconfig::Kubeconfig;
 use crate::webhook::Services;

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use sampan_auth::Peer;
+use sampan_auth::authority::Issued;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::{Service, chain};
+use super::{Service, chain, tls};
+use crate::aggregator::FrontProxy;
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -52,26 +53,42 @@ const FLUSH: Duration = Duration::from_secs(5);
 pub struct Listen {
     /// The bound socket.
     pub listener: TcpListener,
-    /// Certificates, and how client certificates are verified; asks for those without demanding them.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// What the server shows.
+    pub certificate: Issued,
+}
+
+/// A socket with all that it takes to serve the connections to it.
+pub(crate) struct Door {
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    authorities: Arc<tls::Authorities>,
+}
+
+impl Door {
+    /// The way in for users with certificates of the authority `users_pem`, and for front proxies.
+    pub(crate) fn new(listen: Listen, users_pem: &str, front: Option<&FrontProxy>) -> Result<Self, String> {
+        let (tls, authorities) =
+            tls::configure(&listen.certificate, users_pem, front).map_err(|error| error.to_string())?;
+        Ok(Self { listener: listen.listener, tls: Arc::new(tls), authorities: Arc::new(authorities) })
+    }
 }
 
 /// Accepts connections until `stop`; returns when all have ended.
-pub(crate) async fn run(listen: Listen, service: Service, stop: CancellationToken) {
-    let mut tls = (*listen.tls).clone();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
+pub(crate) async fn run(door: Door, service: Service, stop: CancellationToken) {
+    let Door { listener, tls, authorities } = door;
+    let acceptor = TlsAcceptor::from(tls);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     let begin = |stream, address, permit| {
         let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        let authorities = Arc::clone(&authorities);
         connections.spawn(async move {
             let _permit: OwnedSemaphorePermit = permit;
-            serve((stream, address), &acceptor, service, stop).await;
+            serve((stream, address), (&acceptor, &authorities), service, stop).await;
         });
     };
     while let Some(Ok(permit)) = stop.run_until_cancelled(Arc::clone(&room).acquire_owned()).await {
-        let Some(accepted) = stop.run_until_cancelled(listen.listener.accept()).await else { break };
+        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
         match accepted {
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -82,11 +99,11 @@ pub(crate) async fn run(listen: Listen, service: Service, stop: CancellationToke
     }
     // Those who have connected already do not know yet that nobody listens any more.
     while let Ok(permit) = Arc::clone(&room).try_acquire_owned()
-        && let Some(Ok((stream, address))) = listen.listener.accept().now_or_never()
+        && let Some(Ok((stream, address))) = listener.accept().now_or_never()
     {
         begin(stream, address, permit);
     }
-    drop(listen);
+    drop(listener);
     connections.close();
     connections.wait().await;
 }
@@ -100,7 +117,7 @@ struct Requests {
 
 async fn serve(
     (stream, address): (TcpStream, SocketAddr),
-    acceptor: &TlsAcceptor,
+    (acceptor, authorities): (&TlsAcceptor, &tls::Authorities),
     service: Service,
     stop: CancellationToken,
 ) {
@@ -109,8 +126,7 @@ async fn serve(
         service.0.metrics.handshake_errors.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|der| der.to_vec());
-    let peer = Peer::Remote { address, certificate };
+    let peer = authorities.peer(address, stream.get_ref().1.peer_certificates().unwrap_or_default());
     let requests = Requests::default();
     let seen = requests.clone();
     let handler = service_fn(move |request: Request<Incoming>| {

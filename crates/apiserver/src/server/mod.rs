@@ -14,6 +14,7 @@ mod impersonate;
 pub(crate) mod lasting;
 mod limit;
 mod paths;
+mod tls;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,7 +37,7 @@ pub(crate) use self::body::{MAX_BODY_BYTES, read as read_body, reply_status};
 pub(crate) use self::compress::Compressible;
 use crate::aggregator::Aggregator;
 use crate::audit::Audit;
-use crate::authentication::Vouchers;
+use crate::authentication::{RequestHeaders, Vouchers};
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
 use crate::flowcontrol::FlowControl;
@@ -56,6 +57,8 @@ pub(crate) struct Server {
     pub(crate) tokens: Arc<Tokens>,
     /// Who vouches for users besides those tokens.
     pub(crate) vouchers: Vouchers,
+    /// The headers in which front proxies name users.
+    pub(crate) request_headers: RequestHeaders,
     /// The audit log, where there is one.
     pub(crate) audit: Option<Arc<Audit>>,
     /// Where clients in the cluster reach this server.

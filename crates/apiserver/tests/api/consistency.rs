@@ -21,7 +21,7 @@ struct Compactable {
 impl Compactable {
     async fn start() -> Self {
         let (store, dir) = open_store().await;
-        Self { cluster: Cluster::on(Arc::clone(&store), None, None).await, store, _dir: dir }
+        Self { cluster: Cluster::on(Arc::clone(&store)).await, store, _dir: dir }
     }
 
     async fn put(&self, name: &str, value: &str) -> u64 {

@@ -40,7 +40,7 @@ async fn checks_are_told_one_by_one_and_the_store_is_really_asked() {
     let server = EtcdServer::start().await;
     let location = format!("etcd://{}", server.address).parse().unwrap();
     let store = Arc::new(Etcd::connect(etcd::Options { location, tls: None }).await.unwrap());
-    let cluster = Cluster::on(store, None, None).await;
+    let cluster = Cluster::on(store).await;
     let hooks: String = HOOKS.iter().map(|hook| format!("[+]poststarthook/{hook} ok\n")).collect();
     let live = format!("[+]ping ok\n[+]etcd ok\n{hooks}");
     check(

@@ -12,16 +12,16 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use sampan_apiserver::Listen;
+use sampan_apiserver::{Listen, Options};
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Cluster, embedded_store, open_store, read};
+use crate::support::{Cluster, embedded_store, front_proxies, front_proxy, open_store, read};
 
 /// An API server that listens on loopback.
 pub(crate) struct Site {
@@ -55,23 +55,33 @@ fn roots(authority: &Authority) -> RootCertStore {
     roots
 }
 
-pub(crate) fn server(authority: &Authority) -> ServerConfig {
-    let purpose = Purpose::Server {
+fn server_purpose() -> Purpose {
+    Purpose::Server {
         name: "server".to_owned(),
         dns: vec!["localhost".to_owned()],
         addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(192, 0, 2, 10).into()],
-    };
-    let (certificates, key) = chain(&authority.issue(&purpose, sampan_clock::now()).unwrap());
+    }
+}
+
+pub(crate) fn server(authority: &Authority) -> ServerConfig {
+    let (certificates, key) = chain(&authority.issue(&server_purpose(), sampan_clock::now()).unwrap());
     let clients = WebPkiClientVerifier::builder(Arc::new(roots(authority))).allow_unauthenticated().build();
     let tls = ServerConfig::builder().with_client_cert_verifier(clients.unwrap());
     tls.with_single_cert(certificates, key).unwrap()
 }
 
 pub(crate) fn client(authority: &Authority, user: Option<(&str, &str)>) -> ClientConfig {
-    let config = ClientConfig::builder().with_root_certificates(roots(authority));
-    let Some((user, group)) = user else { return config.with_no_client_auth() };
+    match user {
+        Some(user) => client_of(authority, authority, user),
+        None => ClientConfig::builder().with_root_certificates(roots(authority)).with_no_client_auth(),
+    }
+}
+
+/// A client of a server that has its certificate from `theirs`; the client has its own from `ours`.
+fn client_of(theirs: &Authority, ours: &Authority, (user, group): (&str, &str)) -> ClientConfig {
     let purpose = Purpose::Client { user: user.to_owned(), group: Some(group.to_owned()) };
-    let (certificates, key) = chain(&authority.issue(&purpose, sampan_clock::now()).unwrap());
+    let (certificates, key) = chain(&ours.issue(&purpose, sampan_clock::now()).unwrap());
+    let config = ClientConfig::builder().with_root_certificates(roots(theirs));
     config.with_client_auth_cert(certificates, key).unwrap()
 }
 
@@ -90,15 +100,30 @@ impl Site {
 
     /// On a store that outlives it.
     pub(crate) async fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(store, |_| ()).await
+    }
+
+    /// On a store of its own, with other options.
+    pub(crate) async fn configured(change: impl FnOnce(&mut Options)) -> Self {
+        let (store, dir) = open_store().await;
+        Self { _dir: dir, ..Self::with(store, change).await }
+    }
+
+    async fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Options)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let now = sampan_clock::now();
         let authority = Authority::load(&Authority::generate("test", now).unwrap()).unwrap();
-        let tls = Arc::new(server(&authority));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kubelets = Arc::new(client(&authority, Some(("kubelet-client", "system:masters"))));
-        let cluster = Cluster::on(store, Some(Listen { listener, tls }), Some(kubelets)).await;
-        Self { cluster, door: Arc::new(Door { authority, address }), _dir: None }
+        let certificate = authority.issue(&server_purpose(), now).unwrap();
+        let cluster = Cluster::with(store, |options| {
+            options.listen = Some(Listen { listener, certificate });
+            options.client_authority_pem = authority.certificate_pem().to_owned();
+            options.kubelet_tls = Some(kubelets);
+            change(options);
+        });
+        Self { cluster: cluster.await, door: Arc::new(Door { authority, address }), _dir: None }
     }
 }
 
@@ -122,9 +147,14 @@ impl Door {
         user: Option<(&str, &str)>,
         request: Request<Body>,
     ) -> http::Response<hyper::body::Incoming> {
+        self.send_through(client(&self.authority, user), request).await
+    }
+
+    /// Sends a request over a connection made so.
+    async fn send_through(&self, tls: ClientConfig, request: Request<Body>) -> http::Response<hyper::body::Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(client(&self.authority, user))).connect(name, stream).await.unwrap();
+        let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
         sender.send_request(request).await.unwrap()
@@ -140,6 +170,73 @@ async fn certificates_say_who_is_there() {
     assert_eq!((code, answer["reason"].as_str()), (403, Some("Forbidden")));
     assert_eq!(site.get(None, "/api/v1/namespaces").await.status(), 401);
     assert_eq!(site.get(None, "/readyz").await.status(), 200);
+    site.cluster.handle.shutdown().await;
+}
+
+/// Who the server believes sent a request with the headers of a front proxy, over a connection made so.
+async fn told(site: &Site, tls: ClientConfig, headers: &[(&str, &str)]) -> (u16, Value) {
+    let mut request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews");
+    for (name, value) in [("content-type", "application/json")].iter().chain(headers) {
+        request = request.header(*name, *value);
+    }
+    let answer = site.send_through(tls, request.body(Body::from("{}")).unwrap()).await;
+    let (code, answer) = read(answer.map(Body::new)).await;
+    (code, answer["status"]["userInfo"].clone())
+}
+
+#[tokio::test]
+async fn front_proxies_say_who_is_there_and_nobody_else_does() {
+    let proxies = front_proxies();
+    let site = Site::configured(|options| {
+        let mut front = front_proxy(&proxies);
+        front.headers.allowed_names.push("outer-proxy".to_owned());
+        front.headers.username.push("X-User".to_owned());
+        options.front_proxy = Some(front);
+    })
+    .await;
+    let headers = [
+        ("x-remote-user", "ann"),
+        ("x-remote-uid", "7"),
+        ("x-remote-group", "a"),
+        ("x-remote-group", "b"),
+        ("x-remote-extra-example.org%2frealm", "corp"),
+    ];
+    let proxy = |name| client_of(&site.authority, &proxies, (name, "system:masters"));
+    let ann = json!({
+        "username": "ann", "uid": "7", "groups": ["a", "b", "system:authenticated"],
+        "extra": { "example.org/realm": ["corp"] },
+    });
+    assert_eq!(told(&site, proxy("front-proxy-client"), &headers).await, (201, ann));
+    let (code, user) = told(&site, proxy("outer-proxy"), &[("X-User", "bob")]).await;
+    assert_eq!((code, &user["username"]), (201, &json!("bob")));
+
+    // Its certificate makes the proxy no user itself, and a name that is not allowed no proxy.
+    assert_eq!(told(&site, proxy("front-proxy-client"), &[]).await.0, 401);
+    assert_eq!(told(&site, proxy("front-proxy-client"), &[("x-remote-group", "system:masters")]).await.0, 401);
+    assert_eq!(told(&site, proxy("another"), &headers).await.0, 401);
+    // The same headers from a user, or from nobody.
+    let (code, user) = told(&site, client(&site.authority, Some(("front-proxy-client", "people"))), &headers).await;
+    assert_eq!((code, &user["groups"]), (201, &json!(["people", "system:authenticated"])));
+    assert_eq!(told(&site, client(&site.authority, None), &headers).await.0, 401);
+
+    // Aggregated servers are told the same.
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let (_, published) = site.cluster.admin("GET", path, "").await;
+    let data = &published["data"];
+    assert_eq!(data["client-ca-file"], site.authority.certificate_pem());
+    assert_eq!(data["requestheader-client-ca-file"], proxies.certificate_pem());
+    assert_eq!(data["requestheader-allowed-names"], r#"["front-proxy-client","outer-proxy"]"#);
+    assert_eq!(data["requestheader-username-headers"], r#"["X-Remote-User","X-User"]"#);
+    site.cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_a_credential_with_a_name() {
+    let site = Site::open().await;
+    let (code, user) = told(&site, client(&site.authority, Some(("ann", "people"))), &[]).await;
+    let id = user["extra"]["authentication.kubernetes.io/credential-id"][0].as_str().unwrap();
+    let digits = id.strip_prefix("X509SHA256=").unwrap();
+    assert!(code == 201 && digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{user}");
     site.cluster.handle.shutdown().await;
 }
 

@@ -50,8 +50,8 @@ async fn concurrent_services_have_different_addresses_and_ports() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_store_give_nothing_twice() {
     let (store, _dir) = open_store().await;
-    let first = Arc::new(Cluster::on(Arc::clone(&store), None, None).await);
-    let second = Arc::new(Cluster::on(store, None, None).await);
+    let first = Arc::new(Cluster::on(Arc::clone(&store)).await);
+    let second = Arc::new(Cluster::on(store).await);
     let creations = (0..32).map(|number| {
         let cluster = Arc::clone(if number % 2 == 0 { &first } else { &second });
         tokio::spawn(async move {

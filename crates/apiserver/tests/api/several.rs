@@ -14,7 +14,7 @@ async fn two() -> [Cluster; 2] {
     let options = etcd_prefix().await;
     let connect = || async { Arc::new(Etcd::connect(options.clone()).await.unwrap()) };
     // Both at once: they make the same objects, and neither minds.
-    let start = || async { Cluster::on(connect().await, None, None).await };
+    let start = || async { Cluster::on(connect().await).await };
     <[Cluster; 2]>::from(futures::join!(start(), start()))
 }
 

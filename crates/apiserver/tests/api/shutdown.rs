@@ -117,7 +117,7 @@ async fn writes_during_a_shutdown_are_all_answered() {
     while let Some(writer) = writers.join_next().await {
         writer.unwrap();
     }
-    let after = Cluster::on(store, None, None).await;
+    let after = Cluster::on(store).await;
     let (_, list) = after.admin("GET", MAPS, "").await;
     let names =
         list["items"].as_array().unwrap().iter().map(|map| map["metadata"]["name"].as_str().unwrap().to_owned());

@@ -10,8 +10,8 @@ use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use sampan_apiserver::{
-    ApiServer, AuditOptions, AuthenticationOptions, AuthorizationOptions, FrontProxy, Handle, Listen, MAX_IN_FLIGHT,
-    Options, Ranges, Version,
+    ApiServer, AuditOptions, AuthenticationOptions, AuthorizationOptions, FrontProxy, Handle, MAX_IN_FLIGHT, Options,
+    Ranges, RequestHeaders, Version,
 };
 use sampan_auth::authority::{Authority, Purpose};
 use sampan_auth::token::Tokens;
@@ -60,26 +60,12 @@ pub(crate) fn embedded_store() -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
 impl Cluster {
     /// Starts a server with nothing but what every cluster has.
     pub(crate) async fn start() -> Self {
-        Self::listening(None, None).await
-    }
-
-    /// The same, with ways in and out on the network.
-    pub(crate) async fn listening(listen: Option<Listen>, kubelet_tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        let (store, dir) = open_store().await;
-        Self { _dir: dir, ..Self::on(store, listen, kubelet_tls).await }
+        Self::configured(|_| ()).await
     }
 
     /// A server on a store that others may use too.
-    pub(crate) async fn on(
-        store: Arc<dyn Store>,
-        listen: Option<Listen>,
-        kubelet_tls: Option<Arc<rustls::ClientConfig>>,
-    ) -> Self {
-        Self::with(store, |options| {
-            options.listen = listen;
-            options.kubelet_tls = kubelet_tls;
-        })
-        .await
+    pub(crate) async fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(store, |_| ()).await
     }
 
     /// A server with an audit log.
@@ -94,7 +80,8 @@ impl Cluster {
         Self { _dir: dir, ..Self::with(store, change).await }
     }
 
-    async fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Options)) -> Self {
+    /// A server on a store that others may use too, with other options.
+    pub(crate) async fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Options)) -> Self {
         let key = Tokens::generate_key().unwrap();
         let mut options = Options {
             store,
@@ -106,7 +93,8 @@ impl Cluster {
             audit: None,
             authentication: AuthenticationOptions::default(),
             authorization: AuthorizationOptions::default(),
-            front_proxy: Some(front_proxy()),
+            client_authority_pem: "clients".to_owned(),
+            front_proxy: Some(front_proxy(&front_proxies())),
             version: Version::current(),
             max_in_flight: MAX_IN_FLIGHT,
         };
@@ -137,14 +125,18 @@ impl Cluster {
     }
 }
 
-fn front_proxy() -> FrontProxy {
-    let now = sampan_clock::now();
-    let authority = Authority::load(&Authority::generate("front-proxy-ca", now).unwrap()).unwrap();
+/// An authority of front proxies.
+pub(crate) fn front_proxies() -> Authority {
+    Authority::load(&Authority::generate("front-proxy-ca", sampan_clock::now()).unwrap()).unwrap()
+}
+
+/// The server as a front proxy.
+pub(crate) fn front_proxy(authority: &Authority) -> FrontProxy {
     let user = Purpose::Client { user: "front-proxy-client".to_owned(), group: None };
     FrontProxy {
-        client_authority_pem: "clients".to_owned(),
         authority_pem: authority.certificate_pem().to_owned(),
-        certificate: authority.issue(&user, now).unwrap(),
+        certificate: authority.issue(&user, sampan_clock::now()).unwrap(),
+        headers: RequestHeaders::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use sampan_auth::{Attributes, Identity, Peer, certificate};
+use sampan_auth::{Attributes, Identity, Peer};
 
 use super::failure::Failure;
 
@@ -57,7 +57,7 @@ pub(super) async fn guard(State(state): State<Arc<super::State>>, request: Reque
 async fn identify(authenticate: &dyn Authenticate, peer: Option<Peer>, token: Option<String>) -> Option<Identity> {
     let mut identity = match peer {
         Some(Peer::InProcess(identity)) => identity,
-        Some(Peer::Remote { certificate: Some(der), .. }) => certificate::identity(&der).ok()?,
+        Some(Peer::Remote { user: Some(identity), .. }) => identity,
         _ => authenticate.identify(&token?).await?,
     };
     if !identity.groups.iter().any(|group| group == AUTHENTICATED) {

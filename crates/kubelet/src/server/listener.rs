@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use sampan_auth::Peer;
+use sampan_auth::{Peer, certificate};
 use sampan_streams::Sessions;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -65,7 +65,8 @@ async fn connection(
         Err(_) => return tracing::debug!(%address, "kubelet API: TLS handshake took too long"),
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let peer = Peer::Remote { address, certificate: certificate.map(|der| der.to_vec()) };
+    let user = certificate.and_then(|der| certificate::identity(der).ok());
+    let peer = Peer::Remote { address, user, front_proxy: false };
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, mut request) = (router.clone(), request.map(Body::new));
         request.extensions_mut().insert(peer.clone());

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 use super::Running;
 use super::identity::{Clients, kubelet_client};
-use crate::config::{AuditConfig, Config, EtcdConfig};
+use crate::config::{AuditConfig, Config, EtcdConfig, FrontProxiesConfig};
 use crate::pki::Pki;
 
 /// The scheduler whose Pods are ours.
@@ -37,19 +37,15 @@ pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running)
     let served = pki.certificate("apiserver", &server_purpose(config, &ranges))?;
     let address = SocketAddr::new(config.bind_address, config.port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-    let tls = sampan_kubelet::server::tls_config(
-        pki.ca_pem().as_bytes(),
-        served.certificate_pem.as_bytes(),
-        served.key_pem.as_bytes(),
-    )?;
     let handle = ApiServer::start(Options {
         store,
         tokens: Arc::new(tokens(config, pki)?),
         ranges,
         advertised: SocketAddr::new(config.node_ip, config.port),
-        listen: Some(Listen { listener, tls: Arc::new(tls) }),
+        listen: Some(Listen { listener, certificate: served }),
+        client_authority_pem: pki.ca_pem().to_owned(),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
-        front_proxy: Some(front_proxy(pki)?),
+        front_proxy: Some(front_proxy(config, pki)?),
         authentication: config.authentication.clone(),
         authorization: config.authorization.clone(),
         audit: audit(config)?,
@@ -138,10 +134,11 @@ fn server_purpose(config: &Config, ranges: &Ranges) -> Purpose {
     Purpose::Server { name: "kube-apiserver".to_owned(), dns, addresses }
 }
 
-/// How the API server shows itself to the servers of aggregated APIs.
-fn front_proxy(pki: &Pki) -> Result<FrontProxy> {
-    let (authority_pem, certificate) = pki.front_proxy()?;
-    Ok(FrontProxy { client_authority_pem: pki.ca_pem().to_owned(), authority_pem, certificate })
+/// How the API server shows itself to the servers of aggregated APIs, and which other front proxies are believed.
+fn front_proxy(config: &Config, pki: &Pki) -> Result<FrontProxy> {
+    let (own_pem, certificate) = pki.front_proxy()?;
+    let FrontProxiesConfig { authority_pem, headers } = &config.front_proxies;
+    Ok(FrontProxy { authority_pem: format!("{own_pem}{authority_pem}"), certificate, headers: headers.clone() })
 }
 
 /// How the API server shows itself to kubelets, and whom it believes there: the cluster's own authority alone.

@@ -1,4 +1,5 @@
-//! Who sent a request: a component of this process, the holder of a client certificate, of a token, or nobody.
+//! Who sent a request: a component of this process, whom a front proxy names, the holder of a client certificate, of a
+//! token, or nobody.
 
 mod protocol;
 mod service_account;
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use sampan_api::status::Status;
-use sampan_auth::{ANONYMOUS, AUTHENTICATED, Identity, Peer, UNAUTHENTICATED, bootstrap_token, certificate};
+use sampan_auth::{ANONYMOUS, AUTHENTICATED, Identity, Peer, UNAUTHENTICATED, bootstrap_token};
 use sampan_streams::websocket;
 use serde_json::Value;
 
@@ -25,12 +26,15 @@ pub(super) async fn identify(
     info: &RequestInfo,
 ) -> Result<Identity, Status> {
     let among_protocols = protocol::take_token(headers);
-    if let Some(Peer::InProcess(identity)) = peer {
-        return Ok(authenticated(identity.clone()));
-    }
-    if let Some(Peer::Remote { certificate: Some(der), .. }) = peer {
-        refuse_foreign_page(headers)?;
-        return certificate::identity(der).map(authenticated).map_err(|_| Status::unauthorized());
+    let named = server.request_headers.take(headers);
+    match (peer, named) {
+        (Some(Peer::InProcess(identity)), _) => return Ok(authenticated(identity.clone())),
+        (Some(Peer::Remote { front_proxy: true, .. }), Some(identity)) => return Ok(authenticated(identity)),
+        (Some(Peer::Remote { user: Some(identity), .. }), _) => {
+            refuse_foreign_page(headers)?;
+            return Ok(authenticated(identity.clone()));
+        }
+        _ => {}
     }
     if let Some(token) = bearer(headers)?.or(among_protocols.map_err(refused)?) {
         let shown = from_token(server, &token, &[]).await;
