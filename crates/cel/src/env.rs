@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::check::Checked;
+use crate::estimate::Sizes;
 use crate::program::Program;
+use crate::syntax::ast::Expr;
 use crate::types::{Object, Schema, Type};
-use crate::{CompileError, check, syntax};
+use crate::{CompileError, check, estimate, syntax};
 
 /// Finds the object types that expressions may make, by name: `Object.spec`.
 pub trait Types: Send + Sync {
@@ -42,11 +45,22 @@ impl Env {
 
     /// Compiles an expression. The error's text is laid out as upstream's, several lines per fault.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
+        let (mut root, checked) = self.checked(source)?;
+        check::constants::fold(&mut root);
+        Ok(Program::new(root, checked.ty))
+    }
+
+    /// The most that evaluating an expression can cost, in units of [`crate::Budget`], when its variables are no larger.
+    pub fn estimate(&self, source: &str, sizes: &dyn Sizes) -> Result<u64, CompileError> {
+        let (root, checked) = self.checked(source)?;
+        Ok(estimate::estimate(&root, &checked, sizes))
+    }
+
+    fn checked(&self, source: &str) -> Result<(Expr, Checked), CompileError> {
         let mut root = syntax::parser::parse(source)?;
         let chars = || source.chars().collect::<Vec<_>>();
-        let ty = check::check(self, &mut root).map_err(|issues| CompileError::new(&chars(), issues))?;
-        check::constants::fold(&mut root);
-        Ok(Program::new(root, ty))
+        let checked = check::check(self, &mut root).map_err(|issues| CompileError::new(&chars(), issues))?;
+        Ok((root, checked))
     }
 
     pub(crate) fn variable_type(&self, name: &str) -> Option<Type> {

@@ -25,6 +25,7 @@
 mod check;
 mod env;
 mod escaping;
+mod estimate;
 mod eval;
 mod issue;
 mod library;
@@ -35,6 +36,7 @@ mod value;
 
 pub use env::{Env, Types};
 pub use escaping::{escape, unescape};
+pub use estimate::{Sizes, Step};
 pub use eval::bindings::Bindings;
 pub use eval::cost::Budget;
 pub use issue::CompileError;

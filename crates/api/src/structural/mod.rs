@@ -6,6 +6,7 @@
 //! written ([`Schema::rules`]); `custom::rules` compiles and evaluates them.
 
 mod defaults;
+mod extent;
 mod formats;
 mod lists;
 mod pruning;
@@ -17,6 +18,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 pub use defaults::default;
+pub(crate) use extent::Extent;
 pub use pruning::prune;
 pub(crate) use pruning::prune_part;
 pub(crate) use validation::before;

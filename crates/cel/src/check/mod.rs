@@ -15,12 +15,33 @@ use crate::issue::Issue;
 use crate::syntax::ast::{Access, Call, Element, Entry, Expr, Fold, Kind, Literal, Select, Struct, operator};
 use crate::types::{Schema, Type};
 
-/// Checks the tree against what `env` declares and answers its type. Names that are dotted become identifiers, and
-/// calls get their overload.
-pub(crate) fn check(env: &Env, root: &mut Expr) -> Result<Type, Vec<Issue>> {
+/// What the check has found out about a tree.
+pub(crate) struct Checked {
+    /// The type of the whole.
+    pub(crate) ty: Type,
+    types: HashMap<u32, Type>,
+    overloads: HashMap<u32, Vec<&'static str>>,
+    substitutions: Substitutions,
+}
+
+impl Checked {
+    /// The type of the node `id`.
+    pub(crate) fn type_of(&self, id: u32) -> Type {
+        self.types.get(&id).map_or(Type::Dyn, |ty| self.substitutions.apply(ty, true))
+    }
+
+    /// The overloads that may run for the call `id`: several where types are told only at evaluation.
+    pub(crate) fn overloads(&self, id: u32) -> impl Iterator<Item = &'static str> {
+        self.overloads.get(&id).into_iter().flatten().copied()
+    }
+}
+
+/// Checks the tree against what `env` declares. Names that are dotted become identifiers, and calls get their overload.
+pub(crate) fn check(env: &Env, root: &mut Expr) -> Result<Checked, Vec<Issue>> {
     let mut checker = Checker {
         env,
         types: HashMap::new(),
+        overloads: HashMap::new(),
         substitutions: Substitutions::default(),
         scopes: Vec::new(),
         issues: Vec::new(),
@@ -30,12 +51,17 @@ pub(crate) fn check(env: &Env, root: &mut Expr) -> Result<Type, Vec<Issue>> {
         return Err(checker.issues);
     }
     let issues = constants::check(root);
-    if issues.is_empty() { Ok(checker.substitutions.apply(&ty, true)) } else { Err(issues) }
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let Checker { types, overloads, substitutions, .. } = checker;
+    Ok(Checked { ty: substitutions.apply(&ty, true), types, overloads, substitutions })
 }
 
 struct Checker<'a> {
     env: &'a Env,
     types: HashMap<u32, Type>,
+    overloads: HashMap<u32, Vec<&'static str>>,
     substitutions: Substitutions,
     /// Variables of the folds around the node.
     scopes: Vec<(String, Type)>,
@@ -142,35 +168,31 @@ impl Checker<'_> {
     }
 
     fn call(&mut self, expr: &mut Expr) -> Type {
-        let at = expr.at;
+        let node = (expr.id, expr.at);
         let Kind::Call(call) = &mut expr.kind else { return Type::Error };
-        if call.target.is_some() {
-            let types = self.check_all(&mut call.args);
-            return self.member_call(at, call, types);
-        }
         let types = self.check_all(&mut call.args);
-        self.resolve(at, call, types)
+        if call.target.is_some() { self.member_call(node, call, types) } else { self.resolve(node, call, types) }
     }
 
     fn check_all(&mut self, exprs: &mut [Expr]) -> Vec<Type> {
         exprs.iter_mut().map(|expr| self.check(expr)).collect()
     }
 
-    fn member_call(&mut self, at: usize, call: &mut Call, mut types: Vec<Type>) -> Type {
+    fn member_call(&mut self, node: (u32, usize), call: &mut Call, mut types: Vec<Type>) -> Type {
         let prefix = call.target.as_ref().and_then(Expr::dotted);
         if let Some(name) = prefix.map(|prefix| format!("{prefix}.{}", call.function)).filter(|n| function(n).is_some())
         {
             call.function = name;
             call.target = None;
-            return self.resolve(at, call, types);
+            return self.resolve(node, call, types);
         }
         if let Some(target) = &mut call.target {
             types.insert(0, self.check(target));
         }
-        self.resolve(at, call, types)
+        self.resolve(node, call, types)
     }
 
-    fn resolve(&mut self, at: usize, call: &mut Call, types: Vec<Type>) -> Type {
+    fn resolve(&mut self, (id, at): (u32, usize), call: &mut Call, types: Vec<Type>) -> Type {
         let Some(found) = function(&call.function) else { return self.undeclared(at, &call.function) };
         let member = call.target.is_some();
         let (mut result, mut fitting): (Option<Type>, Vec<&'static str>) = (None, Vec::new());
@@ -186,6 +208,7 @@ impl Checker<'_> {
         if let [only] = fitting[..] {
             call.overload = Some(only);
         }
+        self.overloads.insert(id, fitting);
         result.unwrap_or_else(|| self.no_overload(at, &call.function, &types, member))
     }
 

@@ -9,9 +9,9 @@ use crate::syntax::ast::operator;
 use crate::value::{List, Value};
 
 /// What walking one character or byte costs.
-const TRAVERSAL: f64 = 0.1;
+pub(crate) const TRAVERSAL: f64 = 0.1;
 /// What one character of a pattern costs for each unit of the text.
-const PATTERN: f64 = 0.25;
+pub(crate) const PATTERN: f64 = 0.25;
 /// An authorization check: two of them fit into one evaluation.
 const CHECK: u64 = 350_000;
 /// From this size on, copies cost by their size even where upstream cannot tell that something is copied.
@@ -71,12 +71,19 @@ impl Meter {
     }
 }
 
-fn walk(size: u64) -> u64 {
-    (size as f64 * TRAVERSAL).ceil() as u64
+/// A cost that grows with a size, in whole units.
+pub(crate) fn scaled(size: u64, factor: f64) -> u64 {
+    (size as f64 * factor).ceil() as u64
 }
 
-fn search(text: u64, pattern: u64) -> u64 {
-    walk(text + 1).saturating_mul((pattern as f64 * PATTERN).ceil() as u64)
+/// What going through a text of this size costs.
+pub(crate) fn walk(size: u64) -> u64 {
+    scaled(size, TRAVERSAL)
+}
+
+/// What looking for a pattern in a text costs.
+pub(crate) fn search(text: u64, pattern: u64) -> u64 {
+    walk(text.saturating_add(1)).saturating_mul(scaled(pattern, PATTERN))
 }
 
 /// What a call with these arguments and this result costs. `overload` is the one that the types have told.
@@ -130,7 +137,8 @@ fn of_standard(function: &str, overload: Option<&str>, size: &dyn Fn(usize) -> u
     }
 }
 
-fn is_ordering_of_text(overload: &str) -> bool {
+/// Whether an overload compares texts or bytes.
+pub(crate) fn is_ordering_of_text(overload: &str) -> bool {
     let ordering = ["less_", "greater_"].iter().any(|prefix| overload.starts_with(prefix));
     ordering && (overload.ends_with("_string") || overload.ends_with("_bytes"))
 }

@@ -2,10 +2,13 @@
 //!
 //! [`Rule::compile`] turns one rule into programs; the kind CustomResourceDefinition refuses what does not compile.
 //! [`Rules::compile`] gathers the rules of a whole schema, once for each kind that is served, and [`Rules::faults`] asks
-//! them about an object. What a rule may cost is bounded when it runs; upstream's estimate of it beforehand is not made.
+//! them about an object. What a rule costs is bounded when it runs; [`Rule::estimate`] says beforehand what it could cost.
 
+#[cfg(test)]
+mod cost_tests;
 mod evaluate;
 mod field_path;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -18,7 +21,7 @@ use serde_json::Value;
 pub(crate) use self::types::of as type_of;
 
 use crate::field::{Path, Reason};
-use crate::structural::Schema;
+use crate::structural::{Extent, Schema};
 
 /// The value that a rule is about.
 const SELF: &str = "self";
@@ -44,13 +47,25 @@ pub(crate) struct Rule {
     place: Option<Path>,
 }
 
+/// What the expressions of a rule can cost at most.
+#[derive(Debug)]
+pub(crate) struct Estimate {
+    pub(crate) rule: u64,
+    pub(crate) message: u64,
+}
+
+/// What the expressions of a rule about values of type `ty` may refer to.
+fn surroundings(ty: &Type, has_optional_old: bool) -> Env {
+    let old = if has_optional_old { Type::optional(ty.clone()) } else { ty.clone() };
+    Env::new().variable(SELF, ty.clone()).variable(OLD_SELF, old)
+}
+
 impl Rule {
     /// Compiles a rule about the values of `schema`, which are of type `ty`.
     pub(crate) fn compile(rule: &Value, schema: &Schema, ty: &Type) -> Self {
         let text = |name: &str| rule[name].as_str().unwrap_or_default();
         let has_optional_old = rule["optionalOldSelf"] == true;
-        let old = if has_optional_old { Type::optional(ty.clone()) } else { ty.clone() };
-        let env = Env::new().variable(SELF, ty.clone()).variable(OLD_SELF, old);
+        let env = surroundings(ty, has_optional_old);
         let program = compile(&env, text("rule"), "compilation failed", (&Type::Bool, "cel expression", "a bool"));
         let message = Some(text("messageExpression")).filter(|source| !source.is_empty() && program.is_ok());
         let wanted = (&Type::String, "messageExpression", "a string");
@@ -66,6 +81,17 @@ impl Rule {
             reason: reason(text("reason")),
             place: place(text("fieldPath"), schema),
         }
+    }
+
+    /// What a rule about values of type `ty` can cost when they are no larger than `extent`. What does not compile costs
+    /// nothing.
+    pub(crate) fn estimate(rule: &Value, ty: &Type, extent: &Extent) -> Estimate {
+        let env = surroundings(ty, rule["optionalOldSelf"] == true);
+        let cost = |name: &str| {
+            let source = rule[name].as_str().filter(|source| !source.is_empty());
+            source.and_then(|source| env.estimate(source, extent).ok()).unwrap_or(0)
+        };
+        Estimate { rule: cost("rule"), message: cost("messageExpression") }
     }
 
     /// The rule as faults name it.

@@ -1,5 +1,6 @@
 //! CustomResourceDefinition: a kind that its users describe. What becomes of an accepted one is in [`crate::custom`].
 
+mod costs;
 mod rules;
 mod schema;
 mod spec;

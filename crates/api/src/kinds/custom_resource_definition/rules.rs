@@ -1,9 +1,12 @@
-//! The CEL rules in a definition's schemas: first their texts, then, if the schema is right, whether they compile.
+//! The CEL rules in a definition's schemas: first their texts, then, if the schema is right, whether they compile and what
+//! they can cost.
 
 use serde_json::{Value, json};
 
+use super::costs::{self, Costs};
 use super::spec;
 use crate::custom::rules::{Rule, place, type_of};
+use crate::structural::Extent;
 use crate::validation::Cursor;
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
@@ -52,47 +55,70 @@ fn is_blank(text: &str) -> bool {
 
 /// What is wrong with the rules of a whole schema as programs.
 pub(super) fn programs(root: &Cursor<'_>) {
-    part(root, true, None);
+    let mut costs = Costs::default();
+    part(root, Scope { is_object: true, loose: None, times: Some(1) }, &mut costs);
+    costs.judge(root);
 }
 
-/// `loose` is the first list above whose items cannot be told apart, so that nothing in it has an old value.
-fn part(schema: &Cursor<'_>, is_object: bool, loose: Option<&str>) {
+/// Where in the schema rules are.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    /// Whether values are whole objects.
+    is_object: bool,
+    /// The first list above whose items cannot be told apart, so that nothing in it has an old value.
+    loose: Option<&'a str>,
+    /// How many values there can be in an object, if the schemas above bound that.
+    times: Option<u64>,
+}
+
+fn part<'a>(schema: &Cursor<'a>, scope: Scope<'_>, costs: &mut Costs<'a>) {
     let rules = schema.get("x-kubernetes-validations");
     if !rules.is_empty() {
-        compile(schema, &rules, is_object, loose);
+        compile(schema, &rules, scope, costs);
     }
-    let is_embedded = |schema: &Cursor<'_>| schema.get("x-kubernetes-embedded-resource").is_true();
+    let times = scope.times.zip(costs::multiplied(schema)).map(|(times, more)| times.saturating_mul(more));
+    let within = |schema: &Cursor<'_>| {
+        let is_object = schema.get("x-kubernetes-embedded-resource").is_true();
+        Scope { is_object, times, ..scope }
+    };
     for (_, property) in schema.get("properties").entries() {
-        part(&property, is_embedded(&property), loose);
+        part(&property, within(&property), costs);
     }
     let (items, additional) = (schema.get("items"), schema.get("additionalProperties"));
     if items.value().is_object() {
         let place = (schema.get("x-kubernetes-list-type").text() != "map").then(|| schema.place());
-        part(&items, is_embedded(&items), loose.or(place.as_deref()));
+        part(&items, Scope { loose: scope.loose.or(place.as_deref()), ..within(&items) }, costs);
     }
     if additional.value().is_object() {
-        part(&additional, is_embedded(&additional), loose);
+        part(&additional, within(&additional), costs);
     }
 }
 
-fn compile(schema: &Cursor<'_>, rules: &Cursor<'_>, is_object: bool, loose: Option<&str>) {
+fn compile<'a>(schema: &Cursor<'a>, rules: &Cursor<'a>, scope: Scope<'_>, costs: &mut Costs<'a>) {
     let read = spec::read(schema);
-    let Some(ty) = type_of(&read, is_object) else {
+    let (Some(ty), Some(extent)) = (type_of(&read, scope.is_object), Extent::of(&read, scope.is_object)) else {
         return rules.internal("internal error: failed to retrieve type information for x-kubernetes-validations");
     };
+    let times = scope.times.unwrap_or_else(|| extent.per_request());
     for rule in rules.items() {
         let (compiled, source) = (Rule::compile(rule.value(), &read, &ty), rule.get("rule"));
+        let estimate = Rule::estimate(rule.value(), &ty, &extent);
+        costs.add(rule.get("rule"), "estimated rule cost", estimate.rule.saturating_mul(times));
         if let Err(text) = &compiled.program {
             source.invalid_as(shown(&rule), text);
         }
-        if let Some(Err(text)) = &compiled.message_program {
-            rule.get("messageExpression").invalid_as(shown(&rule), text);
+        match &compiled.message_program {
+            Some(Err(text)) => rule.get("messageExpression").invalid_as(shown(&rule), text),
+            Some(Ok(_)) => {
+                costs.add(rule.get("messageExpression"), "estimated messageExpression cost", estimate.message);
+            }
+            None => {}
         }
         let optional = rule.get("optionalOldSelf");
         if !compiled.is_transition && optional.is_set() {
             optional.invalid("may not be set if oldSelf is not used in rule");
         }
-        if let Some(place) = loose.filter(|_| compiled.is_transition) {
+        if let Some(place) = scope.loose.filter(|_| compiled.is_transition) {
             let text = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {place}");
             source.invalid(text);
         }

@@ -97,3 +97,48 @@ fn what_may_change() {
     let text = "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions";
     check_update(&KIND, &one, &other, &[text]);
 }
+
+#[test]
+fn rules_must_not_cost_too_much() {
+    const HINT: &str = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+    let list = |limits: &str, rule: &str| {
+        format!(
+            "{{type: array, {limits} items: {{type: array, {limits} items: {{type: string, {limits}
+               x-kubernetes-validations: [{{rule: \"{rule}\"}}]}}}}}}"
+        )
+    };
+    let object = |field: &str| format!("{{type: object, properties: {{f: {field}}}}}");
+    let too_dear = |factor: &str| {
+        format!(
+            "ROOT.properties[f].items.items.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of {factor} {HINT}"
+        )
+    };
+    let contributed = "ROOT.properties[f].items.items.x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+    let in_all = |factor: &str| {
+        format!(
+            "ROOT: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of {factor} {HINT}"
+        )
+    };
+    // 314,574 for a text, as many as fit into a request when nothing bounds the lists.
+    let unbounded = object(&list("", "self.contains('test')"));
+    refused(&unbounded, &[&too_dear("more than 100x"), contributed, &in_all("more than 100x")]);
+    refused(&object(&list("maxItems: 20, maxLength: 100,", "self.contains('test')")), &[]);
+    // 41 x 500 x 500: a little too much for one.
+    let bounded = list("maxItems: 500, maxLength: 100,", "self.contains('test')");
+    refused(&object(&bounded), &[&too_dear("1.025000x")]);
+    refused(&object(&bounded.replace("500", "700")), &[&too_dear("2.0x")]);
+    // Messages count once.
+    let message = "{type: object, properties: {l: {type: array, items: {type: array, items: {type: string}}}},
+        x-kubernetes-validations: [{rule: 'true', messageExpression: \"self.l.map(x, x.join('')).join('')\"}]}";
+    let place = "ROOT.properties[f].x-kubernetes-validations[0].messageExpression: Forbidden:";
+    refused(
+        &object(message),
+        &[
+            &format!("{place} estimated messageExpression cost exceeds budget by factor of more than 100x {HINT}"),
+            &format!(
+                "{place} contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+            ),
+            &in_all("more than 100x"),
+        ],
+    );
+}
