@@ -16,7 +16,7 @@ macro_rules! kinds {
 pub(crate) fn add_all(types: &mut Types) {
     kinds! { types,
         core::v1::{
-            Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+            Binding, ComponentStatus, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
             Pod, PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
         }
         admissionregistration::v1::{

@@ -123,19 +123,24 @@ impl Health {
         let holds = |condition: bool, why| if condition { Ok(()) } else { Err(why) };
         match check {
             Check::Ping => Ok(()),
-            Check::Etcd | Check::EtcdReadiness => match tokio::time::timeout(STORE, self.store.revision()).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the store failed its health check");
-                    Err("the storage is not available")
-                }
-                Err(_) => Err("the storage did not answer in time"),
-            },
+            Check::Etcd | Check::EtcdReadiness => self.store().await,
             Check::InformerSync => holds(self.cache.is_synced(), "the watch cache has lost the storage"),
             Check::Started(hook) => {
                 holds(self.passed.load(Ordering::Acquire) & (1 << hook as u32) != 0, "not finished")
             }
             Check::Shutdown => holds(!self.stopping.load(Ordering::Acquire), "process is shutting down"),
+        }
+    }
+
+    /// Why the store is of no use.
+    pub(crate) async fn store(&self) -> Result<(), &'static str> {
+        match tokio::time::timeout(STORE, self.store.revision()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store failed its health check");
+                Err("the storage is not available")
+            }
+            Err(_) => Err("the storage did not answer in time"),
         }
     }
 

@@ -16,6 +16,7 @@ mod bootstrap;
 mod cache;
 mod catalog;
 mod compaction;
+mod components;
 mod connect;
 mod conversion;
 mod definitions;
@@ -64,6 +65,7 @@ pub use crate::authorization::{
 use crate::bootstrap::OwnService;
 use crate::cache::Cache;
 use crate::catalog::Catalog;
+pub use crate::components::Probe;
 use crate::connect::Kubelets;
 use crate::definitions::Definitions;
 use crate::discovery::Discovery;
@@ -233,6 +235,7 @@ impl ApiServer {
             flow_control,
             lasting: server::lasting::Room::default(),
             kubelets: Kubelets::new(options.kubelet_tls),
+            components: components::Components::default(),
             usage: usage::Kept::default(),
             tasks: TaskTracker::new(),
             stop: front_stop,

@@ -1,6 +1,8 @@
 //! The tasks of a component, and their common end.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -9,6 +11,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Tasks {
     stop: CancellationToken,
     tracker: TaskTracker,
+    panics: Panics,
+}
+
+/// How many tasks have ended in a panic. Goes along with each of them.
+#[derive(Clone, Debug, Default)]
+struct Panics(Arc<AtomicUsize>);
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Tasks {
@@ -23,8 +38,9 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let stop = self.stop.clone();
+        let (stop, panics) = (self.stop.clone(), self.panics.clone());
         self.tracker.spawn(async move {
+            let _panics = panics;
             stop.run_until_cancelled(future).await;
         });
     }
@@ -34,7 +50,23 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tracker.spawn(future);
+        let panics = self.panics.clone();
+        self.tracker.spawn(async move {
+            let _panics = panics;
+            future.await;
+        });
+    }
+
+    /// What is wrong with the component: its tasks have been stopped, or some have panicked.
+    pub fn health(&self) -> Result<(), String> {
+        if self.stop.is_cancelled() {
+            return Err("it has been stopped".to_owned());
+        }
+        match self.panics.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            1 => Err("a task of it has panicked; the log says why".to_owned()),
+            count => Err(format!("{count} tasks of it have panicked; the log says why")),
+        }
     }
 
     /// Cancelled when the component stops.
@@ -47,5 +79,24 @@ impl Tasks {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_no_health() {
+        let tasks = Tasks::new();
+        tasks.spawn(async {});
+        tasks.spawn(std::future::pending());
+        tokio::task::yield_now().await;
+        assert_eq!(tasks.health(), Ok(()));
+        tasks.spawn_to_the_end(async { panic!("on purpose") });
+        tokio::task::yield_now().await;
+        assert!(tasks.health().is_err_and(|why| why.starts_with("a task of it has panicked")));
+        tasks.shutdown().await;
+        assert_eq!(tasks.health(), Err("it has been stopped".to_owned()));
     }
 }

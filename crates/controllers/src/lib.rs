@@ -64,6 +64,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// What is wrong with them, if anything is.
+    pub fn health(&self) -> Result<(), String> {
+        self.tasks.health()
+    }
+
     /// Stops them and waits until they have.
     pub async fn shutdown(&self) {
         self.tasks.shutdown().await;

@@ -34,6 +34,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// What is wrong with it, if anything is.
+    pub fn health(&self) -> Result<(), String> {
+        self.tasks.health()
+    }
+
     /// Stops it and waits until it has.
     pub async fn shutdown(&self) {
         self.tasks.shutdown().await;

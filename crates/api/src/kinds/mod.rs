@@ -18,6 +18,7 @@ mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
 mod cluster_trust_bundle;
+mod component_status;
 mod config_map;
 mod controller_revision;
 mod cron_job;
@@ -91,6 +92,7 @@ pub use certificate_signing_request::CERTIFICATE_SIGNING_REQUEST;
 pub use cluster_role::CLUSTER_ROLE;
 pub use cluster_role_binding::CLUSTER_ROLE_BINDING;
 pub use cluster_trust_bundle::CLUSTER_TRUST_BUNDLE;
+pub use component_status::COMPONENT_STATUS;
 pub use config_map::CONFIG_MAP;
 pub use controller_revision::CONTROLLER_REVISION;
 pub use cron_job::CRON_JOB;
@@ -164,6 +166,7 @@ use crate::kind::Kind;
 /// Every built-in kind. Discovery, OpenAPI, routes and storage follow from it.
 pub static ALL: &[&Kind] = &[
     &BINDING,
+    &COMPONENT_STATUS,
     &CONFIG_MAP,
     &ENDPOINTS,
     &EVENT,

@@ -38,6 +38,7 @@ pub(crate) use self::compress::Compressible;
 use crate::aggregator::Aggregator;
 use crate::audit::Audit;
 use crate::authentication::{RequestHeaders, Vouchers};
+use crate::components::{Components, Probe};
 use crate::connect::Kubelets;
 use crate::discovery::Discovery;
 use crate::flowcontrol::FlowControl;
@@ -73,6 +74,8 @@ pub(crate) struct Server {
     /// Room for answers without a foreseeable end.
     pub(crate) lasting: lasting::Room,
     pub(crate) kubelets: Kubelets,
+    /// What else runs in this process.
+    pub(crate) components: Components,
     /// What nodes said last of their usage.
     pub(crate) usage: crate::usage::Kept,
     /// Writes and connections run here, so that a client that goes away does not stop a write in the middle.
@@ -108,6 +111,13 @@ pub(crate) type Answer = Result<Response<Body>, Status>;
 /// extensions; those without one are nobody's.
 #[derive(Clone)]
 pub struct Service(pub(crate) Arc<Server>);
+
+impl Service {
+    /// Lets `componentstatuses` tell of the component `name` what `probe` says.
+    pub fn watch_component(&self, name: &'static str, probe: Probe) {
+        self.0.components.add(name, probe);
+    }
+}
 
 impl tower::Service<Request<Body>> for Service {
     type Response = Response<Body>;

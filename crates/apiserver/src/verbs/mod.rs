@@ -14,6 +14,7 @@ use axum::body::Body;
 use sampan_api::kind::{Kind, KindRef, Scope, Verbs};
 use sampan_api::status::Status;
 
+use crate::components;
 use crate::connect;
 use crate::registry::Attempt;
 use crate::reviews;
@@ -32,7 +33,10 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
         return reviews::answer(server, kind, call, body).await;
     }
     if kind.verbs == Verbs::ReadOnly {
-        return usage::answer(server, kind, &call).await;
+        return match kind.group {
+            "" => components::answer(server, kind, &call).await,
+            _ => usage::answer(server, kind, &call).await,
+        };
     }
     if !call.info.subresource.is_empty() {
         return subresource(server, kind, call, body).await;

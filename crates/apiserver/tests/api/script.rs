@@ -145,6 +145,7 @@ scripts! {
     admission
     apply
     certificates
+    components
     configmaps
     crd
     crd_rules

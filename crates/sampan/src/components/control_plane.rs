@@ -162,11 +162,17 @@ pub(super) fn start_controllers(config: &Config, clients: &Clients, pki: &Pki, r
         sign_token: sign_token(config, pki)?,
         sign_text: Arc::new(|id, secret, text| sampan_auth::bootstrap_token::sign((id, secret), text)),
     });
+    let controllers = Arc::new(controllers);
+    let probed = Arc::clone(&controllers);
+    clients.api.watch_component("controller-manager", Arc::new(move || probed.health()));
     running.add("controllers", async move { controllers.shutdown().await });
     let scheduler = sampan_scheduler::start(&sampan_scheduler::Options {
         client: clients.user("system:kube-scheduler", &[]),
         scheduler_name: SCHEDULER.to_owned(),
     });
+    let scheduler = Arc::new(scheduler);
+    let probed = Arc::clone(&scheduler);
+    clients.api.watch_component("scheduler", Arc::new(move || probed.health()));
     running.add("scheduler", async move { scheduler.shutdown().await });
     Ok(())
 }

@@ -12,7 +12,7 @@ const AUTHENTICATED: &str = "system:authenticated";
 /// Clients of the API server in this process.
 #[derive(Clone)]
 pub(super) struct Clients {
-    api: Service,
+    pub(super) api: Service,
 }
 
 impl Clients {
