@@ -93,6 +93,11 @@ fn text(value: &Value) -> &str {
 }
 
 impl Custom {
+    /// Whether a webhook turns its objects into those of other versions.
+    pub fn asks_webhook(&self) -> bool {
+        matches!(self.conversion, Conversion::Webhook(_))
+    }
+
     /// One version of a definition, under its accepted names.
     fn new(definition: &Value, version: &Value) -> Result<Self, Full> {
         let spec = &definition["spec"];

@@ -76,6 +76,16 @@ pub(crate) enum Told {
     Failed(Status),
 }
 
+impl Told {
+    /// The object that it is about.
+    pub(crate) fn object(&self) -> Option<&Arc<Object>> {
+        match self {
+            Self::Event { object, .. } => Some(object),
+            Self::Bookmark { .. } | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// One watch.
 pub(crate) struct Watch {
     cache: Arc<Cache>,

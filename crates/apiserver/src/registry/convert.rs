@@ -31,15 +31,51 @@ impl Registry {
     ) -> Result<Vec<Arc<Object>>, Status> {
         let Some(custom) = kind.custom() else { return Ok(objects) };
         let is_stored = std::ptr::eq(self.cache.room(kind)?.kind.names(), kind.names());
-        let others: Vec<usize> = (0..objects.len()).filter(|index| !is_stored || objects[*index].foreign).collect();
-        if others.is_empty() {
-            return Ok(objects);
-        }
+        let mut others: Vec<usize> = (0..objects.len()).filter(|index| !is_stored || objects[*index].foreign).collect();
+        let is_asked = custom.asks_webhook();
+        let _turn = match self.not_kept(custom, &mut objects, &mut others) {
+            None => return Ok(objects),
+            Some(first) if is_asked => {
+                let turn = self.conversions.turn(custom, &first).await;
+                self.not_kept(custom, &mut objects, &mut others);
+                Some(turn)
+            }
+            Some(_) => None,
+        };
         let values = others.iter().map(|index| objects[*index].value()).collect();
         for (index, value) in others.into_iter().zip(self.convert(custom, values).await?) {
             objects[index] = Arc::new(objects[index].as_form(kind, &value));
+            if is_asked {
+                self.conversions.put(custom, &objects[index]);
+            }
         }
         Ok(objects)
+    }
+
+    /// Puts those in that have been converted before, and leaves in `others` which have not. Returns the first of these.
+    fn not_kept(&self, to: &Arc<Custom>, objects: &mut [Arc<Object>], others: &mut Vec<usize>) -> Option<Arc<Object>> {
+        others.retain(|index| match self.conversions.get(to, &objects[*index]) {
+            Some(made) => {
+                objects[*index] = made;
+                false
+            }
+            None => true,
+        });
+        others.first().map(|index| Arc::clone(&objects[*index]))
+    }
+
+    /// What a watcher is told at once, in the form that `kind` serves: converted in one review, if it has to be.
+    pub(crate) async fn all_told(&self, kind: &KindRef, told: Vec<Told>) -> Vec<Told> {
+        let objects: Vec<_> = told.iter().filter_map(Told::object).map(Arc::clone).collect();
+        if objects.len() > 1 && kind.custom().is_some_and(|custom| custom.asks_webhook()) {
+            // What is wrong is told of each by itself.
+            let _ = self.all_served(kind, objects).await;
+        }
+        let mut served = Vec::with_capacity(told.len());
+        for one in told {
+            served.push(self.told(kind, one).await);
+        }
+        served
     }
 
     /// What a watcher is told, in the form that `kind` serves.

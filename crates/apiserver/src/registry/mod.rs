@@ -15,6 +15,7 @@
 mod attempt;
 mod binding;
 mod budget;
+mod conversions;
 mod convert;
 mod create;
 mod delete;
@@ -38,6 +39,7 @@ use sampan_store::{Entry, Outcome, Revision, Store, Write};
 use serde_json::Value;
 
 pub(crate) use self::attempt::{Attempt, Done, Effect, FieldValidation};
+use self::conversions::Conversions;
 pub(crate) use self::delete::{DeleteOptions, success, terminating};
 use self::heartbeat::is_heartbeat;
 pub(crate) use self::patch::{Patch, PatchForm};
@@ -71,6 +73,7 @@ pub(crate) struct Registry {
     store: Arc<dyn Store>,
     resources: Resources,
     turns: Turns,
+    conversions: Conversions,
 }
 
 /// What a write makes of one object, before admission.
@@ -117,9 +120,18 @@ impl Registry {
         catalog: Catalog,
     ) -> Self {
         let caller = Arc::new(webhook::Client::new(Arc::new(webhook::Services::new(Arc::clone(&cache)))));
-        let webhooks = Webhooks::new(Arc::clone(&caller));
-        let policies = Policies::default();
-        Self { cache, catalog, rights, caller, webhooks, policies, store, resources, turns: Turns::default() }
+        Self {
+            cache,
+            catalog,
+            rights,
+            webhooks: Webhooks::new(Arc::clone(&caller)),
+            caller,
+            policies: Policies::default(),
+            store,
+            resources,
+            turns: Turns::default(),
+            conversions: Conversions::default(),
+        }
     }
 
     /// Reads the object, asks `draft` what to make of it, does what comes of that; again when someone else wrote in
@@ -172,7 +184,7 @@ impl Registry {
             }
             // Whoever lost once waits for its turn, so that many writers of one object do not starve each other.
             if turn.is_none() {
-                turn = Some(self.turns.of(attempt).await);
+                turn = Some(self.turns.of((attempt.kind.storage, attempt.key())).await);
             }
         }
         Err(Status::modified(attempt.resource(), &attempt.name))

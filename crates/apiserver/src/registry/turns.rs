@@ -1,10 +1,8 @@
-//! Turns for writers that compete for one object.
+//! Turns for those who compete for one object.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use tokio::sync::{Mutex, MutexGuard};
-
-use super::Attempt;
 
 /// Objects share turns by chance; with so many that is rare, and costs nothing but a wait.
 const STRIPES: usize = 64;
@@ -22,9 +20,9 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for the turn to write the attempt's object; it lasts as long as the guard.
-    pub(super) async fn of(&self, attempt: &Attempt) -> MutexGuard<'_, ()> {
-        let hash = self.hasher.hash_one((attempt.kind.storage, attempt.key()));
+    /// Waits for the turn at the object of this key; it lasts as long as the guard.
+    pub(super) async fn of(&self, key: impl Hash) -> MutexGuard<'_, ()> {
+        let hash = self.hasher.hash_one(key);
         self.stripes[hash as usize % STRIPES].lock().await
     }
 }

@@ -27,6 +27,9 @@ const MIN_SECONDS: u64 = 1800;
 /// No watch lasts longer, whatever the client asks for.
 const MAX_SECONDS: u64 = 86_400;
 
+/// So many events of a custom kind are converted at once, if they are there.
+const CONVERTED: usize = 500;
+
 /// Starts a watch.
 pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::of_watch(kind, call)?;
@@ -57,10 +60,16 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
         // The client asked for a stream: it hears in the stream that there is nothing to come.
         Err(status) => futures::stream::iter([Told::Failed(status)]).right_stream(),
     };
-    let told = told.then(move |told| {
-        let (registry, served) = (Arc::clone(&registry), served.clone());
-        async move { registry.told(&served, told).await }
-    });
+    let told = match kind.custom() {
+        None => told.left_stream(),
+        Some(_) => {
+            let chunks = told.ready_chunks(CONVERTED).then(move |told| {
+                let (registry, served) = (Arc::clone(&registry), served.clone());
+                async move { futures::stream::iter(registry.all_told(&served, told).await) }
+            });
+            chunks.flatten().right_stream()
+        }
+    };
     let text = former.wanted.encoding == Encoding::Json;
     let body = told.map(move |told| former.form(told));
     if websocket::is_upgrade(call.headers()) {

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::remote::Remote;
-use crate::support::Cluster;
+use crate::support::{Cluster, in_process};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// How long a new definition may take until it is served.
@@ -144,6 +144,60 @@ async fn objects_are_converted_both_ways() {
     let (code, answer) = site.cluster.merge(&path("v2", "/one"), r#"{"spec":{"port":"9"}}"#).await;
     assert_eq!((code, &answer["spec"]["port"]), (200, &json!("9")), "{answer:#}");
     assert_eq!(site.get("v1", "/one").await.1["spec"]["hostPort"], "a:9");
+}
+
+/// The names of the next so many events of a watch.
+async fn names(body: &mut Body, count: usize) -> Vec<String> {
+    let (mut text, mut names) = (String::new(), Vec::new());
+    while names.len() < count {
+        let frame = tokio::time::timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+        while let Some((line, rest)) = text.split_once('\n') {
+            let event: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(event["object"]["spec"]["host"], "a", "{event:#}");
+            names.push(event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
+            text = rest.to_owned();
+        }
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_webhook_is_asked_once_about_what_many_want() {
+    const OBJECTS: usize = 40;
+    let site = Site::open().await;
+    for index in 0..OBJECTS {
+        let (code, answer) = site.create("v1", &format!("e{index:02}"), json!({ "hostPort": "a:1" })).await;
+        assert_eq!(code, 201, "{answer:#}");
+    }
+    let asked = || site.seen.lock().unwrap().len();
+    let watch = async |from: &str| {
+        let request = Request::get(path("v2", &format!("?watch=1{from}"))).extension(in_process("admin"));
+        site.cluster.send(request.body(Body::empty()).unwrap()).await.into_body()
+    };
+    let before = asked();
+    let mut first = watch("").await;
+    assert_eq!(names(&mut first, OBJECTS).await.len(), OBJECTS);
+    assert_eq!(asked() - before, 1, "the beginning of a watch is converted in one review");
+    let (_, list) = site.get("v2", "").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), OBJECTS);
+    assert_eq!(site.get("v2", "/e07").await.1["spec"]["host"], "a");
+    assert_eq!(asked() - before, 1, "what has not been written since is not converted again");
+
+    let mut watches = Vec::new();
+    for _ in 0..20 {
+        watches
+            .push(watch(&format!("&resourceVersion={}", list["metadata"]["resourceVersion"].as_str().unwrap())).await);
+    }
+    let (code, _) = site.cluster.merge(&path("v1", "/e03"), r#"{"spec":{"hostPort":"a:9"}}"#).await;
+    assert_eq!(code, 200);
+    let told = watches.iter_mut().map(|watch| names(watch, 1));
+    assert!(futures::future::join_all(told).await.iter().all(|names| names == &["e03"]));
+    assert_eq!(asked() - before, 2, "an event is converted once for all watchers");
+    assert_eq!(names(&mut first, 1).await, ["e03"]);
+    let (_, list) = site.get("v2", "").await;
+    assert_eq!(list["items"][3]["spec"]["port"], "9");
+    assert_eq!(asked() - before, 2);
 }
 
 #[tokio::test]
