@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::authorization::{Chain, Link, Own, Verdict};
+use crate::authorization::{Chain, Link, Own};
 use crate::cache::{Cache, Filter, Object, Room};
 use crate::registry::built_in;
 
@@ -155,20 +155,20 @@ impl Rights {
         }
         let mut reasons = Vec::new();
         for link in &self.chain.0 {
-            let verdict = match link {
-                Link::Own(own) => self.decide_here(*own, who, what).await.into(),
-                Link::Webhook(webhook) => webhook.verdict(who, what).await,
+            let decision = match link {
+                Link::Own(own) => self.decide_here(*own, who, what).await,
+                Link::Webhook(webhook) => webhook.decide(who, what).await,
             };
-            match verdict {
-                Verdict::Allow(reason) => return Decision::Allow(reason),
-                Verdict::Deny(reason) => {
+            match decision {
+                Decision::Allow(reason) => return Decision::Allow(reason),
+                Decision::Deny(reason) => {
                     reasons.push(reason);
-                    break;
+                    return Decision::Deny(joined(reasons));
                 }
-                Verdict::NoOpinion(reason) => reasons.push(reason),
+                Decision::NoOpinion(reason) => reasons.push(reason),
             }
         }
-        refused(reasons)
+        Decision::NoOpinion(joined(reasons))
     }
 
     async fn decide_here(&self, own: Own, who: &Identity, what: &Attributes) -> Decision {
@@ -187,10 +187,10 @@ impl Rights {
         for (_, authorizer) in authorizers.iter().filter(|(asked, _)| *asked) {
             match authorizer.authorize(who, what) {
                 Decision::NoOpinion(reason) => reasons.push(reason),
-                allowed @ Decision::Allow(_) => return allowed,
+                decided => return decided,
             }
         }
-        refused(reasons)
+        Decision::NoOpinion(joined(reasons))
     }
 
     fn is_current(&self) -> bool {
@@ -221,22 +221,13 @@ impl Authorizer for Rights {
     }
 }
 
-impl From<Decision> for Verdict {
-    fn from(decision: Decision) -> Self {
-        match decision {
-            Decision::Allow(reason) => Self::Allow(reason),
-            Decision::NoOpinion(reason) => Self::NoOpinion(reason),
-        }
-    }
-}
-
 fn is_master(who: &Identity) -> bool {
     who.groups.iter().any(|group| group == MASTERS)
 }
 
-fn refused(mut reasons: Vec<String>) -> Decision {
+fn joined(mut reasons: Vec<String>) -> String {
     reasons.retain(|reason| !reason.is_empty());
-    Decision::NoOpinion(reasons.join("\n"))
+    reasons.join("\n")
 }
 
 /// What every node may by the role `system:node`.

@@ -114,6 +114,8 @@ impl Attributes {
 pub enum Decision {
     /// Yes, and why.
     Allow(String),
+    /// No, whatever others say, and why. Of those here none is so sure; webhooks may be.
+    Deny(String),
     /// Nothing allows it; what is known of the reason.
     NoOpinion(String),
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use self::config::Authorizer;
 pub use self::config::{FailurePolicy, Options, WebhookOptions};
-pub(crate) use self::webhook::{AccessWebhook, Verdict};
+pub(crate) use self::webhook::AccessWebhook;
 use crate::webhook::Services;
 
 /// The authorizers in their order.

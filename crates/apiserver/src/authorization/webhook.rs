@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sampan_auth::{Attributes, Identity};
+use sampan_auth::{Attributes, Decision, Identity};
 use sampan_cel::{Bindings, Budget, Env, Program, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,23 +12,12 @@ use super::config::{FailurePolicy, WebhookOptions};
 use crate::kubeconfig::Remote;
 use crate::webhook::{Remembered, Services};
 
-/// What a webhook says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Yes.
-    Allow(String),
-    /// No, and nobody else is asked.
-    Deny(String),
-    /// The next one is asked.
-    NoOpinion(String),
-}
-
 /// The webhook.
 pub(crate) struct AccessWebhook {
     options: WebhookOptions,
     conditions: Vec<Program>,
     remote: Remote,
-    answers: Remembered<String, Verdict>,
+    answers: Remembered<String, Decision>,
 }
 
 #[derive(Default, Deserialize)]
@@ -50,11 +39,11 @@ impl AccessWebhook {
     }
 
     /// Whether `who` may do `what`, as the webhook sees it.
-    pub(crate) async fn verdict(&self, who: &Identity, what: &Attributes) -> Verdict {
+    pub(crate) async fn decide(&self, who: &Identity, what: &Attributes) -> Decision {
         let spec = spec(who, what);
         match matches(&self.conditions, &spec) {
             Ok(true) => {}
-            Ok(false) => return Verdict::NoOpinion(String::new()),
+            Ok(false) => return Decision::NoOpinion(String::new()),
             Err(why) => return self.failed(&why),
         }
         let key = spec.to_string();
@@ -70,28 +59,28 @@ impl AccessWebhook {
             Ok(verdict) => verdict,
             Err(why) => return self.failed(&why),
         };
-        let yes = matches!(verdict, Verdict::Allow(_));
+        let yes = matches!(verdict, Decision::Allow(_));
         let ttl = if yes { self.options.authorized_ttl } else { self.options.unauthorized_ttl };
         self.answers.put(key, verdict.clone(), ttl);
         verdict
     }
 
-    fn failed(&self, why: &str) -> Verdict {
+    fn failed(&self, why: &str) -> Decision {
         tracing::warn!(webhook = self.options.name, why, "a webhook for authorization cannot be asked");
         match self.options.failure_policy {
-            FailurePolicy::Deny => Verdict::Deny(format!("the webhook {:?} cannot be asked", self.options.name)),
-            FailurePolicy::NoOpinion => Verdict::NoOpinion(String::new()),
+            FailurePolicy::Deny => Decision::Deny(format!("the webhook {:?} cannot be asked", self.options.name)),
+            FailurePolicy::NoOpinion => Decision::NoOpinion(String::new()),
         }
     }
 }
 
-fn read(status: &Value) -> Result<Verdict, String> {
+fn read(status: &Value) -> Result<Decision, String> {
     let status: Status = serde_json::from_value(status.clone()).map_err(|error| error.to_string())?;
     match (status.allowed, status.denied) {
         (true, true) => Err("webhook subject access review returned both allow and deny response".to_owned()),
-        (true, false) => Ok(Verdict::Allow(status.reason)),
-        (false, true) => Ok(Verdict::Deny(status.reason)),
-        (false, false) => Ok(Verdict::NoOpinion(status.reason)),
+        (true, false) => Ok(Decision::Allow(status.reason)),
+        (false, true) => Ok(Decision::Deny(status.reason)),
+        (false, false) => Ok(Decision::NoOpinion(status.reason)),
     }
 }
 
@@ -187,12 +176,12 @@ mod tests {
 
     #[test]
     fn answers() {
-        let check = |status: Value, want: Result<Verdict, &str>| {
+        let check = |status: Value, want: Result<Decision, &str>| {
             assert_eq!(read(&status), want.map_err(str::to_owned));
         };
-        check(json!({ "allowed": true, "reason": "r" }), Ok(Verdict::Allow("r".to_owned())));
-        check(json!({ "denied": true }), Ok(Verdict::Deny(String::new())));
-        check(json!({}), Ok(Verdict::NoOpinion(String::new())));
+        check(json!({ "allowed": true, "reason": "r" }), Ok(Decision::Allow("r".to_owned())));
+        check(json!({ "denied": true }), Ok(Decision::Deny(String::new())));
+        check(json!({}), Ok(Decision::NoOpinion(String::new())));
         let both = "webhook subject access review returned both allow and deny response";
         check(json!({ "allowed": true, "denied": true }), Err(both));
     }

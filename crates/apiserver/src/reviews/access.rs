@@ -43,11 +43,15 @@ pub(super) async fn of_others(rights: &Rights, review: Review) -> Answer {
 }
 
 async fn verdict(rights: &Rights, who: &Identity, what: &Attributes) -> Value {
-    let (allowed, reason) = match rights.decide(who, what).await {
-        Decision::Allow(reason) => (true, reason),
-        Decision::NoOpinion(reason) => (false, reason),
+    let (mut verdict, reason) = match rights.decide(who, what).await {
+        Decision::Allow(reason) => (json!({ "allowed": true }), reason),
+        Decision::Deny(reason) => (json!({ "allowed": false, "denied": true }), reason),
+        Decision::NoOpinion(reason) => (json!({ "allowed": false }), reason),
     };
-    if reason.is_empty() { json!({ "allowed": allowed }) } else { json!({ "allowed": allowed, "reason": reason }) }
+    if !reason.is_empty() {
+        verdict["reason"] = reason.into();
+    }
+    verdict
 }
 
 fn subject(spec: &Value) -> Identity {

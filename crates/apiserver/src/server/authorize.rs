@@ -21,7 +21,7 @@ pub(super) async fn check(
             note(notes, "allow", reason);
             Ok(())
         }
-        Decision::NoOpinion(reason) => {
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
             let refused = refusal(who, &attributes, info.is_resource, &reason);
             note(notes, "forbid", reason);
             Err(refused)

@@ -32,8 +32,11 @@ struct Wish {
 pub(super) async fn acting(server: &Server, caller: &Identity, headers: &mut HeaderMap) -> Result<Identity, Status> {
     let Some(wish) = wish(headers)? else { return Ok(caller.clone()) };
     for attributes in wish.rights() {
-        if let Decision::NoOpinion(reason) = server.registry.rights.decide(caller, &attributes).await {
-            return Err(authorize::refusal(caller, &attributes, true, &reason));
+        match server.registry.rights.decide(caller, &attributes).await {
+            Decision::Allow(_) => {}
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                return Err(authorize::refusal(caller, &attributes, true, &reason));
+            }
         }
     }
     let ours =

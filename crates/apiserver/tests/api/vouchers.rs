@@ -314,6 +314,10 @@ async fn webhooks_say_what_users_may() {
     let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
     let (_, answer) = cluster.admin("POST", reviews, &spec.to_string()).await;
     assert_eq!(answer["status"], json!({ "allowed": true, "reason": "pods for all" }));
+    let (_, answer) = cluster.admin("POST", reviews, &spec.to_string().replace("pods", "secrets")).await;
+    assert_eq!(answer["status"], json!({ "allowed": false, "denied": true, "reason": "no secrets" }));
+    let (_, answer) = cluster.admin("POST", reviews, &spec.to_string().replace("pods", "services")).await;
+    assert_eq!(answer["status"], json!({ "allowed": false }));
     cluster.handle.shutdown().await;
 }
 

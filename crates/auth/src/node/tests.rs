@@ -56,7 +56,7 @@ fn check_on(nodes: &Nodes, wish: &str, want: Result<(), &str>) {
     };
     let got = match nodes.authorize(&who, &what) {
         Decision::Allow(_) => Ok(()),
-        Decision::NoOpinion(why) => Err(why),
+        Decision::Deny(why) | Decision::NoOpinion(why) => Err(why),
     };
     assert_eq!(got, want.map_err(str::to_owned), "{wish}");
 }

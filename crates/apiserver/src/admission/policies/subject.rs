@@ -57,7 +57,9 @@ impl Authorizer for Requester<'_> {
         };
         match self.rights.authorize(account.as_ref().unwrap_or(self.identity), &what) {
             Decision::Allow(reason) => sampan_cel::Decision { allowed: true, reason, error: None },
-            Decision::NoOpinion(reason) => sampan_cel::Decision { allowed: false, reason, error: None },
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                sampan_cel::Decision { allowed: false, reason, error: None }
+            }
         }
     }
 }
