@@ -1,7 +1,7 @@
 //! Turns the JSON schemas of `k8s-openapi` and our own `facts/` into static tables for `src/schema`.
 //!
 //! Out come `schema.rs`, one `static` per definition, and `descriptions.z`, all their texts compressed.
-//! The schemas know fields and types; how lists merge, what is defaulted and which numbers
+//! The schemas know fields and types; how lists merge, what is defaulted, which values there are and which numbers
 //! fields have in protobuf they do not know: `facts/` does.
 
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ fn main() -> Result<()> {
 struct Facts {
     merge: BTreeMap<(String, String), [String; 5]>,
     defaults: BTreeMap<(String, String), String>,
+    enums: BTreeMap<(String, String), Vec<String>>,
     messages: messages::Messages,
 }
 
@@ -55,8 +56,14 @@ impl Facts {
             .into_iter()
             .map(|[definition, field, value]: [String; 3]| ((definition, field), value))
             .collect();
+        let enums = rows(&directory.join("enums.tsv"))?
+            .into_iter()
+            .map(|[definition, field, values]: [String; 3]| {
+                ((definition, field), values.split(',').map(str::to_owned).collect())
+            })
+            .collect();
         let messages = messages::Messages::read(&directory.join("protobuf.tsv"))?;
-        Ok(Self { merge, defaults, messages })
+        Ok(Self { merge, defaults, enums, messages })
     }
 }
 
@@ -137,11 +144,12 @@ impl Definition<'_> {
             let fact = (self.name.to_owned(), field.clone());
             write!(
                 code,
-                "Field {{ name: {field:?}, ty: {}, required: {}, pointer: {}, default: {:?}, merge: {} }}, ",
+                "Field {{ name: {field:?}, ty: {}, required: {}, pointer: {}, default: {:?}, choices: &{:?}, merge: {} }}, ",
                 self.ty(schema)?,
                 self.requires(field),
                 self.facts.messages.is_pointer(self.name, field),
                 self.facts.defaults.get(&fact).map_or("", String::as_str),
+                self.facts.enums.get(&fact).map_or(&[][..], Vec::as_slice),
                 self.facts.merge.get(&fact).map_or("Merge::PLAIN".to_owned(), merge),
             )?;
         }

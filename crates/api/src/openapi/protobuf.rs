@@ -15,6 +15,8 @@ enum Form {
     Boolean,
     /// A message `Any` that holds YAML.
     Yaml,
+    /// The same, repeated.
+    Yamls,
     /// A message of its own.
     Message(&'static Message),
     /// A message that is nothing but a map, as pairs of name and value.
@@ -150,6 +152,7 @@ static SCHEMA_FIELDS: &[(&str, u32, Form)] = &[
     ("description", 4, Form::Text),
     ("default", 5, Form::Yaml),
     ("required", 19, Form::Texts),
+    ("enum", 20, Form::Yamls),
     ("additionalProperties", 21, Form::Message(&NESTED_SCHEMA)),
     ("type", 22, Form::Wrapped),
     ("items", 23, Form::Message(&NESTED_SCHEMA)),
@@ -195,6 +198,7 @@ fn put_field(out: &mut Vec<u8>, number: u32, form: Form, value: &Value) {
             put_varint(out, u64::from(value == &Value::Bool(true)));
         }
         Form::Yaml => put_bytes(out, number, &yaml(value)),
+        Form::Yamls => value.as_array().into_iter().flatten().for_each(|one| put_bytes(out, number, &yaml(one))),
         Form::Message(kind) => put_bytes(out, number, &message(value, kind)),
         Form::Map(kind) => put_bytes(out, number, &map(value, kind, 1)),
         Form::Paths => put_bytes(out, number, &map(value, &PATH_ITEM, 2)),

@@ -108,6 +108,13 @@ impl Schemas {
         if let Some(default) = field.default().filter(|_| self.dialect == Dialect::V3) {
             put(&mut schema, "default", default);
         }
+        if !field.choices.is_empty() {
+            let place = match field.ty {
+                Type::List(_) => schema.get_mut("items").and_then(Value::as_object_mut),
+                _ => Some(&mut schema),
+            };
+            place.into_iter().for_each(|place| put(place, "enum", field.choices));
+        }
         match field.merge.list {
             Some(List::Atomic) => put(&mut schema, "x-kubernetes-list-type", "atomic"),
             Some(List::Set) => put(&mut schema, "x-kubernetes-list-type", "set"),

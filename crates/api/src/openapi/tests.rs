@@ -17,6 +17,11 @@ fn version_2_describes_types_and_paths() {
     assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
     assert_eq!(ports["x-kubernetes-patch-merge-key"], "containerPort");
     assert_eq!(ports["items"], json!({"$ref": "#/definitions/io.k8s.api.core.v1.ContainerPort"}));
+    let choices = |definition: &str, field: &str| document["definitions"][definition]["properties"][field].clone();
+    let policy = choices("io.k8s.api.core.v1.Container", "imagePullPolicy");
+    assert_eq!(policy["enum"], json!(["Always", "IfNotPresent", "Never"]));
+    let types = choices("io.k8s.api.networking.v1.NetworkPolicySpec", "policyTypes");
+    assert_eq!((&types["items"]["enum"], types.get("enum")), (&json!(["Egress", "Ingress"]), None));
     let deployment = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
     assert_eq!(
         deployment["x-kubernetes-group-version-kind"],

@@ -73,6 +73,8 @@ pub struct Field {
     pub pointer: bool,
     /// How it merges.
     pub merge: Merge,
+    /// The values that it, or each of its items, may have; empty if any.
+    pub choices: &'static [&'static str],
     /// Its declared default as JSON text, or empty.
     default: &'static str,
 }
