@@ -1,4 +1,5 @@
-//! The administrator's kubeconfig: a file of its own, and a context in the calling user's `~/.kube/config`.
+//! The administrator's kubeconfig: a file of its own, and a context in the calling user's `~/.kube/config`, which goes
+//! with the cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,21 +34,45 @@ pub(crate) fn merge_into_home(access: &Access<'_>) -> Result<Option<PathBuf>> {
     let Some(user) = calling_user()? else { return Ok(None) };
     let dir = user.dir.join(".kube");
     let path = dir.join("config");
-    let existing = match fs::read_to_string(&path) {
-        Ok(text) => serde_yaml_ng::from_str(&text)
-            .with_context(|| format!("{} is no YAML; mend or move it, then run this again", path.display()))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Value::Null,
-        Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
-    };
+    let existing = read(&path)?.unwrap_or(Value::Null);
     let fresh_dir = !dir.exists();
     fs::create_dir_all(&dir).with_context(|| format!("making the directory {}", dir.display()))?;
     let merged = merge(existing, access).with_context(|| format!("adding a context to {}", path.display()))?;
-    crate::pki::write(&path, serde_yaml_ng::to_string(&merged)?.as_bytes(), 0o600)?;
-    for made in [Some(&path), fresh_dir.then_some(&dir)].into_iter().flatten() {
-        nix::unistd::chown(made, Some(user.uid), Some(user.gid))
-            .with_context(|| format!("owning {}", made.display()))?;
+    write_for(&user, &path, &merged)?;
+    if fresh_dir {
+        own(&user, &dir)?;
     }
     Ok(Some(path))
+}
+
+/// Takes the context `name` out of the calling user's `~/.kube/config` if it leads to the cluster of this authority, and
+/// its cluster and user with it. Everything else stays as it is.
+pub(crate) fn remove_from_home(name: &str, ca_pem: &str) -> Result<()> {
+    let Some(user) = calling_user()? else { return Ok(()) };
+    let path = user.dir.join(".kube").join("config");
+    match read(&path)?.and_then(|existing| without(existing, name, ca_pem)) {
+        Some(rest) => write_for(&user, &path, &rest),
+        None => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Value>> {
+    match fs::read_to_string(path) {
+        Ok(text) => serde_yaml_ng::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("{} is no YAML; mend or move it, then run this again", path.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn write_for(user: &nix::unistd::User, path: &Path, config: &Value) -> Result<()> {
+    crate::pki::write(path, serde_yaml_ng::to_string(config)?.as_bytes(), 0o600)?;
+    own(user, path)
+}
+
+fn own(user: &nix::unistd::User, path: &Path) -> Result<()> {
+    nix::unistd::chown(path, Some(user.uid), Some(user.gid)).with_context(|| format!("owning {}", path.display()))
 }
 
 /// Who called: the user behind sudo, or the one we run as.
@@ -65,8 +90,6 @@ fn calling_user() -> Result<Option<nix::unistd::User>> {
 }
 
 fn merge(existing: Value, access: &Access<'_>) -> Result<Value> {
-    use base64::Engine as _;
-    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let mut root = match existing {
         Value::Mapping(map) => map,
         Value::Null => Mapping::new(),
@@ -93,6 +116,33 @@ fn merge(existing: Value, access: &Access<'_>) -> Result<Value> {
         *current = access.name.into();
     }
     Ok(Value::Mapping(root))
+}
+
+/// The kubeconfig without the cluster `name` of this authority, and what leads to it; `None` if it is not there.
+fn without(mut existing: Value, name: &str, ca_pem: &str) -> Option<Value> {
+    let authority = encode(ca_pem);
+    let is_named = |item: &Value| item["name"] == name;
+    let clusters = existing.get("clusters")?.as_sequence()?;
+    if !clusters
+        .iter()
+        .any(|cluster| is_named(cluster) && cluster["cluster"]["certificate-authority-data"] == authority)
+    {
+        return None;
+    }
+    for list in ["clusters", "users", "contexts"] {
+        if let Some(items) = existing.get_mut(list).and_then(Value::as_sequence_mut) {
+            items.retain(|item| !is_named(item));
+        }
+    }
+    if existing["current-context"] == name {
+        existing["current-context"] = "".into();
+    }
+    Some(existing)
+}
+
+fn encode(pem: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(pem)
 }
 
 fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
@@ -140,6 +190,19 @@ mod tests {
         let once = merged("").unwrap();
         assert!(once.contains("current-context: sampan"));
         assert_eq!(merged(&once).unwrap(), once);
+    }
+
+    #[test]
+    fn what_was_added_is_taken_out_again_and_nothing_else() {
+        let before = "apiVersion: v1\nclusters:\n- name: other\n  cluster: {server: x}\nusers: []\ncontexts: []\nkind: Config\ncurrent-context: ''";
+        let before: Value = serde_yaml_ng::from_str(before).unwrap();
+        let with = merged(&serde_yaml_ng::to_string(&before).unwrap()).unwrap();
+        let with: Value = serde_yaml_ng::from_str(&with).unwrap();
+        assert_eq!(with["current-context"], "sampan");
+        assert_eq!(without(with.clone(), "sampan", "ca"), Some(before));
+        assert_eq!(without(with.clone(), "sampan", "another"), None, "somebody else's of the same name");
+        assert_eq!(without(with, "other", "ca"), None);
+        assert_eq!(without(Value::Null, "sampan", "ca"), None);
     }
 
     #[test]
