@@ -117,6 +117,11 @@ impl Object {
         self.frame.bytes.slice(place..self.frame.bytes.len().saturating_sub(FRAME_END.len()))
     }
 
+    /// The bytes of its JSON.
+    pub(crate) fn size(&self) -> u64 {
+        self.json().len() as u64
+    }
+
     /// The object, decoded.
     pub(crate) fn value(&self) -> Value {
         serde_json::from_slice(&self.json()).unwrap_or(Value::Null)

@@ -34,6 +34,8 @@ pub(super) struct Registered(#[expect(dead_code, reason = "it counts by being th
 struct State {
     phase: Phase,
     objects: BTreeMap<Box<str>, Arc<Object>>,
+    /// The objects' JSON, all together.
+    bytes: u64,
     history: History,
     revision: Revision,
     /// What the room was loaded at: changes up to there are in it.
@@ -145,6 +147,11 @@ impl Room {
         self.state.read().objects.len()
     }
 
+    /// How many bytes of JSON they are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state.read().bytes
+    }
+
     /// How many clients watch.
     pub(crate) fn watchers(&self) -> usize {
         Arc::strong_count(&self.watchers) - 1
@@ -197,7 +204,8 @@ impl Room {
 
 impl State {
     fn loaded(objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) -> Self {
-        Self { phase: Phase::Open, objects, history: History::new(revision), revision, loaded: revision }
+        let bytes = objects.values().map(|object| object.size()).sum();
+        Self { phase: Phase::Open, objects, bytes, history: History::new(revision), revision, loaded: revision }
     }
 
     fn take(&mut self, key: &str, news: News) {
@@ -216,10 +224,12 @@ impl State {
                 let (revision, frame) = (object.revision, object.frame());
                 let after = Arc::new(object);
                 let before = self.objects.insert(key.into(), Arc::clone(&after));
+                self.bytes = self.bytes + after.size() - before.as_ref().map_or(0, |before| before.size());
                 Change { revision, before, after: Some(after), frame, protobuf: OnceLock::new() }
             }
             News::Delete(revision) => {
                 let Some(before) = self.objects.remove(key) else { return };
+                self.bytes -= before.size();
                 let frame = before.frame_as(EventType::Deleted, revision);
                 Change { revision, before: Some(before), after: None, frame, protobuf: OnceLock::new() }
             }

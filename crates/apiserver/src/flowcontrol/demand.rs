@@ -43,13 +43,14 @@ impl Demand {
     pub(super) fn settle(&mut self, now_s: f64) -> Wanted {
         self.integrate(now_s);
         let lasted = self.since_s - self.began_s;
+        let (mut average, mut deviation) = (f64::from(self.now), 0.0);
         if lasted > 0.0 {
-            let average = self.sum / lasted;
-            let deviation = (self.sum_of_squares / lasted - average * average).max(0.0).sqrt();
+            average = self.sum / lasted;
+            deviation = (self.sum_of_squares / lasted - average * average).max(0.0).sqrt();
             let envelope = average + deviation;
             self.smoothed = envelope.max(KEPT * self.smoothed + (1.0 - KEPT) * envelope);
         }
-        let wanted = Wanted { high_watermark: self.most, smoothed: self.smoothed };
+        let wanted = Wanted { high_watermark: self.most, average, deviation, smoothed: self.smoothed };
         self.restart(now_s);
         wanted
     }
@@ -63,10 +64,10 @@ mod tests {
     fn rises_at_once_and_sinks_slowly() {
         let mut demand = Demand::default();
         demand.set(0.0, 10);
-        assert_eq!(demand.settle(10.0), Wanted { high_watermark: 10, smoothed: 10.0 });
+        let all = |wanted: Wanted| (wanted.high_watermark, wanted.average, wanted.deviation, wanted.smoothed);
+        assert_eq!(all(demand.settle(10.0)), (10, 10.0, 0.0, 10.0));
         demand.set(15.0, 0);
-        let wanted = demand.settle(20.0);
-        assert_eq!((wanted.high_watermark, wanted.smoothed), (10, 10.0), "on average 5, deviating by 5");
+        assert_eq!(all(demand.settle(20.0)), (10, 5.0, 5.0, 10.0));
         let after = (3..33).map(|period| demand.settle(f64::from(period) * 10.0)).last().unwrap();
         assert!(after.high_watermark == 0 && (4.5..5.5).contains(&after.smoothed), "{after:?}");
     }

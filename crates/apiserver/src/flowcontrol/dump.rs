@@ -33,7 +33,7 @@ impl FlowControl {
         ];
         let config = Arc::clone(&self.config.read());
         let rows = config.levels.values().map(|level| {
-            let seen = level.seen();
+            let seen = level.seen(self.now_s());
             let (digest, totals) = (&seen.digest, seen.totals);
             let active = digest.queues.iter().filter(|queue| queue.waiting > 0).count();
             [
@@ -78,7 +78,7 @@ impl FlowControl {
                     format!("{:.8}ss", queue.work),
                 ]
             };
-            level.seen().digest.queues.iter().map(row).collect::<Vec<_>>()
+            level.seen(self.now_s()).digest.queues.iter().map(row).collect::<Vec<_>>()
         });
         table(HEADINGS, rows)
     }

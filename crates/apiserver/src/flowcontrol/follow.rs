@@ -2,6 +2,7 @@
 //! seats between levels while requests press for them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -73,9 +74,13 @@ impl FlowControl {
             let (limits, wanted) = level.settle(now_s);
             shares::Level { exempt: exempt(level), limits, wanted }
         });
-        let seats = shares::adjust(&seen.collect::<Vec<_>>());
-        for (level, seats) in config.levels.values().zip(seats) {
-            level.set_current(now_s, seats);
+        let seen: Vec<_> = seen.collect();
+        let shares::Division { seats, fair_fraction } = shares::adjust(&seen);
+        for ((level, seats), seen) in config.levels.values().zip(seats).zip(&seen) {
+            level.set_current(now_s, seats, seen.target());
+        }
+        if let Some(fraction) = fair_fraction {
+            self.fair_fraction.store(fraction.to_bits(), Ordering::Relaxed);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::busy::Busy;
 use super::demand::Demand;
 use super::queues::{Arrival, Digest, Queued, Queues, Reason, Shape};
 use super::retry_after::RetryAfter;
@@ -26,6 +27,10 @@ struct State {
     retry_after: RetryAfter,
     limits: Limits,
     current: u32,
+    /// What was wanted in the last period, and what was to be given for it.
+    wanted: Wanted,
+    target: f64,
+    busy: Busy,
     totals: Totals,
 }
 
@@ -46,8 +51,8 @@ pub(super) struct Totals {
 pub(super) enum Entered {
     /// It runs.
     Runs(Queued),
-    /// It runs when the receiver says so.
-    Waits(Queued, oneshot::Receiver<()>),
+    /// It runs when the receiver says so; so long is its queue now.
+    Waits(Queued, usize, oneshot::Receiver<()>),
 }
 
 /// What can be seen of a level.
@@ -58,6 +63,11 @@ pub(super) struct Seen {
     pub(super) limits: Limits,
     /// Its seats now.
     pub(super) current: u32,
+    /// What was wanted in the last period, and what was to be given for it.
+    pub(super) wanted: Wanted,
+    pub(super) target: f64,
+    /// For how long it was how busy.
+    pub(super) busy: Busy,
     /// What became of its requests.
     pub(super) totals: Totals,
 }
@@ -73,6 +83,9 @@ impl Level {
             retry_after: RetryAfter::default(),
             limits,
             current,
+            wanted: Wanted::default(),
+            target: 0.0,
+            busy: Busy::new(),
             totals: Totals::default(),
         };
         Self { name: name.to_owned(), state: Mutex::new(state), pressed }
@@ -98,19 +111,19 @@ impl Level {
             receiver = Some(waits);
             sender
         });
-        state.note_demand(now_s);
+        state.note(now_s);
         match (arrival, receiver) {
             (Arrival::Runs(place), _) => {
                 state.totals.dispatched += 1;
                 Ok(Entered::Runs(place))
             }
-            (Arrival::Waits(place), Some(receiver)) => {
+            (Arrival::Waits(place, length), Some(receiver)) => {
                 // A seat may be free that is too few for those in front.
                 state.let_in(now_s);
                 self.pressed.notify_one();
-                Ok(Entered::Waits(place, receiver))
+                Ok(Entered::Waits(place, length, receiver))
             }
-            (Arrival::Waits(_), None) => Err(Reason::Cancelled),
+            (Arrival::Waits(..), None) => Err(Reason::Cancelled),
             (Arrival::Refused(reason), _) => {
                 state.totals.rejected += 1;
                 self.pressed.notify_one();
@@ -130,7 +143,6 @@ impl Level {
             }
             // It may have been in the way of smaller ones.
             state.let_in(now_s);
-            state.note_demand(now_s);
         }
         left
     }
@@ -140,7 +152,6 @@ impl Level {
         let mut state = self.state.lock();
         state.queues.finish(now_s, place.queue, work, took_s);
         state.let_in(now_s);
-        state.note_demand(now_s);
     }
 
     /// How long, in seconds, a client is to stay away that is refused now.
@@ -156,12 +167,15 @@ impl Level {
     /// What was wanted since the last time.
     pub(super) fn settle(&self, now_s: f64) -> (Limits, Wanted) {
         let mut state = self.state.lock();
-        (state.limits, state.demand.settle(now_s))
+        state.wanted = state.demand.settle(now_s);
+        (state.limits, state.wanted)
     }
 
-    /// Has so many seats from now on.
-    pub(super) fn set_current(&self, now_s: f64, seats: u32) {
-        self.state.lock().set_current(now_s, seats);
+    /// Has so many seats from now on, where so many were to be given.
+    pub(super) fn set_current(&self, now_s: f64, seats: u32, target: f64) {
+        let mut state = self.state.lock();
+        state.target = target;
+        state.set_current(now_s, seats);
     }
 
     /// Its nominal seats.
@@ -170,10 +184,11 @@ impl Level {
     }
 
     /// What can be seen of it.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self, now_s: f64) -> Seen {
         let state = self.state.lock();
-        let State { limits, current, totals, .. } = *state;
-        Seen { digest: state.queues.digest(), limits, current, totals }
+        let State { limits, current, wanted, target, totals, .. } = *state;
+        let (digest, busy) = (state.queues.digest(), state.busy.until(now_s));
+        Seen { digest, limits, current, wanted, target, busy, totals }
     }
 }
 
@@ -190,10 +205,17 @@ impl State {
             let _ = waiting.send(());
             self.totals.dispatched += 1;
         }
+        self.note(now_s);
     }
 
-    fn note_demand(&mut self, now_s: f64) {
+    fn note(&mut self, now_s: f64) {
         let wanted = self.queues.demand();
         self.demand.set(now_s, wanted);
+        let ((waiting, may_wait), (executing, in_use)) = (self.queues.waiting(), self.queues.executing());
+        let (seats, nominal) = (f64::from(self.current), f64::from(self.limits.nominal));
+        self.busy.demand.set(now_s, f64::from(wanted) / nominal.max(1.0));
+        self.busy.seats.set(now_s, f64::from(in_use) / seats.max(1.0));
+        self.busy.waiting.set(now_s, waiting as f64 / (may_wait as f64).max(1.0));
+        self.busy.executing.set(now_s, executing as f64 / seats.max(1.0));
     }
 }

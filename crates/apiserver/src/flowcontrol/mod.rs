@@ -13,10 +13,12 @@
 //! Requests without a foreseeable end are not limited, but for the start of a watch.
 
 mod bootstrap;
+mod busy;
 mod config;
 mod demand;
 mod dump;
 mod follow;
+mod gauges;
 mod level;
 mod queues;
 mod retry_after;
@@ -24,12 +26,13 @@ mod rules;
 mod shard;
 mod shares;
 mod stats;
+mod timing;
 mod work;
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -65,6 +68,8 @@ pub(crate) struct FlowControl {
     secret: RandomState,
     began: Instant,
     pressed: Arc<Notify>,
+    /// By how much of their targets levels have got, when seats were divided last; the bits of a double.
+    fair_fraction: AtomicU64,
     read_only: InFlight,
     mutating: InFlight,
     /// Seats that outlast their requests.
@@ -134,6 +139,7 @@ impl FlowControl {
             secret: RandomState::new(),
             began: Instant::now(),
             pressed: Arc::default(),
+            fair_fraction: AtomicU64::default(),
             read_only: InFlight::default(),
             mutating: InFlight::default(),
             tails: TaskTracker::new(),
@@ -157,6 +163,9 @@ impl FlowControl {
     pub(crate) async fn admit(self: &Arc<Self>, flow: &Arc<Flow>, wish: Wish<'_>) -> Result<Seat, Status> {
         let work = Work::of(wish.sort, flow.max_seats);
         flow.stats.estimated(work.seats);
+        if let Sort::Write { watchers } = wish.sort {
+            flow.stats.watched(watchers);
+        }
         let hash = match flow.queues {
             true => shard::flow_hash(&self.secret, &flow.schema, rules::distinguisher(&flow.spec, wish.who, wish.info)),
             false => 0,
@@ -164,8 +173,14 @@ impl FlowControl {
         let now_s = self.now_s();
         let seat = |queued, waited_s| Seat::take(self, flow, (queued, work), wish.info, waited_s);
         match flow.level.enter(now_s, hash, work) {
-            Ok(Entered::Runs(queued)) => Ok(seat(queued, 0.0)),
-            Ok(Entered::Waits(queued, receiver)) => {
+            Ok(Entered::Runs(queued)) => {
+                if flow.queues {
+                    flow.stats.queued(1);
+                }
+                Ok(seat(queued, 0.0))
+            }
+            Ok(Entered::Waits(queued, length, receiver)) => {
+                flow.stats.queued(length);
                 let place = Place::take(self, flow, (queued, work), wish.info);
                 let granted = matches!(tokio::time::timeout(MAX_WAIT, receiver).await, Ok(Ok(())));
                 let waited_s = self.now_s() - now_s;
@@ -212,34 +227,8 @@ impl FlowControl {
         let config = Arc::clone(&self.config.read());
         let all: Vec<_> = config.flows.iter().map(|flow| (&*flow.level.name, &*flow.schema, &*flow.stats)).collect();
         stats::write(text, &all);
-        let levels: Vec<_> = config.levels.values().map(|level| (level, level.seen())).collect();
-        let mut gauge = |name, help, value: &dyn Fn(&level::Seen) -> f64| {
-            text.family(Form::Gauge, name, help);
-            for (level, seen) in &levels {
-                text.sample(&[("priority_level", &level.name)], value(seen));
-            }
-        };
-        gauge(
-            "apiserver_flowcontrol_nominal_limit_seats",
-            "Nominal number of execution seats configured for each priority level",
-            &|seen| seen.limits.nominal.into(),
-        );
-        gauge(
-            "apiserver_flowcontrol_lower_limit_seats",
-            "Configured lower bound on number of execution seats available to each priority level",
-            &|seen| seen.limits.lower.into(),
-        );
-        gauge(
-            "apiserver_flowcontrol_upper_limit_seats",
-            "Configured upper bound on number of execution seats available to each priority level",
-            &|seen| seen.limits.upper.into(),
-        );
-        gauge(
-            "apiserver_flowcontrol_current_limit_seats",
-            "current derived number of execution seats available to each priority level",
-            &|seen| seen.current.into(),
-        );
-        gauge("apiserver_flowcontrol_current_r", "R(time of last change)", &|seen| seen.digest.virtual_s);
+        let fair_fraction = f64::from_bits(self.fair_fraction.load(Ordering::Relaxed));
+        gauges::write(text, &config.levels, fair_fraction, self.now_s());
     }
 }
 

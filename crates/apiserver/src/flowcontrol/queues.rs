@@ -44,8 +44,8 @@ pub(super) struct Queuing {
 pub(super) enum Arrival {
     /// It runs.
     Runs(Queued),
-    /// It waits.
-    Waits(Queued),
+    /// It waits, in a queue of this length with it.
+    Waits(Queued, usize),
     /// It is turned away.
     Refused(Reason),
 }
@@ -81,6 +81,8 @@ pub(super) struct Queues<T> {
     queues: BTreeMap<u32, Queue<T>>,
     virtual_s: f64,
     advanced_s: f64,
+    /// The virtual time at which a request was last let in, and its own at which it starts.
+    let_in: (f64, f64),
     seats_in_use: u32,
     executing: usize,
     waiting: usize,
@@ -124,6 +126,7 @@ impl<T> Queues<T> {
             queues: BTreeMap::new(),
             virtual_s: 0.0,
             advanced_s: 0.0,
+            let_in: (0.0, 0.0),
             seats_in_use: 0,
             executing: 0,
             waiting: 0,
@@ -160,6 +163,7 @@ impl<T> Queues<T> {
         let virtual_s = self.virtual_s;
         if runs || self.shape == Shape::Exempt {
             let queue = self.queues.entry(queue).or_insert_with(|| Queue::new(virtual_s));
+            self.let_in = (virtual_s, queue.next_start);
             queue.start(work);
             self.seats_in_use += work.seats;
             self.executing += 1;
@@ -174,7 +178,7 @@ impl<T> Queues<T> {
         queue.waiting.push_back(Waiting { id, work, came: virtual_s, what: what() });
         self.waiting += 1;
         self.waiting_seats += work.seats;
-        Arrival::Waits(place)
+        Arrival::Waits(place, length + 1)
     }
 
     /// The next one that has room, which runs from now on. Nobody overtakes it while it has none, however small.
@@ -187,6 +191,7 @@ impl<T> Queues<T> {
         let queue = self.queues.get_mut(&turn)?;
         let head = queue.waiting.pop_front()?;
         queue.work -= head.work.seat_seconds();
+        self.let_in = (self.virtual_s, queue.next_start);
         queue.start(head.work);
         queue.settle();
         self.last = turn;
@@ -276,6 +281,23 @@ impl<T> Queues<T> {
         self.seats_in_use + self.waiting_seats
     }
 
+    /// Requests that wait, and that may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.waiting, self.capacity())
+    }
+
+    fn capacity(&self) -> usize {
+        match self.shape {
+            Shape::Exempt | Shape::Reject => 0,
+            Shape::Queue(queuing) => queuing.length_limit.saturating_mul(queuing.queues as usize),
+        }
+    }
+
+    /// Requests that run, and their seats.
+    pub(super) fn executing(&self) -> (usize, u32) {
+        (self.executing, self.seats_in_use)
+    }
+
     /// What the queues hold.
     pub(super) fn digest(&self) -> Digest {
         let queue = |(index, queue): (&u32, &Queue<T>)| QueueDigest {
@@ -291,6 +313,7 @@ impl<T> Queues<T> {
             waiting: self.waiting,
             executing: self.executing,
             virtual_s: self.virtual_s,
+            let_in: self.let_in,
             queues: self.queues.iter().map(queue).collect(),
         }
     }
@@ -324,6 +347,8 @@ pub(super) struct Digest {
     pub(super) executing: usize,
     /// Virtual time.
     pub(super) virtual_s: f64,
+    /// What it was when a request was last let in, and what it was at that request's start.
+    pub(super) let_in: (f64, f64),
     /// The queues with requests in them.
     pub(super) queues: Vec<QueueDigest>,
 }

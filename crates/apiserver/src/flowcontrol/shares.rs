@@ -45,6 +45,9 @@ pub(super) fn nominal(seats: u32, levels: &[Share]) -> Vec<Limits> {
 pub(super) struct Wanted {
     /// The most at any time since the last adjustment.
     pub(super) high_watermark: u32,
+    /// On average since then, and by how much it deviated from that.
+    pub(super) average: f64,
+    pub(super) deviation: f64,
     /// Smoothed over minutes.
     pub(super) smoothed: f64,
 }
@@ -68,7 +71,8 @@ impl Level {
         lower.max(self.wanted.high_watermark.min(bound))
     }
 
-    fn target(&self) -> f64 {
+    /// What it should have, if there is enough.
+    pub(super) fn target(&self) -> f64 {
         self.wanted.smoothed.max(f64::from(self.floor())).max(MIN_TARGET)
     }
 }
@@ -78,14 +82,24 @@ const MIN_TARGET: f64 = 0.001;
 /// Halvings of the fraction that all levels have in common; enough for any double.
 const STEPS: u32 = 128;
 
-/// The seats of each level from now on.
-pub(super) fn adjust(levels: &[Level]) -> Vec<u32> {
+/// How the seats are divided.
+#[derive(Debug, PartialEq)]
+pub(super) struct Division {
+    /// The seats of each level.
+    pub(super) seats: Vec<u32>,
+    /// The part of its target that each one gets, within its bounds, if that is how they are divided.
+    pub(super) fair_fraction: Option<f64>,
+}
+
+/// Divides the seats anew.
+pub(super) fn adjust(levels: &[Level]) -> Division {
     let all: u32 = levels.iter().map(|level| level.limits.nominal).sum();
     let exempt: u32 = levels.iter().filter(|level| level.exempt).map(Level::floor).sum();
     let limited = || levels.iter().filter(|level| !level.exempt);
     let left = all.saturating_sub(exempt);
     let (lower, floors) =
         limited().fold((0, 0), |(lower, floors), level| (lower + level.limits.lower, floors + level.floor()));
+    let mut fair = None;
     let seats: Box<dyn Fn(&Level) -> f64> = if left <= lower {
         Box::new(|level| f64::from(level.limits.lower))
     } else if left <= floors {
@@ -96,10 +110,11 @@ pub(super) fn adjust(levels: &[Level]) -> Vec<u32> {
         })
     } else {
         let fraction = fair_fraction(f64::from(left), &limited().collect::<Vec<_>>());
+        fair = Some(fraction);
         Box::new(move |level| bounded(level, fraction))
     };
     let seats = |level: &Level| if level.exempt { level.floor() } else { seats(level).round() as u32 };
-    levels.iter().map(seats).collect()
+    Division { seats: levels.iter().map(seats).collect(), fair_fraction: fair }
 }
 
 /// Its target times `fraction`, within its bounds.
@@ -149,10 +164,10 @@ mod tests {
         let level = |(nominal, lower, upper, high_watermark, smoothed): &(u32, u32, u32, u32, f64)| Level {
             exempt: *upper == 0,
             limits: Limits { nominal: *nominal, lower: *lower, upper: *upper },
-            wanted: Wanted { high_watermark: *high_watermark, smoothed: *smoothed },
+            wanted: Wanted { high_watermark: *high_watermark, smoothed: *smoothed, ..Wanted::default() },
         };
         let levels: Vec<Level> = levels.iter().map(level).collect();
-        assert_eq!(adjust(&levels), want);
+        assert_eq!(adjust(&levels).seats, want);
     }
 
     #[test]

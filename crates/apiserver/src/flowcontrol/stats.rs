@@ -8,6 +8,8 @@ use super::queues::Reason;
 
 /// Bounds, upstream's.
 const DURATIONS_S: &[f64] = &[0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
+const LENGTHS: &[f64] = &[0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+const WATCHERS: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1000.0, 10_000.0];
 const SEATS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
 
 impl Reason {
@@ -35,6 +37,8 @@ pub(super) struct Stats {
     regular_s: Histogram,
     watch_s: Histogram,
     estimated_seats: Histogram,
+    queue_length: Histogram,
+    watchers: Histogram,
 }
 
 /// Requests and their seats, now.
@@ -63,6 +67,8 @@ impl Default for Stats {
             regular_s: Histogram::new(DURATIONS_S),
             watch_s: Histogram::new(DURATIONS_S),
             estimated_seats: Histogram::new(SEATS),
+            queue_length: Histogram::new(LENGTHS),
+            watchers: Histogram::new(WATCHERS),
         }
     }
 }
@@ -71,6 +77,16 @@ impl Stats {
     /// A request of so many seats has come.
     pub(super) fn estimated(&self, seats: u32) {
         self.estimated_seats.observe(f64::from(seats));
+    }
+
+    /// A queue is so long now that a request has come into it.
+    pub(super) fn queued(&self, length: usize) {
+        self.queue_length.observe(length as f64);
+    }
+
+    /// So many watch what a request writes.
+    pub(super) fn watched(&self, watchers: u64) {
+        self.watchers.observe(watchers as f64);
     }
 
     /// One waits from now on (1), or no longer does (-1).
@@ -199,5 +215,15 @@ fn histograms(text: &mut Text, all: &[(&str, &str, &Stats)]) {
         "apiserver_flowcontrol_work_estimated_seats",
         "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness",
         &[(None, |stats| &stats.estimated_seats)],
+    );
+    family(
+        "apiserver_flowcontrol_request_queue_length_after_enqueue",
+        "Length of queue in the API Priority and Fairness subsystem, as seen by each request after it is enqueued",
+        &[(None, |stats| &stats.queue_length)],
+    );
+    family(
+        "apiserver_flowcontrol_watch_count_samples",
+        "count of watchers for mutating requests in API Priority and Fairness",
+        &[(None, |stats| &stats.watchers)],
     );
 }

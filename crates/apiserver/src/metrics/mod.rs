@@ -3,6 +3,7 @@
 //! What is counted request by request is in [`Requests`] and in [`crate::flowcontrol`]; everything else is asked for when
 //! someone wants to see it.
 
+mod clients;
 mod histogram;
 mod process;
 mod requests;
@@ -10,9 +11,10 @@ mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use self::clients::Clients;
 pub(crate) use self::histogram::Histogram;
 pub(crate) use self::requests::{Open, Requests};
-pub(crate) use self::text::{Form, MEDIA_TYPE, Text};
+pub(crate) use self::text::{Form, Labels, MEDIA_TYPE, Text};
 use crate::cache::Cache;
 use crate::server::Server;
 
@@ -21,6 +23,8 @@ use crate::server::Server;
 pub(crate) struct Metrics {
     /// By request.
     pub(crate) requests: Requests,
+    /// Those of this process.
+    pub(crate) clients: Clients,
     /// Connections whose TLS handshake failed.
     pub(crate) handshake_errors: AtomicU64,
 }
@@ -29,6 +33,7 @@ pub(crate) struct Metrics {
 pub(crate) fn scrape(server: &Server) -> String {
     let mut text = Text::default();
     server.metrics.requests.write(&mut text);
+    server.metrics.clients.write(&server.advertised.to_string(), &mut text);
     server.flow_control.write_metrics(&mut text);
     objects(&server.registry.cache, &mut text);
     text.single(

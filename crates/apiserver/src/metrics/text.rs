@@ -51,13 +51,13 @@ impl Text {
     }
 
     /// A bucket of a histogram: how many were at most `bound`.
-    pub(super) fn bucket(&mut self, labels: Labels<'_>, bound: f64, count: u64) {
+    pub(crate) fn bucket(&mut self, labels: Labels<'_>, bound: f64, count: u64) {
         let bound = if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() };
         self.line("_bucket", labels, Some(&bound), count);
     }
 
     /// The sum and number of what a histogram has seen.
-    pub(super) fn total(&mut self, labels: Labels<'_>, sum: f64, count: u64) {
+    pub(crate) fn total(&mut self, labels: Labels<'_>, sum: f64, count: u64) {
         self.line("_sum", labels, None, sum);
         self.line("_count", labels, None, count);
     }

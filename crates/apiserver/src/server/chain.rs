@@ -37,6 +37,8 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let wanted = Wanted::of_status(request.headers());
     let compresses = compress::accepts_gzip(request.headers());
     let line = read_line(&request);
+    let is_own = matches!(request.extensions().get::<Peer>(), Some(Peer::InProcess(_)));
+    let method = is_own.then(|| request.method().clone());
     let info = line.as_ref().map(|(info, _)| info.clone()).unwrap_or_default();
     let notes = Arc::new(Notes::default());
     let (mut trail, mut flow) = (None, None);
@@ -79,7 +81,9 @@ pub(super) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
         headers.append(header::WARNING, warning);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    server.metrics.requests.answered(&info, kind.as_ref(), response.status().as_u16(), started.elapsed());
+    let code = response.status().as_u16();
+    server.metrics.requests.answered(&info, kind.as_ref(), code, started.elapsed());
+    method.iter().for_each(|method| server.metrics.clients.answered(method, code));
     response
 }
 

@@ -46,6 +46,7 @@ fn sort(server: &Server, info: &RequestInfo, query: &Query) -> Sort {
     let exact = query.text("resourceVersionMatch") == "Exact";
     Sort::List {
         objects: room.len() as u64,
+        bytes: room.bytes(),
         limit: query.number("limit").ok().flatten().filter(|limit| *limit > 0),
         from_store: info.verb == "list" && (exact || given("continue")),
         selects: given("labelSelector") || given("fieldSelector"),

@@ -179,6 +179,39 @@ async fn a_level_with_queues_lets_requests_wait() {
     assert_eq!((held.await.unwrap(), waiting.await.unwrap()), (200, 200));
     site.until_metric(&people("dispatched_requests_total"), "2").await;
     site.until_metric(&people("current_executing_seats"), "0").await;
+    site.until_metric(&people("request_queue_length_after_enqueue_count"), "2").await;
+    let metrics = site.metrics().await;
+    for series in [
+        "apiserver_flowcontrol_demand_seats_count{",
+        "apiserver_flowcontrol_priority_level_seat_utilization_count{phase=\"executing\",",
+        "apiserver_flowcontrol_priority_level_request_utilization_count{phase=\"executing\",",
+        "apiserver_flowcontrol_priority_level_request_utilization_count{phase=\"waiting\",",
+    ] {
+        let line = format!("{series}priority_level=\"narrow\"}} ");
+        let ns = metrics.lines().find_map(|seen| seen.strip_prefix(&line)).unwrap_or_else(|| panic!("{line}"));
+        assert!(ns.parse::<u64>().unwrap() > 0, "{line}{ns}");
+    }
+    let busy =
+        "apiserver_flowcontrol_priority_level_seat_utilization_sum{phase=\"executing\",priority_level=\"narrow\"} ";
+    let busy = metrics.lines().find_map(|seen| seen.strip_prefix(busy)).unwrap();
+    assert!(busy.parse::<f64>().unwrap() > 0.0, "its seat was in use for a while: {busy}");
+    for gauge in ["dispatch_r", "latest_s", "demand_seats_average", "demand_seats_stdev", "target_seats"] {
+        let line = format!("apiserver_flowcontrol_{gauge}{{priority_level=\"narrow\"}} ");
+        assert!(metrics.contains(&line), "{line}");
+    }
+    let clients = "rest_client_requests_total{code=\"429\",host=\"192.0.2.1:6443\",method=\"GET\"} 1\n";
+    assert!(metrics.contains(clients), "{metrics}");
+}
+
+#[tokio::test]
+async fn writes_count_who_watches() {
+    let site = Site::open(json!({ "type": "Reject" })).await;
+    let _watch = site.get("dave", &format!("{MAPS}?watch=1")).await;
+    let map = json!({ "metadata": { "name": "a" } }).to_string();
+    let request = Request::post(MAPS).header("content-type", "application/json").extension(in_process("bob"));
+    assert_eq!(site.cluster.send(request.body(Body::from(map)).unwrap()).await.status(), 201);
+    site.until_metric(&people("watch_count_samples_count"), "1").await;
+    site.until_metric(&people("watch_count_samples_sum"), "1").await;
 }
 
 #[tokio::test]

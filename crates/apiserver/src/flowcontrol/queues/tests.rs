@@ -43,7 +43,7 @@ impl Simulation {
         let next = self.queues.arrived + 1;
         match self.queues.arrive(self.now_s, hash, work, || (flow, next)) {
             Arrival::Runs(place) => self.run(flow, place.queue),
-            Arrival::Waits(_) => {}
+            Arrival::Waits(..) => {}
             Arrival::Refused(_) => self.flows[flow].refused += 1,
         }
     }
@@ -126,7 +126,7 @@ fn idle_time_is_not_saved_up() {
 
 fn place(arrival: Arrival) -> Queued {
     match arrival {
-        Arrival::Runs(place) | Arrival::Waits(place) => place,
+        Arrival::Runs(place) | Arrival::Waits(place, _) => place,
         Arrival::Refused(reason) => panic!("{reason:?}"),
     }
 }
@@ -143,7 +143,7 @@ fn limits() {
     let mut queue = Queues::new(Shape::Queue(Queuing { queues: 2, hand_size: 2, length_limit: 2 }), 1);
     assert!(matches!(queue.arrive(0.0, 0, Work::ONE, || 0), Arrival::Runs(_)));
     for waits in 1..=4 {
-        assert!(matches!(queue.arrive(0.0, 0, Work::ONE, || waits), Arrival::Waits(_)), "{waits}: two in each queue");
+        assert!(matches!(queue.arrive(0.0, 0, Work::ONE, || waits), Arrival::Waits(..)), "{waits}: two in each queue");
     }
     assert_eq!(queue.arrive(0.0, 0, Work::ONE, || 5), Arrival::Refused(Reason::QueueFull));
     assert_eq!((queue.demand(), queue.next(1.0)), (5, None));
