@@ -17,6 +17,7 @@ mod cache;
 mod catalog;
 mod compaction;
 mod components;
+mod config_file;
 mod connect;
 mod conversion;
 mod definitions;

@@ -2,37 +2,14 @@
 //!
 //! `__` becomes `__underscores__`, `.` `__dot__`, `-` `__dash__`, `/` `__slash__`; CEL's keywords get `__` around them.
 
-/// Keywords of the language, which no identifier may be.
-const KEYWORDS: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::syntax::is_keyword;
 
 /// What stands for what.
 const ESCAPES: [(&str, &str); 4] = [("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")];
 
 /// The name by which expressions refer to a field; `None` if they cannot.
 pub fn escape(name: &str) -> Option<String> {
-    if KEYWORDS.contains(&name) {
+    if is_keyword(name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());
@@ -56,7 +33,7 @@ pub fn escape(name: &str) -> Option<String> {
 /// The field that an expression's name refers to; `None` if the name is no result of [`escape`].
 pub fn unescape(name: &str) -> Option<String> {
     let inner = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
-    if let Some(keyword) = inner.filter(|inner| KEYWORDS.contains(inner)) {
+    if let Some(keyword) = inner.filter(|inner| is_keyword(inner)) {
         return Some(keyword.to_owned());
     }
     let mut out = String::with_capacity(name.len());

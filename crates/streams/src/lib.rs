@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod remotecommand;
 mod sessions;
 pub mod spdy;
+pub mod tls;
 pub mod websocket;
 
 use bytes::Bytes;

@@ -90,18 +90,23 @@ impl Rules for ReplicaSetRules {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let [containers, images] = cells::containers_and_images(&object["spec"]["template"]);
-        vec![
-            cells::name(object),
-            read::int(object, "/spec/replicas").into(),
-            read::int(object, "/status/replicas").into(),
-            read::int(object, "/status/readyReplicas").into(),
-            cells::age(object, now),
-            containers,
-            images,
-            cells::selector(object, "/spec/selector"),
-        ]
+        row(object, now, cells::selector(object, "/spec/selector"))
     }
+}
+
+/// The row of what keeps so many Pods of a template, those of `selector`.
+pub(super) fn row(object: &Value, now: Timestamp, selector: Value) -> Vec<Value> {
+    let [containers, images] = cells::containers_and_images(&object["spec"]["template"]);
+    vec![
+        cells::name(object),
+        read::int(object, "/spec/replicas").into(),
+        read::int(object, "/status/replicas").into(),
+        read::int(object, "/status/readyReplicas").into(),
+        cells::age(object, now),
+        containers,
+        images,
+        selector,
+    ]
 }
 
 #[cfg(test)]

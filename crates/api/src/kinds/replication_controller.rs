@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::subresources::{Gvk, SCALE, status};
-use super::{cells, fill, pod, read};
+use super::{cells, fill, pod, read, replica_set};
 use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
 use crate::validation::{self, check};
@@ -109,17 +109,7 @@ impl Rules for ControllerRules {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let [containers, images] = cells::containers_and_images(&object["spec"]["template"]);
-        vec![
-            cells::name(object),
-            read::int(object, "/spec/replicas").into(),
-            read::int(object, "/status/replicas").into(),
-            read::int(object, "/status/readyReplicas").into(),
-            cells::age(object, now),
-            containers,
-            images,
-            cells::labels(object, "/spec/selector"),
-        ]
+        replica_set::row(object, now, cells::labels(object, "/spec/selector"))
     }
 
     fn orphans_by_default(&self) -> bool {

@@ -24,20 +24,25 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     schema: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     storage: "validatingadmissionpolicybindings",
     columns: COLUMNS,
-    rules: &ValidatingAdmissionPolicyBindingRules,
+    rules: &BindingRules(validation_actions),
 };
 
-const COLUMNS: &[Column] = &[cells::NAME, cells::text("PolicyName"), cells::text("ParamRef"), cells::AGE];
+pub(super) const COLUMNS: &[Column] = &[cells::NAME, cells::text("PolicyName"), cells::text("ParamRef"), cells::AGE];
 
-struct ValidatingAdmissionPolicyBindingRules;
+/// The rules for the bindings of both sorts of policies: what they share, and what a sort has beside that.
+pub(super) struct BindingRules(pub(super) fn(&Cursor<'_>));
 
-impl Rules for ValidatingAdmissionPolicyBindingRules {
+impl Rules for BindingRules {
     fn default(&self, object: &mut Value) {
         fill::at(object, "/spec", |spec| shared::default_match_resources(spec, "matchResources"));
     }
 
     fn validate(&self, object: &Value) -> Vec<field::Error> {
-        check(object, |binding| faults(&binding.get("spec")))
+        check(object, |binding| {
+            let spec = binding.get("spec");
+            shared::binding(&spec);
+            self.0(&spec);
+        })
     }
 
     fn has_generation(&self) -> bool {
@@ -55,7 +60,7 @@ impl Rules for ValidatingAdmissionPolicyBindingRules {
 }
 
 /// The parameters that a binding refers to, as tables show them.
-pub(super) fn param_ref_cell(object: &Value) -> String {
+fn param_ref_cell(object: &Value) -> String {
     let reference = &object["spec"]["paramRef"];
     match (reference["namespace"].as_str(), reference["name"].as_str()) {
         (None, None) if reference.is_object() => "*".to_owned(),
@@ -65,8 +70,7 @@ pub(super) fn param_ref_cell(object: &Value) -> String {
     }
 }
 
-fn faults(spec: &Cursor<'_>) {
-    shared::binding(spec);
+fn validation_actions(spec: &Cursor<'_>) {
     let actions = spec.get("validationActions");
     if actions.is_empty() {
         return actions.required("at least one validation action is required");

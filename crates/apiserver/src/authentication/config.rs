@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use super::TokenWebhookOptions;
 use super::mapping::Mapper;
+use crate::config_file::check_head;
 
 const KIND: &str = "AuthenticationConfiguration";
-const GROUP: &str = "apiserver.config.k8s.io";
-const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 /// So many issuers may there be, as upstream.
 const MAX_ISSUERS: usize = 64;
 /// The paths that nobody in particular may ask if nothing else is said; authorization still has its say.
@@ -181,10 +180,7 @@ impl Options {
     /// What is wrong with it, with the path of each field.
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: File = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
-        let (group, version) = file.api_version.split_once('/').unwrap_or_default();
-        if file.kind != KIND || group != GROUP || !VERSIONS.contains(&version) {
-            return Err(format!("it must be an {KIND} of {GROUP}/v1"));
-        }
+        check_head(&file.api_version, &file.kind, KIND)?;
         let anonymous = match file.anonymous {
             None => Anonymous::Health,
             Some(AnonymousFile { enabled: false, conditions }) if conditions.is_empty() => Anonymous::None,

@@ -9,12 +9,11 @@ use sampan_api::field::{Error, Path};
 use serde::Deserialize;
 
 use super::webhook::compile;
+use crate::config_file::check_head;
 use crate::duration::parse_duration;
 use crate::kubeconfig::Kubeconfig;
 
 const KIND: &str = "AuthorizationConfiguration";
-const GROUP: &str = "apiserver.config.k8s.io";
-const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 /// No webhook is waited for longer.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 /// So many conditions may a webhook have, as upstream.
@@ -127,10 +126,7 @@ impl Options {
     /// What is wrong with it, with the path of the field.
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: File = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
-        let (group, version) = file.api_version.split_once('/').unwrap_or_default();
-        if file.kind != KIND || group != GROUP || !VERSIONS.contains(&version) {
-            return Err(format!("it must be an {KIND} of {GROUP}/v1"));
-        }
+        check_head(&file.api_version, &file.kind, KIND)?;
         let entries = file.authorizers.into_iter().enumerate();
         let authorizers = entries.map(|(index, entry)| entry.read(&Path::new("authorizers").index(index)));
         let options = Self { authorizers: authorizers.collect::<Result<_, _>>().map_err(|fault| fault.to_string())? };

@@ -16,6 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use sampan_streams::tls::Anyone;
 use serde_json::Value;
 
 /// Whom to believe.
@@ -52,7 +53,7 @@ impl Trust {
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
         let bundle = match self {
-            Self::Anyone => return Ok(Arc::new(Verifier::anyone(provider))),
+            Self::Anyone => return Ok(Arc::new(Anyone(Arc::clone(provider)))),
             Self::Bundle(pem) => authorities(pem)?,
         };
         let system = bundle.is_empty();
@@ -64,7 +65,7 @@ impl Trust {
         }
         let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
         let inner = inner.build().map_err(|error| error.to_string())?;
-        Ok(Arc::new(Verifier { inner: Some(inner), pinned: bundle, provider: Arc::clone(provider) }))
+        Ok(Arc::new(Verifier { inner, pinned: bundle }))
     }
 }
 
@@ -87,17 +88,9 @@ fn system_roots() -> Vec<CertificateDer<'static>> {
 
 #[derive(Debug)]
 struct Verifier {
-    /// `None` believes anyone.
-    inner: Option<Arc<WebPkiServerVerifier>>,
+    inner: Arc<WebPkiServerVerifier>,
     /// Certificates that are believed as they stand.
     pinned: Vec<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Verifier {
-    fn anyone(provider: &Arc<CryptoProvider>) -> Self {
-        Self { inner: None, pinned: Vec::new(), provider: Arc::clone(provider) }
-    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -109,9 +102,8 @@ impl ServerCertVerifier for Verifier {
         stapled: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
         if !self.pinned.iter().any(|pinned| pinned.as_ref() == shown.as_ref()) {
-            return inner.verify_server_cert(shown, between, name, stapled, now);
+            return self.inner.verify_server_cert(shown, between, name, stapled, now);
         }
         rustls::client::verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
         let (from, until) = sampan_auth::certificate::validity(shown)
@@ -129,8 +121,7 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, shown, signed, algorithms)
+        self.inner.verify_tls12_signature(message, shown, signed)
     }
 
     fn verify_tls13_signature(
@@ -139,11 +130,10 @@ impl ServerCertVerifier for Verifier {
         shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, shown, signed, algorithms)
+        self.inner.verify_tls13_signature(message, shown, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.inner.supported_verify_schemes()
     }
 }

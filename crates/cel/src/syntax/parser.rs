@@ -18,26 +18,6 @@ const MAX_NESTING: u16 = 100;
 /// Most nodes of a tree; macros may double their target.
 const MAX_NODES: u32 = 200_000;
 
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// What may begin an expression, as errors list it.
 const EXPRESSION: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
@@ -337,7 +317,7 @@ impl Parser {
     }
 
     fn ident(&mut self, name: &Token) -> Parsed {
-        if RESERVED.contains(&name.text.as_str()) {
+        if super::is_reserved(&name.text) {
             self.issues.push(Issue::new(name.at, format!("reserved identifier: {}", name.text)));
         }
         if self.is("(") {
