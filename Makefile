@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SAMPAN := target/release/sampan
 
-.PHONY: help up down test fuzz check bench image-kit build deps fmt
+.PHONY: help up down test test-cgroup2 stress fuzz check bench image-kit build deps fmt
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,6 +15,12 @@ down: ## End the cluster: processes, mounts, links, rules, cgroups
 
 test: deps ## Run every test
 	@scripts/test.sh
+
+test-cgroup2: deps ## Run the node's tests on a kernel with control groups of version 2 alone, emulated
+	@tests/cgroup2/run.sh
+
+stress: deps ## Start and delete 200 Pods five times over: nothing may be left of them
+	@STRESS_PODS=200 STRESS_ROUNDS=5 scripts/test.sh stress
 
 fuzz: deps ## Look for inputs that break a decoder, each for FUZZ_SECONDS
 	@scripts/fuzz.sh $(TARGETS)

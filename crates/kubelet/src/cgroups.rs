@@ -65,6 +65,11 @@ impl Mounts {
         mounts
     }
 
+    /// Whether memory is counted in the one hierarchy of version 2.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.unified)
+    }
+
     /// Bounds how many processes the group `parent` may have, making it if the runtime has not yet.
     pub(crate) fn limit_pids(&self, parent: &str, limit: u64) -> Result<(), Error> {
         let Some(pids) = &self.pids else { return Ok(()) };
@@ -97,6 +102,11 @@ impl Mounts {
             }
         }
         Ok(())
+    }
+
+    /// Removes the groups at `root`, from which every process must be gone.
+    pub(crate) fn remove_all(&self, root: &str) -> Result<(), Error> {
+        self.all.iter().try_for_each(|mount| remove(&mount.join(root.trim_matches('/'))))
     }
 }
 

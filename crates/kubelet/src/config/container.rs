@@ -19,6 +19,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) mounts: Vec<Mount>,
     /// The node's memory.
     pub(crate) memory_bytes: i64,
+    /// Whether control groups are of version 2.
+    pub(crate) unified: bool,
 }
 
 /// The container's configuration.
@@ -28,6 +30,11 @@ pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Re
         return Err(Error::Config(format!("unable to find target container {name}")));
     }
     let security_context = security::of_container(pod, container, inputs.image_user, target)?;
+    let mut resources = resources::of_container(pod, container, inputs.memory_bytes);
+    if inputs.unified {
+        // What is left of a container that lost one process for want of memory would serve nobody.
+        resources.unified.insert("memory.oom.group".to_owned(), "1".to_owned());
+    }
     let envs = inputs.env.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() });
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: inputs.start.attempt }),
@@ -47,10 +54,7 @@ pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Re
         stdin: container.stdin == Some(true),
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
-        linux: Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(pod, container, inputs.memory_bytes)),
-            security_context: Some(security_context),
-        }),
+        linux: Some(LinuxContainerConfig { resources: Some(resources), security_context: Some(security_context) }),
         stop_signal: stop_signal(container).into(),
         ..ContainerConfig::default()
     })

@@ -124,6 +124,7 @@ impl Job<'_> {
             mounts: self.mounts(&variables, volumes).await?,
             env: &variables,
             memory_bytes: node.capacity.memory_bytes,
+            unified: node.cgroups.is_unified(),
         };
         let mut config = container::config(self.pod, self.container, inputs)?;
         let (uid, name) = (spec::uid(self.pod), &self.container.name);

@@ -73,7 +73,7 @@ pub(crate) async fn is_throttled(mut fixture: Fixture) -> Fixture {
     let limit = resources(|resources| (resources.cpu_quota, resources.cpu_period) = (10_000, 100_000));
     let id = fixture.create_with(&sandbox, "busy", "while :; do :; done", limit).await.unwrap();
     fixture.start(&id).await.unwrap();
-    let stat = format!("/sys/fs/cgroup/cpu/{}/pod/{id}/cpu.stat", fixture.cgroup);
+    let stat = fixture.group("cpu", &format!("pod/{id}/cpu.stat"));
     let throttled = || {
         let text = fs::read_to_string(&stat).unwrap_or_default();
         let number = text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).map(str::to_owned);
@@ -109,7 +109,7 @@ pub(crate) async fn stops_gracefully_or_not(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn has_its_namespaces(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
-    let script = "hostname; echo $HOSTNAME; echo $$; cat /etc/resolv.conf; ls /sys/class/net; cat /proc/self/cgroup | head -1; ls /sys/fs/cgroup/memory/memory.limit_in_bytes; touch /dev/shm/mine";
+    let script = "hostname; echo $HOSTNAME; echo $$; cat /etc/resolv.conf; ls /sys/class/net; cat /proc/self/cgroup | head -1; ls /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max; touch /dev/shm/mine";
     let status = fixture.run(&sandbox, "look", script).await;
     let lines = fixture.lines("look.log");
     assert_eq!(status.exit_code, 0, "{lines:?}");
@@ -250,6 +250,10 @@ pub(crate) async fn rotates_logs(mut fixture: Fixture) -> Fixture {
     fixture
 }
 
+/// A container sees its own group at the top of what is mounted there, as the host has it.
+const MEMORY_LIMIT: &str =
+    "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max";
+
 pub(crate) async fn updates_limits(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let limit = resources(|resources| resources.memory_limit_in_bytes = 32 << 20);
@@ -258,7 +262,7 @@ pub(crate) async fn updates_limits(mut fixture: Fixture) -> Fixture {
     let linux = Some(LinuxContainerResources { memory_limit_in_bytes: 64 << 20, ..Default::default() });
     let request = UpdateContainerResourcesRequest { container_id: id.clone(), linux, ..Default::default() };
     fixture.cri.update_container_resources(request).await.unwrap();
-    let (text, _) = fixture.exec(&id, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes", 0).await.unwrap();
+    let (text, _) = fixture.exec(&id, MEMORY_LIMIT, 0).await.unwrap();
     assert_eq!(text.trim(), (64 << 20).to_string());
     let mut fixture = fixture.restart(|| {}).await;
     let status = fixture.status(&id).await;

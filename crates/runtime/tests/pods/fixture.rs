@@ -114,14 +114,24 @@ impl Fixture {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let left: Vec<_> = mounts.lines().filter(|line| line.contains(&self.cgroup)).collect();
         assert!(left.is_empty(), "mounts are left: {left:?}");
-        for controller in fs::read_dir("/sys/fs/cgroup").unwrap() {
-            let group = controller.unwrap().path().join(&self.cgroup);
+        let trees = fs::read_dir("/sys/fs/cgroup").unwrap().map(|tree| tree.unwrap().path());
+        for tree in trees.chain(["/sys/fs/cgroup".into()]) {
+            let group = tree.join(&self.cgroup);
             assert!(!group.exists(), "{} is left", group.display());
         }
         let empty = |name: &str| fs::read_dir(self.directory.join(name)).unwrap().next().is_none();
         assert!(empty("state/sandboxes") && empty("state/containers") && empty("state/netns"), "records are left");
         assert!(empty("root/containers"), "writable layers are left");
         fs::remove_dir_all(&self.directory).unwrap();
+    }
+
+    /// The control group at `path` below this test's own, where `controller` rules: each has a tree of its own, or all
+    /// share one.
+    pub(crate) fn group(&self, controller: &str, path: &str) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        let unified = root.join("cgroup.controllers").exists();
+        let root = if unified { root.to_path_buf() } else { root.join(controller) };
+        root.join(&self.cgroup).join(path)
     }
 
     pub(crate) fn log(&self, name: &str) -> String {

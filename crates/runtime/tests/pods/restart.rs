@@ -44,8 +44,8 @@ pub(crate) async fn notices_a_dead_shim(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let id = fixture.create(&sandbox, "orphan", "sleep 1000").await;
     fixture.start(&id).await.unwrap();
-    let procs = format!("/sys/fs/cgroup/memory/{}/shims/{sandbox}/cgroup.procs", fixture.cgroup);
-    let shim = fs::read_to_string(procs).unwrap();
+    let group = fixture.group("memory", &format!("shims/{sandbox}"));
+    let shim = fs::read_to_string(group.join("cgroup.procs")).unwrap();
     assert_eq!(shim.lines().count(), 1);
     let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
@@ -77,7 +77,7 @@ pub(crate) async fn cleans_up_what_was_half_made(mut fixture: Fixture) -> Fixtur
     let containers =
         fixture.cri.list_containers(ListContainersRequest::default()).await.unwrap().into_inner().containers;
     assert!(pods.is_empty() && containers.is_empty());
-    let shims = format!("/sys/fs/cgroup/memory/{}/shims/{sandbox}", fixture.cgroup);
+    let shims = fixture.group("memory", &format!("shims/{sandbox}"));
     assert!(!fs::exists(shims).unwrap(), "the shim has ended");
     fixture
 }
@@ -103,8 +103,8 @@ pub(crate) async fn is_fast(mut fixture: Fixture) -> Fixture {
 
 pub(crate) async fn kills_a_shim_that_hangs(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
-    let group = format!("/sys/fs/cgroup/memory/{}/shims/{sandbox}", fixture.cgroup);
-    let shim = fs::read_to_string(format!("{group}/cgroup.procs")).unwrap();
+    let group = fixture.group("memory", &format!("shims/{sandbox}"));
+    let shim = fs::read_to_string(group.join("cgroup.procs")).unwrap();
     let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
     fixture.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
