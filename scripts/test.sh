@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: the fast, pure tests of every crate, those that need the kernel, and whole clusters with kubectl.
+# `scripts/test.sh NAME` runs the tests of the file NAME alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,12 @@ fi
 cargo build --workspace --locked
 export KUBECTL="${KUBECTL:-$(scripts/kubectl.sh)}"
 export SAMPAN="${SAMPAN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/sampan}"
+if [ $# -gt 0 ]; then
+  exec cargo test --workspace --locked --test "$1" -- --nocapture
+fi
 # Always the whole workspace: another choice of packages is another choice of their dependencies' features, and another build.
 cargo test --workspace --locked
 # What holds for the API server on its own store holds for it on etcd.
 SAMPAN_TEST_STORE=etcd cargo test --workspace --locked --test api
+# The kubelet speaks to whatever speaks CRI: the same scripts of its own, on Debian's containerd.
+RUNTIME=containerd cargo test --workspace --locked --test scripts -- containers init hooks probes limits resize

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sampan_apiserver::{AuditLogOptions, AuthenticationOptions, AuthorizationOptions, RequestHeaders};
-use sampan_kubelet::{DEFAULT_POD_PIDS, Thresholds};
+use sampan_kubelet::{DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, Thresholds};
 use sampan_store::etcd::Location;
 use serde::Deserialize;
 
@@ -158,6 +158,9 @@ pub(crate) struct Flags {
     /// Labels of this node, as key=value
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) node_label: Option<Vec<String>>,
+    /// How many Pods this node takes [default: 110]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_pods: Option<u32>,
     /// How many processes and threads a Pod may have; 0 for no bound [default: 4096]
     #[arg(long, value_name = "N")]
     pub(crate) pod_max_pids: Option<u64>,
@@ -246,6 +249,7 @@ pub(crate) struct Config {
     pub(crate) node_name: String,
     pub(crate) node_ip: IpAddr,
     pub(crate) node_labels: Vec<(String, String)>,
+    pub(crate) max_pods: u32,
     pub(crate) pod_max_pids: Option<u64>,
     /// What is not for Pods, by resource.
     pub(crate) reserved: BTreeMap<String, String>,
@@ -335,6 +339,7 @@ impl Config {
                 None => default_address()?,
             },
             node_labels: labels(&pick(&flags.node_label, file.node_label, Vec::new))?,
+            max_pods: pick(&flags.max_pods, file.max_pods, || DEFAULT_MAX_PODS),
             pod_max_pids: Some(pick(&flags.pod_max_pids, file.pod_max_pids, || DEFAULT_POD_PIDS)).filter(|n| *n > 0),
             reserved,
             eviction,

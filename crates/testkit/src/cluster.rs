@@ -59,6 +59,16 @@ impl Cluster {
         &self.instance
     }
 
+    /// Starts it with one more flag from now on.
+    pub fn add_flag(&mut self, name: &str, value: &str) {
+        self.flags.extend([name.to_owned(), value.to_owned()]);
+    }
+
+    /// The flags that it is started with.
+    pub fn flags(&self) -> &[String] {
+        &self.flags
+    }
+
     /// The file with which clients reach it.
     pub fn kubeconfig(&self) -> PathBuf {
         format!("/etc/{}/kubeconfig.yaml", self.instance).into()
@@ -90,7 +100,7 @@ impl Cluster {
     }
 
     /// A directory for what commands keep between runs, apart from the user's own.
-    fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         format!("/run/{}-home", self.instance).into()
     }
 
@@ -104,6 +114,18 @@ impl Cluster {
     /// kubectl with `args`, separated by blanks; it must succeed. Returns what it printed.
     pub fn kubectl(&self, args: &str) -> Result<String> {
         run(self.command(program::kubectl()).args(args.split_whitespace()))
+    }
+
+    /// Applies `manifest`.
+    pub fn apply(&self, manifest: &str) -> Result<String> {
+        self.apply_in("default", manifest)
+    }
+
+    /// Applies `manifest` in a namespace.
+    pub fn apply_in(&self, namespace: &str, manifest: &str) -> Result<String> {
+        let mut kubectl = self.command(program::kubectl());
+        kubectl.args(["apply", "--namespace", namespace, "-f", "-"]);
+        program::run_with(&mut kubectl, manifest.as_bytes())
     }
 
     /// Makes the image busybox and brings it in.

@@ -27,6 +27,25 @@ pub fn holdings(cluster: &Cluster) -> BTreeSet<String> {
     found
 }
 
+/// Every file and directory of `cluster`'s node: what Pods may leave behind on the disk.
+pub fn remains(cluster: &Cluster) -> BTreeSet<String> {
+    let data = cluster.data_dir();
+    let mut found = BTreeSet::new();
+    for dir in [data.join("kubelet"), data.join("logs"), data.join("runtime"), cluster.state_dir()] {
+        files(&dir, &mut found);
+    }
+    found
+}
+
+fn files(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        found.insert(format!("file {}", entry.path().display()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            files(&entry.path(), found);
+        }
+    }
+}
+
 fn printed(command: &mut Command) -> String {
     command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
@@ -37,7 +56,9 @@ fn processes(instance: &str) -> Vec<String> {
     let command = |entry: fs::DirEntry| {
         let line = fs::read_to_string(entry.path().join("cmdline")).ok()?.replace('\0', " ");
         let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        (line.contains(instance) || groups.contains(instance)).then_some(format!("process {}", line.trim()))
+        // Number, hierarchy and path: a hierarchy may bear the instance's name, and everyone is somewhere in it.
+        let in_group = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| path.contains(instance));
+        (line.contains(instance) || in_group).then_some(format!("process {}", line.trim()))
     };
     entries.filter_map(command).collect()
 }
@@ -45,10 +66,11 @@ fn processes(instance: &str) -> Vec<String> {
 fn directories(dir: &Path, instance: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            if entry.file_name().to_string_lossy().contains(instance) {
-                found.insert(format!("cgroup {}", entry.path().display()));
+            let path = entry.path();
+            if path.to_string_lossy().contains(instance) {
+                found.insert(format!("cgroup {}", path.display()));
             }
-            directories(&entry.path(), instance, found);
+            directories(&path, instance, found);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The programs that tests run: sampan as it was built, and kubectl as it is found.
 
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -32,6 +33,14 @@ pub fn run(command: &mut Command) -> Result<String> {
         bail!("{command:?} failed: {}\n{}", output.status, printed(&output));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The same with `input` on the command's standard input.
+pub fn run_with(command: &mut Command, input: &[u8]) -> Result<String> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input)?;
+    file.rewind()?;
+    run(command.stdin(file))
 }
 
 /// Everything that a command printed.

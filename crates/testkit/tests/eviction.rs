@@ -27,12 +27,6 @@ spec:
     )
 }
 
-fn apply(cluster: &Cluster, manifest: &str) -> Result<()> {
-    let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), manifest)?;
-    cluster.kubectl(&format!("apply -f {}", file.path().display())).map(drop)
-}
-
 /// Waits until `get` prints something that `is` wants.
 fn until(cluster: &Cluster, get: &str, is: impl Fn(&str) -> bool) -> Result<String> {
     let start = Instant::now();
@@ -62,7 +56,7 @@ fn a_node_short_of_memory_ends_its_pods() -> Result<()> {
     })
     .context("the node is tainted")?;
 
-    apply(&cluster, &pod("guest", &node, "{requests: {memory: 1Mi}}"))?;
+    cluster.apply(&pod("guest", &node, "{requests: {memory: 1Mi}}"))?;
     let why =
         until(&cluster, "get pod guest -o jsonpath={.status.phase}:{.status.reason}:{.status.message}", |status| {
             status.starts_with("Failed:")
@@ -81,7 +75,7 @@ fn a_node_short_of_disk_takes_nothing_more() -> Result<()> {
     let cluster = Cluster::start(&["--eviction-hard", "nodefs.available<99.9%"])?;
     cluster.import_busybox()?;
     let node = cluster.kubectl("get node -o jsonpath={.items[0].metadata.name}")?;
-    apply(&cluster, &pod("guest", &node, "{}"))?;
+    cluster.apply(&pod("guest", &node, "{}"))?;
     let why =
         until(&cluster, "get pod guest -o jsonpath={.status.phase}:{.status.reason}:{.status.message}", |status| {
             status.starts_with("Failed:")

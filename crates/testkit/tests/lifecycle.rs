@@ -37,9 +37,7 @@ spec: {selector: {app: echo}, ports: [{port: 80, targetPort: 8080}]}
 /// Starts [`ECHO`] and returns when it serves.
 fn start_echo(cluster: &Cluster) -> Result<()> {
     cluster.import_busybox()?;
-    let manifest = tempfile::NamedTempFile::new()?;
-    std::fs::write(manifest.path(), ECHO)?;
-    cluster.kubectl(&format!("apply -f {}", manifest.path().display()))?;
+    cluster.apply(ECHO)?;
     cluster.kubectl("rollout status deployment/echo --timeout=60s")?;
     eventually("the Service answers", || fetch(cluster).is_ok())
 }
