@@ -250,10 +250,15 @@ fn read<'e>(
     entries.into_iter().filter_map(object).collect()
 }
 
-/// The answer when the store fails: the details are for the log.
+/// The answer when the store fails: the details are for the log. That the disk is full is for everyone, who can help.
 pub(crate) fn unavailable(error: &sampan_store::Error) -> Status {
     tracing::error!(%error, "the store did not answer");
-    Status::unavailable("the storage is not available")
+    Status::unavailable(match error {
+        sampan_store::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            "the storage's disk is full: nothing is written until there is room on it again"
+        }
+        _ => "the storage is not available",
+    })
 }
 
 fn too_large(asked: Revision, reached: Revision) -> Status {
