@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # benches/containerd.sh RUNTIME DIR CLIENT: runs the program CLIENT against a containerd of its own that makes containers
 # with the OCI runtime RUNTIME (runc or crun), on the root file system our Pods run on. CLIENT is given the socket, an
-# image's name and a directory for logs. DIR is made and removed; Pods get addresses on a bridge of this network namespace.
+# image's name (IMAGE, if it is to be another) and a directory for logs. DIR is made and removed; Pods get addresses on a bridge of this network namespace.
 set -euo pipefail
 runtime=$1 dir=$2 client=$3
-image=docker.io/library/bench:latest
+image=${IMAGE:-docker.io/library/bench:latest}
 
 # crun refuses a host with both versions of cgroups unless the second is out of sight; runc gets the same view.
 if [ -z "${BENCH_OCI_ALONE:-}" ]; then

@@ -35,6 +35,27 @@ fn lock_path(config: &Config) -> PathBuf {
     config.state_dir.join("server.lock")
 }
 
+/// Notes whose Pods this server's are, for a `down` that is not given the flags of `up`.
+pub(crate) fn note_runtime(config: &Config) -> Result<()> {
+    let path = runtime_note(config);
+    match &config.container_runtime_endpoint {
+        Some(socket) => std::fs::write(&path, socket.as_os_str().as_encoded_bytes()),
+        None if path.exists() => std::fs::remove_file(&path),
+        None => Ok(()),
+    }
+    .with_context(|| format!("writing {}", path.display()))
+}
+
+/// The socket of the container runtime beside the embedded one that has the Pods, if one has.
+pub(crate) fn foreign_runtime(config: &Config) -> Option<PathBuf> {
+    let noted = || std::fs::read_to_string(runtime_note(config)).ok().map(PathBuf::from);
+    config.container_runtime_endpoint.clone().or_else(noted)
+}
+
+fn runtime_note(config: &Config) -> PathBuf {
+    config.state_dir.join("container-runtime-endpoint")
+}
+
 /// Where a server in the background logs to.
 pub(crate) fn log_path(config: &Config) -> PathBuf {
     config.data_dir.join("server.log")

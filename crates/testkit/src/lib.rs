@@ -6,8 +6,10 @@
 //! the kernel holds of sampan's, to be compared before and after.
 
 pub mod cluster;
+pub mod containerd;
 pub mod kernel;
 pub mod program;
 pub mod script;
 
 pub use cluster::Cluster;
+pub use containerd::Containerd;

@@ -2,7 +2,8 @@
 //!
 //! A script whose first line begins `# Alone` runs after the others, by itself: it changes the node for everyone.
 //!
-//! `cargo test -p sampan-testkit --test scripts -- services` runs those whose names contain the word.
+//! `cargo test -p sampan-testkit --test scripts -- services` runs those whose names contain the word. `SCRIPTS` names
+//! another directory of scripts. With `RUNTIME=containerd` the node makes its Pods with Debian's containerd.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sampan_testkit::script::Script;
-use sampan_testkit::{Cluster, program};
+use sampan_testkit::{Cluster, Containerd, program};
 
 /// Far more than any command of a script takes.
 const COMMAND_SECONDS: &str = "240";
@@ -30,6 +31,8 @@ const CLIENTS: [(&str, &str); 4] = [
 /// What the scripts run on.
 struct Bench {
     cluster: Cluster,
+    /// What makes the Pods, if the cluster does not itself. It ends after the cluster.
+    _containerd: Option<Containerd>,
     /// Where the clients are, by their variables.
     clients: Vec<(&'static str, String)>,
 }
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn scripts(words: &[String]) -> Result<Vec<PathBuf>> {
-    let dir = program::tree().join("tests/scripts");
+    let dir = std::env::var_os("SCRIPTS").map_or_else(|| program::tree().join("tests/scripts"), PathBuf::from);
     let entries = fs::read_dir(&dir).with_context(|| format!("listing {}", dir.display()))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "txt"));
@@ -71,9 +74,20 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
         return Ok((0, 0));
     }
     let clients = clients(scripts)?;
-    let cluster = Cluster::start(&[])?;
-    cluster.import_busybox()?;
-    let bench = Bench { cluster, clients };
+    let mut cluster = Cluster::prepare(&[])?;
+    let containerd = match std::env::var("RUNTIME") {
+        Ok(name) if name == "containerd" => Some(Containerd::start(&cluster)?),
+        Ok(name) => bail!("RUNTIME={name}: the tests know containerd"),
+        Err(_) => None,
+    };
+    if let Some(containerd) = &containerd {
+        cluster.add_flag("--container-runtime-endpoint", &containerd.socket().to_string_lossy());
+    }
+    cluster.up()?;
+    if containerd.is_none() {
+        cluster.import_busybox()?;
+    }
+    let bench = Bench { cluster, _containerd: containerd, clients };
     let (alone, together): (Vec<_>, Vec<_>) = scripts.iter().partition(|path| is_alone(path));
     let failed = run_some(&bench, &together, AT_ONCE) + run_some(&bench, &alone, 1);
     if failed > 0 {
@@ -146,6 +160,7 @@ fn run(bench: &Bench, path: &Path) -> Result<()> {
             .env("NAMESPACE", &namespace)
             .env("PATH", &path);
         command.envs(bench.clients.iter().map(|(variable, path)| (variable, path)));
+        command.env("UP_FLAGS", cluster.flags().join(" "));
         command.env("INSTANCE", cluster.instance()).env("TREE", program::tree());
         if let Ok(sampan) = program::sampan() {
             command.env("SAMPAN", sampan);

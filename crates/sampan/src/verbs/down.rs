@@ -51,6 +51,10 @@ impl Down {
 
 /// Ends what a server leaves running on purpose.
 async fn clear(config: &Config) -> Result<()> {
+    if let Some(socket) = daemon::foreign_runtime(config) {
+        let doing = || format!("ending the Pods of the container runtime at {}", socket.display());
+        sampan_kubelet::purge(&socket, &config.instance).await.with_context(doing)?;
+    }
     let options = network_options(config);
     if config.state_dir.join("runtime").exists() {
         let network = BridgeNetwork::start(options.clone()).await.context("taking over the Pod network")?;

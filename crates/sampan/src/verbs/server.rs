@@ -45,6 +45,7 @@ fn serve(config: &Config, teller: Teller) -> Result<()> {
         bail!("{root}");
     }
     let _mark = daemon::mark(config)?;
+    daemon::note_runtime(config)?;
     let lacks = preflight::check(config);
     if !lacks.is_empty() {
         let list: Vec<String> = lacks.iter().map(|lack| format!("  - {lack}")).collect();
