@@ -14,7 +14,7 @@ here=$tree/tests/cgroup2
 memory=3G
 disk=4G
 # Far more than it takes, on a machine that does much else.
-limit=15m
+limit=40m
 
 [ "$(id -u)" -eq 0 ] || { echo "this shares the root file system with an emulated machine: run it as root" >&2; exit 1; }
 [ "$(uname -m)" = x86_64 ] || { echo "this knows no emulated machine for $(uname -m)" >&2; exit 1; }

@@ -82,10 +82,14 @@ spec:
 "#,
         idle = pods - 2 * few
     );
-    for number in 0..few {
-        write!(
-            text,
-            r#"
+    (0..few).try_for_each(|number| short(&mut text, number))?;
+    Ok(text)
+}
+
+fn short(text: &mut String, number: u32) -> std::fmt::Result {
+    write!(
+        text,
+        r#"
 ---
 apiVersion: v1
 kind: Pod
@@ -94,9 +98,7 @@ spec:
   restartPolicy: Never
   containers: [{{name: c, image: busybox, imagePullPolicy: IfNotPresent, command: ["true"]}}]
 "#
-        )?;
-    }
-    Ok(text)
+    )
 }
 
 /// What a cluster has between two rounds.

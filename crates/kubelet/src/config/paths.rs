@@ -59,8 +59,12 @@ impl PodPaths {
         self.subpaths().join(volume).join(container).join(index.to_string())
     }
 
+    pub(crate) fn termination_messages(&self) -> PathBuf {
+        self.dir.join("containers")
+    }
+
     pub(crate) fn termination_message(&self, container: &str, attempt: u32) -> PathBuf {
-        self.dir.join("containers").join(container).join(attempt.to_string())
+        self.termination_messages().join(container).join(attempt.to_string())
     }
 }
 

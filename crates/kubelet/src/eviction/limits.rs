@@ -83,7 +83,11 @@ mod tests {
         Candidate {
             pod: Arc::new(serde_json::from_value(pod).unwrap()),
             usage: Some(PodUsage { containers: vec![used], ..PodUsage::default() }),
-            disk: Some(Ephemeral { volumes: vec![scratch], logs: [("a".into(), tree(log_of_a))].into() }),
+            disk: Some(Ephemeral {
+                volumes: vec![scratch],
+                logs: [("a".into(), tree(log_of_a))].into(),
+                files: Tree::default(),
+            }),
         }
     }
 

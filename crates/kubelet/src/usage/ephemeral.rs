@@ -13,6 +13,8 @@ pub(crate) struct Ephemeral {
     pub(crate) volumes: Vec<VolumeUsage>,
     /// By container.
     pub(crate) logs: BTreeMap<String, Tree>,
+    /// The files that its containers are shown one by one and can write: `/etc/hosts`, termination messages.
+    pub(crate) files: Tree,
 }
 
 /// A volume below the Pod's directory.
@@ -36,13 +38,15 @@ impl Ephemeral {
         }
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         let logs = entries(&paths.logs).into_iter().map(|(name, dir)| (name, Tree::of(&dir))).collect();
-        Self { volumes, logs }
+        let files = [paths.etc_hosts(), paths.hostname(), paths.termination_messages()];
+        let files = files.iter().map(|path| Tree::of(path)).fold(Tree::default(), Tree::and);
+        Self { volumes, logs, files }
     }
 
     /// What of it is on the node's disk.
     pub(crate) fn on_disk(&self) -> Tree {
         let volumes = self.volumes.iter().filter(|volume| volume.own.is_none()).map(|volume| volume.tree);
-        volumes.chain(self.logs.values().copied()).fold(Tree::default(), Tree::and)
+        volumes.chain(self.logs.values().copied()).fold(self.files, Tree::and)
     }
 }
 
@@ -73,9 +77,11 @@ mod tests {
             std::fs::create_dir_all(dir).unwrap();
             std::fs::write(dir.join("file"), vec![1; bytes]).unwrap();
         }
+        std::fs::write(paths.etc_hosts(), vec![1; 30_000]).unwrap();
         let usage = Ephemeral::measure(&paths);
         assert_eq!((usage.volumes[0].name.as_str(), usage.volumes[0].kind.as_str()), ("scratch", "empty-dir"));
         assert!(usage.volumes[0].tree.bytes >= 50_000 && usage.logs["c"].bytes >= 20_000, "{usage:?}");
-        assert_eq!(usage.on_disk().inodes, 4);
+        assert!(usage.on_disk().bytes >= 100_000, "what fills /etc/hosts fills the disk");
+        assert_eq!(usage.on_disk().inodes, 5);
     }
 }

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn disks_too() {
         let logs = [("b".to_owned(), Tree { bytes: 10, inodes: 1 })].into();
-        let ephemeral = Ephemeral { volumes: Vec::new(), logs };
+        let ephemeral = Ephemeral { logs, ..Ephemeral::default() };
         let node = Space { capacity_bytes: 1000, available_bytes: 400, inodes: 50, inodes_free: 20 };
         let disks = Disks { node, images: node, pods: [("u".to_owned(), ephemeral)].into() };
         let summary = summary(&Inputs { node_name: "n1", reading: &reading(), pods: &[] }, Some(&disks));
