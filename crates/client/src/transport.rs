@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
@@ -51,15 +51,19 @@ pub struct Credentials {
 }
 
 /// A client of the API server in this process, acting as `identity`. `service` is the server's own entry: requests
-/// take the same way through it as those from the network.
-pub fn in_memory<S>(service: S, identity: Identity) -> Client
+/// take the same way through it as those from the network. `program` is its user agent, by which objects and the
+/// audit log tell who wrote what.
+pub fn in_memory<S>(service: S, identity: Identity, program: &'static str) -> Client
 where
     S: Service<Request<axum::body::Body>, Response = Response<axum::body::Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
 {
+    let agent = HeaderValue::from_str(&format!("{program}/{}", env!("CARGO_PKG_VERSION")));
+    let agent = agent.expect("invariant: programs have names of plain letters");
     let service = service.map_request(move |request: Request<Body>| {
         let mut request = request.map(axum::body::Body::new);
+        request.headers_mut().insert(header::USER_AGENT, agent.clone());
         request.extensions_mut().insert(Peer::InProcess(identity.clone()));
         request
     });

@@ -28,6 +28,8 @@ use crate::pki::Pki;
 
 /// The scheduler whose Pods are ours.
 const SCHEDULER: &str = "default-scheduler";
+/// The program that runs the controllers, as objects tell who wrote them.
+const MANAGER: &str = "kube-controller-manager";
 
 /// Starts the store and the API server on it. Returns the way in for components of this process.
 pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running) -> Result<Service> {
@@ -155,8 +157,8 @@ fn kubelet_tls(pki: &Pki) -> Result<rustls::ClientConfig> {
 pub(super) fn start_controllers(config: &Config, clients: &Clients, pki: &Pki, running: &mut Running) -> Result<()> {
     let accounts = clients.clone();
     let controllers = sampan_controllers::start(&sampan_controllers::Options {
-        shared: clients.user("system:kube-controller-manager", &[]),
-        client_for: Arc::new(move |name| accounts.system_account(name)),
+        shared: clients.component(MANAGER),
+        client_for: Arc::new(move |name| accounts.system_account(name, MANAGER)),
         ca_pem: pki.ca_pem().to_owned(),
         signer: Arc::new(ClusterAuthority(pki.load_authority()?)),
         sign_token: sign_token(config, pki)?,
@@ -167,7 +169,7 @@ pub(super) fn start_controllers(config: &Config, clients: &Clients, pki: &Pki, r
     clients.api.watch_component("controller-manager", Arc::new(move || probed.health()));
     running.add("controllers", async move { controllers.shutdown().await });
     let scheduler = sampan_scheduler::start(&sampan_scheduler::Options {
-        client: clients.user("system:kube-scheduler", &[]),
+        client: clients.component("kube-scheduler"),
         scheduler_name: SCHEDULER.to_owned(),
     });
     let scheduler = Arc::new(scheduler);

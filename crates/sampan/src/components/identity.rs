@@ -20,26 +20,30 @@ impl Clients {
         Self { api }
     }
 
-    /// A client of the user `name`.
-    pub(super) fn user(&self, name: &str, groups: &[&str]) -> Client {
-        let groups = groups.iter().chain([&AUTHENTICATED]).map(|group| (*group).to_owned()).collect();
-        let identity = Identity { name: name.to_owned(), groups, ..Identity::default() };
-        sampan_client::in_memory(self.api.clone(), identity)
+    /// A client of the component `program`.
+    pub(super) fn component(&self, program: &'static str) -> Client {
+        self.user(&format!("system:{program}"), &[], program)
     }
 
-    /// A client of the service account `name` in kube-system.
-    pub(super) fn system_account(&self, name: &str) -> Client {
-        sampan_client::in_memory(self.api.clone(), token::service_account("kube-system", name, ""))
+    /// A client of the service account `name` in kube-system, for `program`.
+    pub(super) fn system_account(&self, name: &str, program: &'static str) -> Client {
+        sampan_client::in_memory(self.api.clone(), token::service_account("kube-system", name, ""), program)
     }
 
     /// A client of the node `name`.
     pub(super) fn node(&self, name: &str) -> Client {
-        self.user(&format!("system:node:{name}"), &["system:nodes"])
+        self.user(&format!("system:node:{name}"), &["system:nodes"], "kubelet")
     }
 
     /// A client that sets up the cluster itself.
     pub(super) fn setup(&self) -> Client {
-        self.user("system:apiserver", &[MASTERS])
+        self.user("system:apiserver", &[MASTERS], "kube-apiserver")
+    }
+
+    fn user(&self, name: &str, groups: &[&str], program: &'static str) -> Client {
+        let groups = groups.iter().chain([&AUTHENTICATED]).map(|group| (*group).to_owned()).collect();
+        let identity = Identity { name: name.to_owned(), groups, ..Identity::default() };
+        sampan_client::in_memory(self.api.clone(), identity, program)
     }
 }
 

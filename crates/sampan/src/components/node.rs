@@ -93,7 +93,7 @@ pub(super) async fn start_runtime(config: &Config, network: Arc<dyn PodNetwork>,
 /// Starts the Services' dataplane and the cluster's DNS.
 pub(super) async fn start_services(config: &Config, clients: &Clients, running: &mut Running) -> Result<()> {
     let proxy = Proxy::start(sampan_proxy::Options {
-        client: clients.user("system:kube-proxy", &[]),
+        client: clients.component("kube-proxy"),
         instance: config.instance.clone(),
         node_name: config.node_name.clone(),
         pod_cidr: pod_cidr(config).into(),
@@ -104,7 +104,7 @@ pub(super) async fn start_services(config: &Config, clients: &Clients, running: 
     .context("starting the Services' dataplane")?;
     let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
     let dns = sampan_dns::Dns::start(sampan_dns::Options {
-        client: clients.system_account("coredns"),
+        client: clients.system_account("coredns", "coredns"),
         listen: vec![SocketAddr::new(config.cluster_dns.into(), 53)],
         cluster_domain: config.cluster_domain.clone(),
         upstreams: sampan_dns::nameservers(&resolv_conf),
