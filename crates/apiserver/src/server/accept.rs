@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Body;
 use futures::FutureExt as _;
 use http::Request;
 use hyper::body::Incoming;
@@ -25,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use super::unread::Drain;
 use super::{Service, chain, tls};
 use crate::aggregator::FrontProxy;
 
@@ -79,12 +79,13 @@ pub(crate) async fn run(door: Door, service: Service, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
+    let drain = Drain::new(service.0.tasks.clone());
     let begin = |stream, address, permit| {
-        let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        let (acceptor, service, drain, stop) = (acceptor.clone(), service.clone(), drain.clone(), stop.clone());
         let authorities = Arc::clone(&authorities);
         connections.spawn(async move {
             let _permit: OwnedSemaphorePermit = permit;
-            serve((stream, address), (&acceptor, &authorities), service, stop).await;
+            serve((stream, address), (&acceptor, &authorities), (service, drain), stop).await;
         });
     };
     while let Some(Ok(permit)) = stop.run_until_cancelled(Arc::clone(&room).acquire_owned()).await {
@@ -118,7 +119,7 @@ struct Requests {
 async fn serve(
     (stream, address): (TcpStream, SocketAddr),
     (acceptor, authorities): (&TlsAcceptor, &tls::Authorities),
-    service: Service,
+    (service, drain): (Service, Drain),
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
@@ -134,7 +135,7 @@ async fn serve(
             seen.came.cancel();
         }
         let under_way = seen.under_way.token();
-        let mut request = request.map(Body::new);
+        let mut request = drain.behind(request);
         request.extensions_mut().insert(peer.clone());
         let answer = service.clone().call(request);
         async move {

@@ -15,6 +15,7 @@ pub(crate) mod lasting;
 mod limit;
 mod paths;
 mod tls;
+mod unread;
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,10 +1,13 @@
 //! The network transport: TLS, client certificates, limits, shutdown.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
+use futures::StreamExt as _;
 use http::Request;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,6 +19,7 @@ use sampan_apiserver::{Listen, Options};
 use sampan_auth::authority::{Authority, Issued, Purpose};
 use sampan_store::Store;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -246,6 +250,42 @@ async fn large_bodies_are_refused() {
     let request = Request::post("/api/v1/namespaces/default/configmaps").header("content-type", "application/json");
     let request = request.body(Body::from(vec![b' '; (3 << 20) + 1])).unwrap();
     assert_eq!(site.send(Some(("root", "system:masters")), request).await.status(), 413);
+    site.cluster.handle.shutdown().await;
+}
+
+/// A request whose body comes in pieces, and its answer, which has come whole before the first of them.
+async fn answered_early(site: &Site) -> (u16, mpsc::Sender<Bytes>) {
+    let stream = TokioIo::new(site.connect(("eve", "people"), "h2").await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let (pieces, mut sent) = mpsc::channel(1);
+    let body = futures::stream::poll_fn(move |context| sent.poll_recv(context)).map(Ok::<Bytes, Infallible>);
+    let request = Request::post("https://localhost/api/v1/namespaces/default/configmaps");
+    let response = sender.send_request(request.body(Body::from_stream(body)).unwrap()).await.unwrap();
+    let (code, _) = read(response.map(Body::new)).await;
+    // What the server says right behind that answer has come before this one.
+    let other = Request::get("https://localhost/version").body(Body::empty()).unwrap();
+    assert_eq!(sender.send_request(other).await.unwrap().status(), 200);
+    (code, pieces)
+}
+
+#[tokio::test]
+async fn an_early_answer_does_not_cut_its_request_off() {
+    let site = Site::open().await;
+    let (code, pieces) = answered_early(&site).await;
+    assert_eq!(code, 403);
+    for _ in 0..3 {
+        pieces.send(Bytes::from_static(b"{}")).await.expect("the body is still taken");
+    }
+    drop(pieces);
+    site.cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_request_without_end_is_cut_off() {
+    let site = Site::open().await;
+    let (_, pieces) = answered_early(&site).await;
+    while pieces.send(Bytes::from_static(&[0; 64 << 10])).await.is_ok() {}
     site.cluster.handle.shutdown().await;
 }
 
