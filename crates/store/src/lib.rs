@@ -34,6 +34,13 @@ pub struct Entry {
     pub modified: Revision,
 }
 
+impl Entry {
+    /// Whether its last write made the key.
+    pub fn is_new(&self) -> bool {
+        self.created == self.modified
+    }
+}
+
 /// The keys of a [`Store::range`]: `start` inclusive, `end` exclusive; an empty `end` is the end of all keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -125,19 +132,17 @@ pub enum Outcome {
 /// A change as a watch sees it.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A key was written. `previous` is its entry before, `None` for a creation.
+    /// A key was written; [`Entry::is_new`] says whether it was not there before.
     Put {
         /// The entry as written.
         entry: Entry,
-        /// The entry before.
-        previous: Option<Entry>,
     },
-    /// A key was deleted at `revision`. `previous` is its last entry.
+    /// A key was deleted.
     Delete {
+        /// The key.
+        key: Bytes,
         /// The deletion's revision.
         revision: Revision,
-        /// The entry before.
-        previous: Entry,
     },
     /// Nothing of the span changed up to `revision`: everything at or below it has been delivered.
     Progress {
@@ -150,7 +155,7 @@ impl Event {
     /// The revision that the event is about.
     pub fn revision(&self) -> Revision {
         match self {
-            Event::Put { entry, .. } => entry.modified,
+            Event::Put { entry } => entry.modified,
             Event::Delete { revision, .. } | Event::Progress { revision } => *revision,
         }
     }

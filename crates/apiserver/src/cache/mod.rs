@@ -109,14 +109,14 @@ impl Cache {
     fn apply(&self, event: Event) -> Revision {
         match event {
             Event::Progress { revision } => revision,
-            Event::Delete { revision, previous } => {
-                if let Some((rooms, key)) = self.place(&previous.key) {
+            Event::Delete { key, revision } => {
+                if let Some((rooms, key)) = self.place(&key) {
                     rooms.iter().flatten().for_each(|room| room.take(key, News::Delete(revision)));
                 }
                 revision
             }
-            Event::Put { entry, previous } => {
-                let event = if previous.is_some() { EventType::Modified } else { EventType::Added };
+            Event::Put { entry } => {
+                let event = if entry.is_new() { EventType::Added } else { EventType::Modified };
                 if let Some((rooms, key)) = self.place(&entry.key) {
                     for room in rooms.iter().flatten() {
                         match Object::from_entry(&room.kind, &entry, event) {

@@ -43,23 +43,19 @@ impl Found {
     }
 }
 
-/// A write together with what it replaced: what a watch tells of.
+/// A write: what a watch tells of.
 #[derive(Clone)]
 pub(super) struct Change {
     pub(super) key: Bytes,
     now: Found,
-    before: Option<Found>,
 }
 
 impl Change {
     /// The change as watchers see it.
     pub(super) fn event(&self) -> Result<Event, Error> {
-        let previous = self.before.as_ref().map(Found::load).transpose()?;
-        let version = &self.now.version;
-        match previous {
-            previous if !version.deleted => Ok(Event::Put { entry: self.now.load()?, previous }),
-            Some(previous) => Ok(Event::Delete { revision: version.revision, previous }),
-            None => Err(version.location.segment.corrupt(version.location.offset, "deletes a key that is not there")),
+        match &self.now.version {
+            Version { deleted: true, revision, .. } => Ok(Event::Delete { key: self.key.clone(), revision: *revision }),
+            _ => Ok(Event::Put { entry: self.now.load()? }),
         }
     }
 }
@@ -148,12 +144,7 @@ impl Index {
     fn change(&self, past: &Past) -> Option<Change> {
         let versions = self.keys.get(&past.key)?;
         let at = versions.binary_search_by_key(&past.revision, |version| version.revision).ok()?;
-        Some(self.told(&past.key, versions, at))
-    }
-
-    fn told(&self, key: &Bytes, versions: &[Version], at: usize) -> Change {
-        let before = at.checked_sub(1).map(|before| &versions[before]).filter(|version| !version.deleted);
-        Change { key: key.clone(), now: self.found(&versions[at]), before: before.map(|version| self.found(version)) }
+        Some(Change { key: past.key.clone(), now: self.found(&versions[at]) })
     }
 
     fn found(&self, version: &Version) -> Found {
@@ -171,12 +162,10 @@ impl Index {
 
     /// Takes in the write of the next revision. `entry` is what it put.
     pub(super) fn apply(&mut self, key: &Bytes, version: Version, entry: Option<Entry>) -> Change {
-        let revision = version.revision;
-        self.recent.push(entry);
-        let key = self.insert(key, version);
-        self.revision = revision;
-        let versions = &self.keys[&key];
-        self.told(&key, versions, versions.len() - 1)
+        self.revision = version.revision;
+        self.recent.push(entry.clone());
+        let key = self.insert(key, version.clone());
+        Change { key, now: Found { version, recent: entry } }
     }
 
     /// Takes in a version without telling of it, for recovery. Versions of one key come oldest first. The key as the

@@ -138,7 +138,7 @@ impl Watch {
             self.delivered = self.delivered.max(revision_of(answer.header));
         }
         for event in answer.events {
-            self.take_event(event)?;
+            self.take_event(event);
         }
         let told = self.told.back().map_or(before, Event::revision);
         if self.delivered > told {
@@ -147,25 +147,16 @@ impl Watch {
         Ok(())
     }
 
-    fn take_event(&mut self, event: wire::Event) -> Result<(), Error> {
+    fn take_event(&mut self, event: wire::Event) {
         let deleted = event.r#type() == EventType::Delete;
-        let (Some(kv), previous) = (event.kv, event.prev_kv) else { return Ok(()) };
-        let (revision, is_new) = (kv.mod_revision as Revision, kv.version == 1);
-        if revision <= self.delivered {
-            return Ok(());
-        }
+        let Some(kv) = event.kv.filter(|kv| kv.mod_revision as Revision > self.delivered) else { return };
+        let revision = kv.mod_revision as Revision;
         self.delivered = revision;
-        let keys = &self.inner.keys;
-        let Some(entry) = keys.entry(kv).filter(|entry| self.span.contains(&entry.key)) else { return Ok(()) };
-        let previous = previous.and_then(|kv| keys.entry(kv));
-        let event = match previous {
-            previous if !deleted && (is_new || previous.is_some()) => Event::Put { entry, previous },
-            Some(previous) => Event::Delete { revision, previous },
-            // etcd reads the entry before when it sends; by then it was forgotten.
-            None => return Err(Error::Compacted { asked: revision - 1, oldest: revision }),
-        };
-        self.told.push_back(event);
-        Ok(())
+        let entry = self.inner.keys.entry(kv).filter(|entry| self.span.contains(&entry.key));
+        self.told.extend(entry.map(|entry| match deleted {
+            true => Event::Delete { key: entry.key, revision },
+            false => Event::Put { entry },
+        }));
     }
 
     /// Says once that the revision which was current at the start is reached.
@@ -207,7 +198,6 @@ async fn open(inner: &Inner, start: Revision) -> Result<Open, Status> {
         range_end: all.end.clone(),
         start_revision: start as i64,
         progress_notify: true,
-        prev_kv: true,
         fragment: true,
     };
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };

@@ -131,11 +131,8 @@ fn open(rules: &[Rule], entry: Entry) -> Result<Entry, Error> {
 
 fn open_event(rules: &[Rule], event: Event) -> Result<Event, Error> {
     Ok(match event {
-        Event::Put { entry, previous } => {
-            Event::Put { entry: open(rules, entry)?, previous: previous.map(|entry| open(rules, entry)).transpose()? }
-        }
-        Event::Delete { revision, previous } => Event::Delete { revision, previous: open(rules, previous)? },
-        progress @ Event::Progress { .. } => progress,
+        Event::Put { entry } => Event::Put { entry: open(rules, entry)? },
+        other @ (Event::Delete { .. } | Event::Progress { .. }) => other,
     })
 }
 

@@ -96,16 +96,16 @@ impl Watch {
         }
     }
 
-    async fn put(&mut self) -> (Entry, Option<Entry>) {
+    async fn put(&mut self) -> Entry {
         match self.next().await {
-            Event::Put { entry, previous } => (entry, previous),
+            Event::Put { entry } => entry,
             other => panic!("expected a put, got {other:?}"),
         }
     }
 
-    async fn deleted(&mut self) -> (Revision, Entry) {
+    async fn deleted(&mut self) -> (Bytes, Revision) {
         match self.next().await {
-            Event::Delete { revision, previous } => (revision, previous),
+            Event::Delete { key, revision } => (key, revision),
             other => panic!("expected a deletion, got {other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! Watches: complete, ordered, without repeats, from any revision that can be read.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sampan_store::{Event, Outcome, Revision, Store, Write};
@@ -11,7 +11,7 @@ pub(crate) async fn all<S: Store>(store: &Arc<S>) {
     tells_past_and_present(&**store).await;
     keeps_to_its_span(&**store).await;
     says_how_far_it_is(&**store).await;
-    a_compacted_past_keeps_the_previous_entry(&**store).await;
+    goes_on_behind_a_compacted_past(&**store).await;
     loses_and_repeats_nothing_under_load(store).await;
 }
 
@@ -23,12 +23,11 @@ async fn tells_past_and_present(store: &impl Store) {
     let mut later = Watch::new(store, "x/tells", first).await;
     let third = delete(store, "x/tells", second).await;
     let fourth = create(store, "x/tells", "4").await;
-    assert_eq!(watch.put().await, (entry("x/tells", "1", first, first), None));
+    assert_eq!(watch.put().await, entry("x/tells", "1", first, first));
     for watch in [&mut watch, &mut later] {
-        let previous = entry("x/tells", "1", first, first);
-        assert_eq!(watch.put().await, (entry("x/tells", "2", first, second), Some(previous)));
-        assert_eq!(watch.deleted().await, (third, entry("x/tells", "2", first, second)));
-        assert_eq!(watch.put().await, (entry("x/tells", "4", fourth, fourth), None));
+        assert_eq!(watch.put().await, entry("x/tells", "2", first, second));
+        assert_eq!(watch.deleted().await, (key("x/tells"), third));
+        assert_eq!(watch.put().await, entry("x/tells", "4", fourth, fourth));
     }
 }
 
@@ -39,7 +38,7 @@ async fn keeps_to_its_span(store: &impl Store) {
         create(store, other, "1").await;
     }
     create(store, "x/span/in", "1").await;
-    assert_eq!(watch.put().await.0.key, "x/span/in");
+    assert_eq!(watch.put().await.key, "x/span/in");
 }
 
 async fn says_how_far_it_is(store: &impl Store) {
@@ -53,20 +52,19 @@ async fn says_how_far_it_is(store: &impl Store) {
     loop {
         match watch.any().await.unwrap().unwrap() {
             Event::Progress { revision } => assert!(revision < event),
-            Event::Put { entry, .. } => break assert_eq!(entry.modified, event),
+            Event::Put { entry } => break assert_eq!(entry.modified, event),
             Event::Delete { .. } => panic!("nothing was deleted"),
         }
     }
 }
 
-async fn a_compacted_past_keeps_the_previous_entry(store: &impl Store) {
+async fn goes_on_behind_a_compacted_past(store: &impl Store) {
     let first = create(store, "x/compacted", "1").await;
     let second = update(store, "x/compacted", "2", first).await;
     let third = update(store, "x/compacted", "3", second).await;
     store.compact(second).await.unwrap();
     let mut watch = Watch::new(store, "x/compacted", second).await;
-    let previous = entry("x/compacted", "2", first, second);
-    assert_eq!(watch.put().await, (entry("x/compacted", "3", first, third), Some(previous)));
+    assert_eq!(watch.put().await, entry("x/compacted", "3", first, third));
 }
 
 const WRITERS: usize = 8;
@@ -117,17 +115,17 @@ async fn writer<S: Store>(store: Arc<S>, n: usize) -> Vec<Revision> {
 
 /// The revisions of the next `count` events, which must grow and continue each key's story.
 async fn follow(mut watch: Watch, count: usize) -> Vec<Revision> {
-    let mut state = HashMap::new();
+    let mut there = HashSet::new();
     let mut revisions = Vec::new();
     while revisions.len() < count {
-        let (revision, key, previous, now) = match watch.next().await {
-            Event::Put { entry, previous } => (entry.modified, entry.key.clone(), previous, Some(entry)),
-            Event::Delete { revision, previous } => (revision, previous.key.clone(), Some(previous), None),
-            Event::Progress { .. } => unreachable!("next() skips progress"),
-        };
+        let event = watch.next().await;
+        let revision = event.revision();
         assert!(revisions.last().is_none_or(|last| *last < revision), "{revision} after {revisions:?}");
-        assert_eq!(state.get(&key).cloned().flatten(), previous, "previous of {key:?} at {revision}");
-        state.insert(key, now);
+        match event {
+            Event::Put { entry } => assert_eq!(there.insert(entry.key.clone()), entry.is_new(), "{entry:?}"),
+            Event::Delete { key, .. } => assert!(there.remove(&key), "{key:?} at {revision}"),
+            Event::Progress { .. } => unreachable!("next() skips progress"),
+        }
         revisions.push(revision);
     }
     revisions
