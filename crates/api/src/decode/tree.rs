@@ -60,24 +60,39 @@ impl From<Value> for Tree {
 
 /// Parses a body. Depth is bounded by the parsers (128), size by a budget.
 pub(super) fn parse(body: &[u8], format: Format) -> Result<Tree, String> {
-    let mut budget = Budget { bytes: MAX_EXPANDED_BYTES };
     match format {
-        Format::Json => {
-            let mut deserializer = serde_json::Deserializer::from_slice(body);
-            let tree = budget.deserialize(&mut deserializer).map_err(|error| error.to_string())?;
-            deserializer.end().map_err(|error| error.to_string())?;
-            Ok(tree)
-        }
-        Format::Yaml => {
-            budget.deserialize(serde_yaml_ng::Deserializer::from_slice(body)).map_err(|error| format!("yaml: {error}"))
-        }
+        Format::Json => json(body).map_err(|error| error.to_string()),
+        Format::Yaml => yaml(body).map_err(|error| format!("yaml: {error}")),
         Format::Cbor => cbor::decode(body).map(Tree::from).map_err(|error| error.to_string()),
         Format::Protobuf => Err("protobuf cannot be read without a type".to_owned()),
     }
 }
 
+fn json(body: &[u8]) -> Result<Tree, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let tree = Budget::default().deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(tree)
+}
+
+/// Nearly all that clients send as YAML is JSON, which is YAML too and read several times faster as what it is.
+fn yaml(body: &[u8]) -> Result<Tree, serde_yaml_ng::Error> {
+    if body.trim_ascii_start().starts_with(b"{")
+        && let Ok(tree) = json(body)
+    {
+        return Ok(tree);
+    }
+    Budget::default().deserialize(serde_yaml_ng::Deserializer::from_slice(body))
+}
+
 struct Budget {
     bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { bytes: MAX_EXPANDED_BYTES }
+    }
 }
 
 impl Budget {
