@@ -33,8 +33,8 @@ pub(super) struct Entry {
 impl Entry {
     /// Whether both are the same manager's: an applier's version may change.
     pub(super) fn is_same_manager(&self, other: &Self) -> bool {
-        let name = |entry: &Self| (entry.manager.clone(), entry.operation, entry.subresource.clone());
-        name(self) == name(other) && (self.operation == Operation::Apply || self.api_version == other.api_version)
+        (&self.manager, self.operation, &self.subresource) == (&other.manager, other.operation, &other.subresource)
+            && (self.operation == Operation::Apply || self.api_version == other.api_version)
     }
 
     /// The manager as conflicts name it: `"kubectl-edit" using apps/v1`.
@@ -107,8 +107,9 @@ pub(super) fn encode(mut entries: Vec<Entry>, object: &mut Value) {
     entries.retain(|entry| !entry.fields.is_empty());
     fold_ancient(&mut entries);
     entries.sort_by(|a, b| {
-        let order = |entry: &Entry| (entry.operation, entry.time.clone(), entry.manager.clone());
-        order(a).cmp(&order(b)).then_with(|| (&a.api_version, &a.subresource).cmp(&(&b.api_version, &b.subresource)))
+        let [a, b] =
+            [a, b].map(|entry| (entry.operation, &entry.time, &entry.manager, &entry.api_version, &entry.subresource));
+        a.cmp(&b)
     });
     let Some(object) = object.as_object_mut() else { return };
     let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));

@@ -15,6 +15,8 @@ mod place;
 mod remove;
 mod set;
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -86,8 +88,15 @@ fn fields_of(dotted: &str) -> Vec<String> {
     dotted.split('.').map(set::field).collect()
 }
 
-fn unowned() -> Set {
-    Set::of(UNOWNED.map(fields_of))
+/// The account itself, which is never part of what is accounted for.
+fn account() -> &'static Set {
+    static SET: LazyLock<Set> = LazyLock::new(|| Set::of([fields_of("metadata.managedFields")]));
+    &SET
+}
+
+fn unowned() -> &'static Set {
+    static SET: LazyLock<Set> = LazyLock::new(|| Set::of(UNOWNED.map(fields_of)));
+    &SET
 }
 
 /// Applies `config` to `live` (`None` when there is no such object yet). With `force`, fields of others are taken over.
@@ -107,7 +116,7 @@ pub fn apply(live: Option<&Value>, config: &Value, force: bool, write: &Write<'_
 
     let merged = merge::merge(&bare_live, config, place);
     let pruned = prune(merged, previous.as_ref(), &mine, &entries, place);
-    mine.fields = mine.fields.difference(&unowned());
+    mine.fields = mine.fields.difference(unowned());
     let changes = compare::compare(&bare_live, &pruned, place).without(&write.reset());
     let lost = lose(&mut entries, &changes, write);
     if !force && !lost.is_empty() {
@@ -162,17 +171,15 @@ fn places_of_wholes(config: &Value, place: Place<'_>, path: String, found: &mut 
 ///
 /// Objects that existed without any account stay without one until someone applies.
 pub fn track_update(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
-    let place = write.place();
-    let bare_old = old.map_or_else(nothing, without_managed_fields);
-    let bare_new = without_managed_fields(new);
     let mut entries = entries_before_update(old, new, write);
+    take_managed_fields(new);
     if old.is_some() && entries.is_empty() {
-        managers::encode(entries, new);
         return;
     }
-    let changes = compare::compare(&bare_old, &bare_new, place).without(&write.reset());
+    let changes = compare::compare(old.unwrap_or(&nothing()), new, write.place());
+    let changes = changes.without(&write.reset()).without(account());
     lose(&mut entries, &changes, write);
-    let won = changes.modified.union(&changes.added).difference(&unowned());
+    let won = changes.modified.union(&changes.added).difference(unowned());
     if !won.is_empty() {
         let mut mine = write.entry(Operation::Update, won);
         if let Some(previous) = take(&mut entries, &mine) {
@@ -218,10 +225,14 @@ fn nothing() -> Value {
 
 fn without_managed_fields(object: &Value) -> Value {
     let mut object = object.clone();
+    take_managed_fields(&mut object);
+    object
+}
+
+fn take_managed_fields(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    object
 }
 
 /// The account of an object about to be applied to. If it has none, all that is there gets an owner to conflict with.
@@ -231,7 +242,7 @@ fn entries_before_apply(live: &Value, bare_live: &Value, write: &Write<'_>) -> V
         return entries;
     }
     let changes = compare::compare(&nothing(), bare_live, write.place());
-    let fields = changes.modified.union(&changes.added).difference(&unowned());
+    let fields = changes.modified.union(&changes.added).difference(unowned());
     let before = write.entry(Operation::Update, fields);
     vec![Entry { manager: BEFORE_FIRST_APPLY.to_owned(), subresource: String::new(), ..before }]
 }
@@ -272,6 +283,10 @@ fn lose(entries: &mut [Entry], changes: &compare::Comparison, write: &Write<'_>)
 /// Removes from the merged object what the manager applied last time, left out this time, and nobody else owns.
 fn prune(merged: Value, previous: Option<&Entry>, mine: &Entry, others: &[Entry], place: Place<'_>) -> Value {
     let Some(previous) = previous.filter(|entry| !entry.fields.is_empty()) else { return merged };
+    // Whoever applies again all that it applied before leaves nothing out.
+    if previous.fields.difference(&mine.fields).is_empty() {
+        return merged;
+    }
     let last = owned::with_structs(&previous.fields, place);
     let everything = owned::with_structs(&owned::fields(&merged, place), place);
     let left_after = |gone: &Set| remove::remove(merged.clone(), gone, place).unwrap_or_else(nothing);
