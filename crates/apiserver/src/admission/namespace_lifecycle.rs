@@ -22,10 +22,10 @@ impl Plugin for NamespaceLifecycle {
             return Ok(());
         }
         let name = &attempt.namespace;
-        let Some(namespace) = registry.peek("", "Namespace", "", name) else {
+        let Some(namespace) = registry.find("", "Namespace", "", name) else {
             return Err(Status::not_found(Resource { group: "", name: "namespaces" }, name));
         };
-        if request.operation != Operation::Create || namespace["metadata"]["deletionTimestamp"].is_null() {
+        if request.operation != Operation::Create || !namespace.deleting {
             return Ok(());
         }
         let why = format!("unable to create new content in namespace {name} because it is being terminated");

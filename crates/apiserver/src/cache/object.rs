@@ -17,6 +17,9 @@ use std::io::Write as _;
 use bytes::Bytes;
 use sampan_api::kind::KindRef;
 use sampan_store::{Entry, Revision};
+use serde::de::IgnoredAny;
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 /// The kind of a watch event.
@@ -54,6 +57,8 @@ pub(crate) struct Object {
     pub(crate) labels: BTreeMap<String, String>,
     /// Its selectable fields besides name and namespace.
     pub(crate) fields: Vec<(&'static str, String)>,
+    /// Whether its deletion has begun.
+    pub(crate) deleting: bool,
     /// Whether it is in the form of another version than the kind's.
     pub(crate) foreign: bool,
     frame: Frame,
@@ -67,12 +72,30 @@ struct Frame {
     members: usize,
 }
 
+/// What is asked of every object.
+#[derive(Deserialize)]
+struct Head {
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    namespace: Box<str>,
+    name: Box<str>,
+    labels: BTreeMap<String, String>,
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
 const FRAME_END: &[u8] = b"}\n";
 const METADATA: &[u8] = b"\"metadata\":{";
 
 impl Object {
     /// Takes an entry from the store. `kind` is the one whose form is stored. An error says what is wrong with the bytes.
     pub(crate) fn from_entry(kind: &KindRef, entry: &Entry, event: EventType) -> Result<Self, String> {
+        if kind.custom().is_none() && kind.rules().selectable_names().is_empty() {
+            return Self::from_head(entry, event);
+        }
         let mut value: Value = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
         let refreshed = kind.custom().filter(|custom| custom.refresh_stored(&mut value)).map(|_| encode(&value));
         let foreign = kind.custom().is_some_and(|custom| !custom.is_form_of(&value));
@@ -84,8 +107,24 @@ impl Object {
             revision: entry.modified,
             labels: labels(&value),
             fields: kind.rules().selectable_fields(&value),
+            deleting: meta["deletionTimestamp"].is_string(),
             foreign,
             frame,
+        })
+    }
+
+    /// Of a built-in kind without selectable fields nothing is asked but its metadata: the rest is not even decoded.
+    fn from_head(entry: &Entry, event: EventType) -> Result<Self, String> {
+        let Head { metadata } = serde_json::from_slice(&entry.value).map_err(|e| e.to_string())?;
+        Ok(Self {
+            namespace: metadata.namespace,
+            name: metadata.name,
+            revision: entry.modified,
+            labels: metadata.labels,
+            fields: Vec::new(),
+            deleting: metadata.deletion_timestamp.is_some(),
+            foreign: false,
+            frame: frame(event, &entry.value, None, entry.modified)?,
         })
     }
 
@@ -97,6 +136,7 @@ impl Object {
             revision: self.revision,
             labels: labels(value),
             fields: kind.rules().selectable_fields(value),
+            deleting: self.deleting,
             foreign: false,
             frame: frame(EventType::Modified, &encode(value), None, self.revision).unwrap_or_default(),
         }
@@ -179,16 +219,39 @@ pub(crate) fn labels(value: &Value) -> BTreeMap<String, String> {
 /// The stored form of an object: no `resourceVersion`; `kind`, `apiVersion` and `metadata` first.
 pub(crate) fn encode(value: &Value) -> Bytes {
     let mut out = Vec::with_capacity(1024);
-    let mut meta = value["metadata"].clone();
-    if let Some(meta) = meta.as_object_mut() {
-        meta.remove("resourceVersion");
+    // Writing a value to memory does not fail.
+    let _ = serde_json::to_writer(&mut out, &Stored(value));
+    out.into()
+}
+
+struct Stored<'v>(&'v Value);
+
+impl Serialize for Stored<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(value) = self;
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("kind", &value["kind"])?;
+        fields.serialize_entry("apiVersion", &value["apiVersion"])?;
+        fields.serialize_entry("metadata", &Unversioned(&value["metadata"]))?;
+        for (name, field) in value.as_object().into_iter().flatten() {
+            if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
+                fields.serialize_entry(name, field)?;
+            }
+        }
+        fields.end()
     }
-    let _ = write!(out, "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{meta}", value["kind"], value["apiVersion"]);
-    for (name, field) in value.as_object().into_iter().flatten() {
-        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
-            let _ = write!(out, ",{}:{field}", Value::from(name.as_str()));
+}
+
+/// Metadata without its `resourceVersion`.
+struct Unversioned<'v>(&'v Value);
+
+impl Serialize for Unversioned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().filter(|(name, _)| *name != "resourceVersion"))
+            }
+            other => other.serialize(serializer),
         }
     }
-    out.push(b'}');
-    out.into()
 }

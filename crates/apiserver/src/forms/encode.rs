@@ -18,7 +18,7 @@ impl Wanted {
                 text.push(b'\n');
                 Ok(text.into())
             }
-            Encoding::Json => Ok(value.to_string().into()),
+            Encoding::Json => Ok(serde_json::to_vec(value).unwrap_or_default().into()),
             Encoding::Cbor => {
                 Ok(definition_of(value).map_or_else(|| cbor::encode(value), |of| cbor::encode_as(value, of)).into())
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sampan_api::kind::{KindRef, Scope, Writer};
+use sampan_api::kind::{Kind, KindRef, Scope, Writer};
 use sampan_api::status::{Resource, Status};
 use sampan_auth::Identity;
 use serde_json::{Map, Value};
@@ -92,10 +92,7 @@ impl Attempt {
 
     /// The object's key in its room.
     pub(crate) fn key(&self) -> String {
-        match self.kind.scope {
-            Scope::Namespaced => format!("{}/{}", self.namespace, self.name),
-            Scope::Cluster => self.name.clone(),
-        }
+        room_key(&self.kind, &self.namespace, &self.name)
     }
 
     /// The options of the write as an object of `kind`.
@@ -124,6 +121,14 @@ impl Attempt {
     /// 404 unless the kind is one that is stored.
     pub(crate) fn check_stored(&self) -> Result<(), Status> {
         if self.kind.verbs.are_of_stored() { Ok(()) } else { Err(Status::method_not_allowed()) }
+    }
+}
+
+/// The key of an object in its kind's room.
+pub(super) fn room_key(kind: &Kind, namespace: &str, name: &str) -> String {
+    match kind.scope {
+        Scope::Namespaced => [namespace, "/", name].concat(),
+        Scope::Cluster => name.to_owned(),
     }
 }
 

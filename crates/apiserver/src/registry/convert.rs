@@ -1,5 +1,6 @@
 //! Objects of custom kinds between the version they are stored in and those they are served in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sampan_api::custom::{Conversion, Custom};
@@ -93,14 +94,14 @@ impl Registry {
     }
 
     /// An object that `kind` serves in the form in which it is stored.
-    pub(super) async fn storable(&self, kind: &KindRef, object: &Value) -> Result<Value, Status> {
-        let Some(custom) = kind.custom() else { return Ok(object.clone()) };
+    pub(super) async fn storable<'o>(&self, kind: &KindRef, object: &'o Value) -> Result<Cow<'o, Value>, Status> {
+        let Some(custom) = kind.custom() else { return Ok(Cow::Borrowed(object)) };
         let stored = self.cache.room(kind)?.kind.clone();
         let Some(stored) = stored.custom().filter(|stored| !std::ptr::eq(stored.names(), custom.names())) else {
-            return Ok(object.clone());
+            return Ok(Cow::Borrowed(object));
         };
         let mut converted = self.convert(stored, vec![object.clone()]).await?;
-        converted.pop().ok_or_else(|| Status::internal("the conversion gave nothing"))
+        converted.pop().map(Cow::Owned).ok_or_else(|| Status::internal("the conversion gave nothing"))
     }
 
     /// Objects of other versions in the form of `to`; those that have it stay as they are.

@@ -30,6 +30,7 @@ mod scale;
 mod turns;
 mod update;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -285,9 +286,9 @@ fn done(object: Value, effect: Effect) -> Done {
 }
 
 /// The stored bytes of an object in its kind's own form.
-fn stored(kind: &KindRef, mut object: Value) -> Bytes {
+fn stored(kind: &KindRef, mut object: Cow<'_, Value>) -> Bytes {
     if view_of(kind).is_some() {
-        kind.rules().stored_form(&mut object);
+        kind.rules().stored_form(object.to_mut());
     }
     encode(&object)
 }

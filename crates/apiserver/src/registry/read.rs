@@ -1,11 +1,13 @@
 //! Reading one object, and the forms in which kinds that share their storage see it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::Status;
 use serde_json::Value;
 
+use super::attempt::room_key;
 use super::{Attempt, Registry};
 use crate::cache::{Filter, Match, Object};
 
@@ -23,9 +25,13 @@ impl Registry {
 
     /// The object as it is in memory, decoded; for decisions that a fresh read has preceded.
     pub(crate) fn peek(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        Some(self.find(group, kind, namespace, name)?.value())
+    }
+
+    /// The same, not decoded.
+    pub(crate) fn find(&self, group: &str, kind: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
         let kind = super::built_in(group, kind).ok()?;
-        let attempt = Attempt::internal(kind, namespace, name);
-        Some(self.cache.room(kind).ok()?.get(&attempt.key())?.value())
+        self.cache.room(kind).ok()?.get(&room_key(kind, namespace, name))
     }
 }
 
@@ -38,14 +44,15 @@ impl Registry {
     }
 }
 
+/// The kinds whose objects are stored in another kind's form: that of the first one with their storage.
+static VIEWS: LazyLock<Vec<&'static Kind>> = LazyLock::new(|| {
+    let mut stored = HashSet::new();
+    sampan_api::kinds::ALL.iter().copied().filter(|kind| !stored.insert(kind.storage)).collect()
+});
+
 /// The kind itself if its objects are stored in another kind's form.
 pub(crate) fn view_of(kind: &Kind) -> Option<&'static Kind> {
-    let all = sampan_api::kinds::ALL;
-    let first = all.iter().find(|other| other.storage == kind.storage)?;
-    if std::ptr::eq(*first, kind) {
-        return None;
-    }
-    all.iter().copied().find(|other| std::ptr::eq(*other, kind))
+    VIEWS.iter().copied().find(|view| std::ptr::eq(*view, kind))
 }
 
 /// A stored object in the form that `kind` serves.

@@ -168,17 +168,22 @@ fn take_resources(pod: &mut Value, sent: &mut Value) {
 
 /// Whether nothing but the times in managedFields differs.
 pub(super) fn unchanged(new: &Value, old: &Value) -> bool {
-    new == old || (without_times(new) == without_times(old))
+    same_but(new, old, "metadata", |new, old| {
+        same_but(new, old, "managedFields", |new, old| match (new, old) {
+            (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
+                new.iter().zip(old).all(|(new, old)| same_but(new, old, "time", |_, _| true))
+            }
+            _ => new == old,
+        })
+    })
 }
 
-fn without_times(object: &Value) -> Value {
-    let mut object = object.clone();
-    for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
-        if let Some(entry) = entry.as_object_mut() {
-            entry.remove("time");
-        }
-    }
-    object
+/// Whether two objects are the same in all fields, of which `field` is judged by `same`; missing is null there.
+fn same_but(new: &Value, old: &Value, field: &str, same: impl Fn(&Value, &Value) -> bool) -> bool {
+    let (Value::Object(new_fields), Value::Object(old_fields)) = (new, old) else { return new == old };
+    let others = |(name, _): &(&String, &Value)| *name != field;
+    let (new_others, old_others) = (new_fields.iter().filter(others), old_fields.iter().filter(others));
+    same(&new[field], &old[field]) && new_others.eq(old_others)
 }
 
 /// Whether nothing holds an object back any more whose deletion has begun.

@@ -65,7 +65,8 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
         Some(_) => {
             let chunks = told.ready_chunks(CONVERTED).then(move |told| {
                 let (registry, served) = (Arc::clone(&registry), served.clone());
-                async move { futures::stream::iter(registry.all_told(&served, told).await) }
+                // Boxed: the state of a conversion is larger than all else that a watch holds, and most convert nothing.
+                Box::pin(async move { futures::stream::iter(registry.all_told(&served, told).await) })
             });
             chunks.flatten().right_stream()
         }
