@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# benches/api.sh ALONE LOAD DIR [STORE]: runs the program LOAD against an API server of its own, the program ALONE, that
-# keeps its data in DIR, which is made and removed, or in STORE.
+# benches/api.sh ALONE LOAD DIR STORE WHAT...: lets the program LOAD measure WHAT of an API server of its own, the program
+# ALONE, that keeps its data in STORE, or if that is empty in DIR, which is made and removed.
 set -euo pipefail
-alone=$1 load=$2 dir=$3 store=${4:-}
+alone=$1 load=$2 dir=$3 store=$4
+shift 4
 port=16443
 
 clean_up() {
@@ -21,4 +22,4 @@ mkdir -p -m 700 "$dir"
 server=$!
 curl --silent --show-error --insecure --retry 30 --retry-connrefused --retry-delay 1 \
   "https://127.0.0.1:$port/readyz" >/dev/null
-"$load" "$dir/kubeconfig.yaml" "$server"
+"$load" "$dir/kubeconfig.yaml" "$server" "$@"

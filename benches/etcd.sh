@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# benches/etcd.sh DIR LOAD: runs the program LOAD against an etcd of its own that keeps its data in DIR, which is made
-# and removed.
+# benches/etcd.sh DIR LOAD...: runs the command LOAD, with an address behind it, against an etcd of its own that keeps its
+# data in DIR, which is made and removed.
 set -euo pipefail
-dir=$1 load=$2
+dir=$1
+shift
 client=127.0.0.1:2379 peer=127.0.0.1:2380
 
 clean_up() {
@@ -22,4 +23,4 @@ etcd --data-dir "$dir" --log-level error \
   --initial-cluster "default=http://$peer" >&2 &
 server=$!
 curl --silent --show-error --retry 30 --retry-connrefused --retry-delay 1 "http://$client/health" >/dev/null
-"$load" "$client"
+"$@" "$client"

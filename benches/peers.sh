@@ -30,9 +30,9 @@ containerd_with() {
   inside benches/containerd.sh "$1" "$scratch/containerd" "$cri_bench" 2>"$scratch/errors" || why "containerd with $1"
 }
 
-# etcd LOAD: what the load program prints about an etcd of its own, or the reason why there is none.
+# etcd LOAD...: what the load command prints about an etcd of its own, or the reason why there is none.
 etcd() {
-  inside benches/etcd.sh "$scratch/etcd" "$1" 2>"$scratch/errors" || why etcd
+  inside benches/etcd.sh "$scratch/etcd" "$@" 2>"$scratch/errors" || why etcd
 }
 
 why() {

@@ -75,7 +75,8 @@ measure_store() {
 measure_api() {
   local lines what aim
   prepare
-  lines=$(inside benches/api.sh "$alone" "$load" "$scratch/api")
+  lines=$(inside benches/api.sh "$alone" "$load" "$scratch/api" "" watches requests lists)
+  lines+=$'\n'$(inside benches/api.sh "$alone" "$load" "$scratch/api" "" pods)
   for what in get create update patch apply; do
     aim=""
     case $what in
@@ -100,6 +101,16 @@ measure_api() {
 # loaded KEY WHAT: the figure under the key in the line about what, of measure_api's lines.
 loaded() {
   jq -r --arg what "$2" "select(.what == \$what).$1" <<<"$lines"
+}
+
+# With etcd as the store: creates through the API beside etcd's own puts.
+measure_api_on_etcd() {
+  local lines puts creates
+  prepare
+  lines=$(etcd benches/api-on-etcd.sh "$alone" "$load" "$etcd_bench" "$scratch/api")
+  puts=$(median clients_32_writes_per_s "$(grep clients_32 <<<"$lines" || head -n 1 <<<"$lines")")
+  creates=$(median per_s "$(grep '"creates"' <<<"$lines" || head -n 1 <<<"$lines")")
+  row "creates with etcd as the store per s, 32 connections" "$creates" "etcd puts" "$puts" "> etcd"
 }
 
 measure_objects() {
@@ -140,5 +151,6 @@ measure_crowd
 measure_logs
 measure_store
 measure_api
+measure_api_on_etcd
 measure_objects
 if [ "${BENCH_BUILD:-}" = 1 ]; then measure_build; fi

@@ -1,6 +1,6 @@
 //! Prints how many durable puts per second an etcd makes, as one line of JSON: the peer of `store-bench`.
 //!
-//! `etcd-bench [ADDRESS]`, by default 127.0.0.1:2379, without TLS. It speaks etcd's own gRPC rather than its JSON gateway,
+//! `etcd-bench [ADDRESS [CLIENTS...]]`, by default 127.0.0.1:2379, without TLS, and 1 client, then 64. It speaks etcd's own gRPC rather than its JSON gateway,
 //! which would cost etcd a second hop, and only as much HTTP/2 as one put after the other on a connection of its own
 //! needs: a client that costs next to nothing leaves the machine to the server it measures.
 
@@ -17,10 +17,18 @@ const LENGTH: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:2379".into());
-    let one = puts_per_second(&address, 1).await?;
-    let many = puts_per_second(&address, 64).await?;
-    println!(r#"{{"value_bytes":{VALUE_BYTES},"clients_1_writes_per_s":{one},"clients_64_writes_per_s":{many}}}"#);
+    let mut args = std::env::args().skip(1);
+    let address = args.next().unwrap_or_else(|| "127.0.0.1:2379".into());
+    let mut clients = args.map(|clients| clients.parse()).collect::<Result<Vec<usize>, _>>()?;
+    if clients.is_empty() {
+        clients = vec![1, 64];
+    }
+    let mut line = format!(r#"{{"value_bytes":{VALUE_BYTES}"#);
+    for clients in clients {
+        let per_s = puts_per_second(&address, clients).await?;
+        line.push_str(&format!(r#","clients_{clients}_writes_per_s":{per_s}"#));
+    }
+    println!("{line}}}");
     Ok(())
 }
 

@@ -13,7 +13,10 @@ pub(crate) struct Server {
 
 /// Ticks of processor time per second, as Linux tells them to programs.
 const TICKS_PER_S: u64 = 100;
-const PAGE_BYTES: u64 = 4_096;
+/// Memory has settled when it is the same after so long,
+const PAUSE: Duration = Duration::from_secs(1);
+/// which is waited for no more often than this.
+const PAUSES: usize = 20;
 
 impl Server {
     /// Processor time so far, in user space and in the kernel.
@@ -25,9 +28,24 @@ impl Server {
         Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_S))
     }
 
-    /// Resident memory.
+    /// Memory, of what it shares with others its share (PSS).
     pub(crate) fn memory_bytes(self) -> Result<u64, Error> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid))?;
-        Ok(statm.split(' ').nth(1).ok_or("no such statm")?.parse::<u64>()? * PAGE_BYTES)
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB"));
+        Ok(pss.ok_or("no such smaps_rollup")?.trim().parse::<u64>()? * 1_024)
+    }
+
+    /// The same once the server is done with what it was asked.
+    pub(crate) async fn settled_memory_bytes(self) -> Result<u64, Error> {
+        let mut last = self.memory_bytes()?;
+        for _ in 0..PAUSES {
+            tokio::time::sleep(PAUSE).await;
+            let now = self.memory_bytes()?;
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        Ok(last)
     }
 }

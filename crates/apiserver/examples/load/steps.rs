@@ -1,4 +1,4 @@
-//! Requests that are answered at once: reads and writes of one object, lists, and what objects take of memory.
+//! Requests that are answered at once: reads and writes of one object, and lists.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,16 +14,16 @@ use crate::connection::{Call, Connection, Protocol, Target};
 use crate::server::Server;
 use crate::{Error, print};
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
+const MAPS: &str = "/api/v1/namespaces/load/configmaps";
 /// Connections that ask at the same time.
 const CONNECTIONS: usize = 32;
 /// How long each kind of request is made.
 const LENGTH: Duration = Duration::from_secs(3);
 /// How often a list is read.
 const LISTS: usize = 5;
-const PODS: usize = 2_000;
 
 /// Makes the nth request.
 type Step = Arc<dyn Fn(usize) -> Call + Send + Sync>;
@@ -49,16 +49,10 @@ fn map(name: &str, bytes: usize) -> Value {
 
 /// Each kind of request, for a while.
 pub(crate) async fn requests(target: &Target, server: Server, protocol: Protocol) -> Result<(), Error> {
-    let maps = "/api/v1/namespaces/load/configmaps";
+    let maps = MAPS;
     let own = move |n: usize| format!("{}-{}", protocol.name().replace(['/', '.'], "-"), n % 500);
     let steps: [(&str, Step); 5] = [
-        (
-            "create",
-            Arc::new(move |n| {
-                let name = format!("{}-{n}", protocol.name().replace(['/', '.'], "-"));
-                call(Method::POST, maps.into(), JSON, &map(&name, 1_000))
-            }),
-        ),
+        ("create", create(protocol)),
         ("get", Arc::new(move |n| call(Method::GET, format!("{maps}/{}", own(n)), JSON, &Value::Null))),
         (
             "update",
@@ -89,6 +83,20 @@ pub(crate) async fn requests(target: &Target, server: Server, protocol: Protocol
         print(&format!("{what} {}", protocol.name()), figures);
     }
     Ok(())
+}
+
+/// Creates alone, for comparison with what the store does by itself.
+pub(crate) async fn creates(target: &Target, server: Server) -> Result<(), Error> {
+    let figures = many(target, server, (Protocol::Http1, LENGTH), create(Protocol::Http1)).await?;
+    print("creates", figures);
+    Ok(())
+}
+
+fn create(protocol: Protocol) -> Step {
+    Arc::new(move |n| {
+        let name = format!("{}-{n}", protocol.name().replace(['/', '.'], "-"));
+        call(Method::POST, MAPS.into(), JSON, &map(&name, 1_000))
+    })
 }
 
 /// Makes requests over several connections for a while; how many there were and how long they took.
@@ -171,7 +179,7 @@ pub(crate) async fn list(
     Ok(())
 }
 
-async fn fill(target: &Target, count: usize, make: impl Fn(usize) -> Call) -> Result<(), Error> {
+pub(crate) async fn fill(target: &Target, count: usize, make: impl Fn(usize) -> Call) -> Result<(), Error> {
     let mut tasks = Vec::new();
     for first in 0..CONNECTIONS {
         let mut connection = Connection::open(target, Protocol::Http1).await?;
@@ -186,24 +194,5 @@ async fn fill(target: &Target, count: usize, make: impl Fn(usize) -> Call) -> Re
     for task in tasks {
         task.await??;
     }
-    Ok(())
-}
-
-/// What stored Pods take of the server's memory.
-pub(crate) async fn pods(target: &Target, server: Server) -> Result<(), Error> {
-    let before = server.memory_bytes()?;
-    let pod = |n: usize| {
-        let resources = json!({ "requests": { "cpu": "100m", "memory": "64Mi" }, "limits": { "memory": "128Mi" } });
-        let container = json!({
-            "name": "main", "image": "example.com/app:1", "args": ["--verbose"], "resources": resources,
-            "env": [{ "name": "A", "value": "b" }], "ports": [{ "containerPort": 8080 }],
-        });
-        let meta = json!({ "name": format!("p{n}"), "labels": { "app": "load", "n": n.to_string() } });
-        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": { "containers": [container] } })
-    };
-    let path = "/api/v1/namespaces/pods/pods";
-    fill(target, PODS, |n| call(Method::POST, path.into(), JSON, &pod(n))).await?;
-    let grown = server.memory_bytes()?.saturating_sub(before);
-    print("pods", json!({ "kib_per_1000": grown * 1_000 / PODS as u64 / 1_024 }));
     Ok(())
 }

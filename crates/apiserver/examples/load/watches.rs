@@ -34,7 +34,7 @@ pub(crate) async fn measure(target: &Target, server: Server) -> Result<(), Error
         connection.exchange(call(Method::GET, "/version".into(), "application/json", &Value::Null)).await?;
         connections.push(connection);
     }
-    let before = server.memory_bytes()?;
+    let before = server.settled_memory_bytes().await?;
     let told = Arc::new(AtomicUsize::new(0));
     for connection in &mut connections {
         for _ in 0..PER_CONNECTION {
@@ -45,7 +45,7 @@ pub(crate) async fn measure(target: &Target, server: Server) -> Result<(), Error
         }
     }
     reached(&told, WATCHES).await?;
-    let bytes_per_watch = server.memory_bytes()?.saturating_sub(before) / WATCHES as u64;
+    let bytes_per_watch = server.settled_memory_bytes().await?.saturating_sub(before) / WATCHES as u64;
     told.store(0, Ordering::Relaxed);
     let (start, cpu) = (Instant::now(), server.cpu()?);
     for n in 0..CHANGES {
