@@ -44,12 +44,14 @@ cd "$TREE" || exit
 printf 'Linux %s with: %s\n' "$(uname -r)" "$(cat /sys/fs/cgroup/cgroup.controllers)"
 if [ -n "$WORDS" ]; then
   # shellcheck disable=SC2086
+  SCRIPTS=$TREE/tests/cgroup2 check "scripts of version 2: $WORDS" "$testkit_tests_scripts" $WORDS
+  # shellcheck disable=SC2086
   check "scripts: $WORDS" "$testkit_tests_scripts" $WORDS
 else
   check "runtime: control groups" "$runtime_src_lib" -q cgroups
   # Without users of a Pod's own, for which this kernel is too old (Linux 6.3), and without what looks at the clock.
   check "runtime: containers" "$runtime_tests_pods" containers restart::a restart::c restart::n restart::k
-  SCRIPTS=$TREE/tests/cgroup2 check "scripts" "$testkit_tests_scripts"
+  SCRIPTS=$TREE/tests/cgroup2 check "scripts of version 2" "$testkit_tests_scripts"
   check "scripts of the node" "$testkit_tests_scripts" limits resize
 fi
 if [ "$failed" = 0 ]; then echo 'cgroup2: passed'; else echo 'cgroup2: FAILED'; fi
