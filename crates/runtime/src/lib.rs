@@ -20,6 +20,7 @@ mod error;
 mod hastening;
 mod images;
 mod kernel;
+mod layer_size;
 mod lookup;
 mod metrics;
 mod node;

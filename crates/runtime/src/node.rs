@@ -16,6 +16,7 @@ use crate::Options;
 use crate::cgroups::Hierarchies;
 use crate::error::{Error, Result};
 use crate::images::Images;
+use crate::layer_size::LayerSize;
 use crate::records::{ContainerRecord, Places, Ready, SandboxRecord};
 use crate::shim::wire::{Exit, Running};
 use crate::shims::Shim;
@@ -71,6 +72,8 @@ pub(crate) struct Container {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// What its limits are now; they begin as configured.
     pub(crate) resources: Mutex<LinuxContainerResources>,
+    /// How large its writable layer was when that was counted last.
+    pub(crate) layer: LayerSize,
     state: watch::Sender<ContainerState>,
 }
 
@@ -230,6 +233,7 @@ impl Container {
             record,
             changing: tokio::sync::Mutex::default(),
             resources: Mutex::new(resources),
+            layer: LayerSize::default(),
             state: watch::Sender::new(state),
         }
     }

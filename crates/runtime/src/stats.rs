@@ -24,10 +24,15 @@ fn value(value: u64) -> Option<UInt64Value> {
     Some(UInt64Value { value })
 }
 
-/// A container's usage. Blocks: it counts the files of its writable layer.
+/// What a container's writable layer takes, as it was counted not long ago. Blocks if it has to be counted.
+pub(crate) fn layer(node: &Node, container: &Container) -> FilesystemUsage {
+    let upper = node.places.writable().join(&container.id).join("upper");
+    container.layer.get(|| filesystem(&upper, nanoseconds(sampan_clock::now())))
+}
+
+/// A container's usage. Blocks.
 pub(crate) fn container(node: &Node, container: &Container) -> ContainerStats {
     let timestamp = nanoseconds(sampan_clock::now());
-    let writable = node.places.writable().join(&container.id);
     let attributes = ContainerAttributes {
         id: container.id.clone(),
         metadata: container.config.metadata.clone(),
@@ -40,7 +45,7 @@ pub(crate) fn container(node: &Node, container: &Container) -> ContainerStats {
         attributes: Some(attributes),
         cpu: usage.map(|usage| cpu(&usage, timestamp)),
         memory: usage.map(|usage| memory(&usage, timestamp)),
-        writable_layer: Some(filesystem(&writable.join("upper"), timestamp)),
+        writable_layer: Some(layer(node, container)),
         swap: usage.map(|usage| SwapUsage {
             timestamp,
             swap_available_bytes: value(0),

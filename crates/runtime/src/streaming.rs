@@ -21,7 +21,7 @@ use sampan_streams::remotecommand::{self, ExitStatus, TerminalSize};
 use sampan_streams::{Body, BoxError, Sessions, portforward};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,6 +74,9 @@ impl Urls {
     }
 }
 
+/// Sessions at once, of everybody together: each holds a dozen descriptors along its way.
+const MAX_SESSIONS: usize = 1000;
+
 /// The streaming server.
 pub(crate) struct Server {
     urls: Urls,
@@ -89,7 +92,8 @@ impl Server {
         let urls = Urls { address: listener.local_addr()?, tokens: Arc::default() };
         let server =
             Self { urls, sessions: Sessions::default(), stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let service = Service { node, urls: server.urls.clone(), sessions: server.sessions.clone() };
+        let room = Arc::new(Semaphore::new(MAX_SESSIONS));
+        let service = Service { node, urls: server.urls.clone(), sessions: server.sessions.clone(), room };
         let (stop, tasks) = (server.stop.clone(), server.tasks.clone());
         server.tasks.spawn(async move {
             while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -120,6 +124,8 @@ struct Service {
     node: Arc<Node>,
     urls: Urls,
     sessions: Sessions,
+    /// A permit for each session.
+    room: Arc<Semaphore>,
 }
 
 impl Service {
@@ -136,23 +142,37 @@ impl Service {
         let Some(target) = self.urls.redeem(request.uri().path()) else {
             return refusal(StatusCode::NOT_FOUND, "unknown or used token");
         };
+        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+            return refusal(StatusCode::TOO_MANY_REQUESTS, "too many sessions at once on this node");
+        };
         request.extensions_mut().insert(self.sessions.clone());
         let node = Arc::clone(&self.node);
         match target {
             Target::Exec { container, command, wanted } => {
                 remotecommand::serve(request, options(wanted), move |session| {
-                    exec(node, container, command, wanted, session)
+                    keeping(place, exec(node, container, command, wanted, session))
                 })
             }
-            Target::Attach { container, wanted } => {
-                remotecommand::serve(request, options(wanted), move |session| attach(node, container, wanted, session))
-            }
-            Target::PortForward { sandbox, ports } => portforward::serve(request, ports, move |port| {
-                let (node, sandbox) = (Arc::clone(&node), sandbox.clone());
-                async move { sessions::dial(&node, &sandbox, port).await.map_err(|error| Box::new(error) as BoxError) }
+            Target::Attach { container, wanted } => remotecommand::serve(request, options(wanted), move |session| {
+                keeping(place, attach(node, container, wanted, session))
             }),
+            Target::PortForward { sandbox, ports } => {
+                let place = Arc::new(place);
+                portforward::serve(request, ports, move |port| {
+                    // The place is kept for as long as someone may ask for a port.
+                    let (node, sandbox, _place) = (Arc::clone(&node), sandbox.clone(), Arc::clone(&place));
+                    async move { sessions::dial(&node, &sandbox, port).await.map_err(|error| Box::new(error) as BoxError) }
+                })
+            }
         }
     }
+}
+
+/// `work`, holding `place` until it is done.
+async fn keeping<T>(place: OwnedSemaphorePermit, work: impl Future<Output = T>) -> T {
+    let done = work.await;
+    drop(place);
+    done
 }
 
 /// A response whose body failed; a name for hyper, which wants a type of its own.

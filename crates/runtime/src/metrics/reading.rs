@@ -36,7 +36,8 @@ pub(super) fn container(node: &Node, container: &Container) -> Vec<Sample> {
     let group = Group::new(&node.hierarchies, &container.record.cgroup);
     let mut samples = cpu(&group);
     samples.extend(memory(&group));
-    samples.extend(disk(&group, &node.places.writable().join(&container.id)));
+    let used = stats::layer(node, container).used_bytes.map_or(0, |bytes| bytes.value);
+    samples.extend(disk(&group, &node.places.writable().join(&container.id), used));
     samples.extend(pressure(&group));
     samples.extend(huge_pages(&group));
     samples.extend(processes(&group));
@@ -103,7 +104,7 @@ fn memory(group: &Group<'_>) -> Vec<Sample> {
     ]
 }
 
-fn disk(group: &Group<'_>, writable: &Path) -> Vec<Sample> {
+fn disk(group: &Group<'_>, writable: &Path, used: u64) -> Vec<Sample> {
     let mut samples = Vec::new();
     let device = "";
     if let Ok(system) = rustix::fs::statvfs(writable) {
@@ -111,7 +112,6 @@ fn disk(group: &Group<'_>, writable: &Path) -> Vec<Sample> {
         samples.push(labelled("container_fs_inodes_total", [device], system.f_files));
         samples.push(labelled("container_fs_inodes_free", [device], system.f_ffree));
     }
-    let used = stats::filesystem(&writable.join("upper"), 0).used_bytes.map_or(0, |bytes| bytes.value);
     samples.push(labelled("container_fs_usage_bytes", [device], used));
     samples.extend(if group.is_v2() { transfers_v2(group) } else { transfers_v1(group) });
     samples

@@ -1,6 +1,7 @@
 //! `sampan server`: the control plane and this node, in the foreground, until told to end.
 
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -12,6 +13,8 @@ use crate::{components, daemon, preflight};
 const WORKERS: usize = 4;
 /// Threads for file work that blocks.
 const BLOCKING_THREADS: usize = 32;
+/// Open files that a server has use for: every client and every session takes some.
+const OPEN_FILES: u64 = 65_536;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Server {
@@ -51,6 +54,7 @@ fn serve(config: &Config, teller: Teller) -> Result<()> {
         let list: Vec<String> = lacks.iter().map(|lack| format!("  - {lack}")).collect();
         bail!("this machine lacks something:\n{}", list.join("\n"));
     }
+    allow_open_files();
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -59,6 +63,17 @@ fn serve(config: &Config, teller: Teller) -> Result<()> {
         .build()
         .context("starting the runtime")?
         .block_on(run(config, teller))
+}
+
+/// Lets this process have as many open files as it may; what was asked for less is seldom meant for a server.
+fn allow_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(now, most)| match most.min(OPEN_FILES) {
+        wanted if wanted > now => setrlimit(Resource::RLIMIT_NOFILE, wanted, most),
+        _ => Ok(()),
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the bound on open files stays as it is");
+    }
 }
 
 async fn run(config: &Config, teller: Teller) -> Result<()> {

@@ -1,0 +1,55 @@
+//! How large a container's writable layer is. Counting means looking at every file of it, so it is done when someone asks
+//! and seldom: the larger the tree, the more seldom.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sampan_cri::v1::FilesystemUsage;
+use tokio::time::Instant;
+
+/// What was counted less long ago is told again.
+const FRESH: Duration = Duration::from_secs(10);
+/// So many times as long as counting takes, it is not done again: it costs 2 % of a core at most, whoever asks.
+const REST: u32 = 50;
+
+/// The size when it was counted last.
+#[derive(Default)]
+pub(crate) struct LayerSize(Mutex<Option<Counted>>);
+
+struct Counted {
+    usage: FilesystemUsage,
+    until: Instant,
+}
+
+impl LayerSize {
+    /// The size: what was counted last, or if that is old, what `count` gives now. Who asks while another counts, waits.
+    pub(crate) fn get(&self, count: impl FnOnce() -> FilesystemUsage) -> FilesystemUsage {
+        let mut counted = self.0.lock();
+        let begun = Instant::now();
+        if let Some(known) = counted.as_ref().filter(|known| begun < known.until) {
+            return known.usage.clone();
+        }
+        let usage = count();
+        let until = Instant::now() + FRESH.max(begun.elapsed() * REST);
+        *counted = Some(Counted { usage: usage.clone(), until });
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(timestamp: i64) -> FilesystemUsage {
+        FilesystemUsage { timestamp, ..FilesystemUsage::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_layer_is_counted_seldom() {
+        let size = LayerSize::default();
+        assert_eq!(size.get(|| usage(1)).timestamp, 1);
+        assert_eq!(size.get(|| usage(2)).timestamp, 1);
+        tokio::time::advance(FRESH).await;
+        assert_eq!(size.get(|| usage(3)).timestamp, 3);
+    }
+}
