@@ -113,6 +113,30 @@ fn ports() {
 }
 
 #[test]
+fn variables_from_files() {
+    let with = |reference: &str, want: &[&str]| {
+        let want: Vec<String> =
+            want.iter().map(|fault| format!("spec.containers[0].env[0].valueFrom.fileKeyRef.{fault}")).collect();
+        spec(
+            &format!(
+                "{{containers: [{{name: c, image: i, env: [{{name: A, valueFrom: {{fileKeyRef: {{{reference}}}}}}}]}}], \
+                 volumes: [{{name: v, emptyDir: {{}}}}, {{name: s, secret: {{secretName: s}}}}]}}"
+            ),
+            &want.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+    };
+    with("volumeName: v, path: a/b.env, key: K", &[]);
+    with("path: a, key: K", &["volumeName: Required value"]);
+    with("volumeName: x, path: a, key: K", &["volumeName: Not found: \"x\""]);
+    with(
+        "volumeName: s, path: a, key: K",
+        &["volumeName: Invalid value: \"s\": referenced volume must be of type emptyDir"],
+    );
+    with("volumeName: v, path: /a, key: K", &["path: Invalid value: \"/a\": must be a relative path"]);
+    with("volumeName: v", &["path: Required value", "key: Required value"]);
+}
+
+#[test]
 fn environment() {
     container("env: [{name: A, value: b}, {name: B, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]", &[]);
     container("env: [{name: B, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['app']\"}}}]", &[]);
@@ -120,7 +144,7 @@ fn environment() {
     container(
         "env: [{name: A, valueFrom: {}}]",
         &["spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, \
-           `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"],
+           `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"],
     );
     container(
         "env: [{name: A, value: x, valueFrom: {secretKeyRef: {name: s, key: k}}}]",

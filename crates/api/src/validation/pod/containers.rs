@@ -126,7 +126,7 @@ fn any(container: &Cursor<'_>, surroundings: &Surroundings<'_>) {
     container.get("image").must();
     container.get("terminationMessagePolicy").must_be_one_of(&["File", "FallbackToLogsOnError"]);
     ports::ports(&container.get("ports"));
-    env::variables(&container.get("env"));
+    env::variables(&container.get("env"), surroundings.volumes);
     env::sources(&container.get("envFrom"));
     mounts::mounts(container, surroundings.volumes);
     mounts::devices(container, surroundings.volumes);

@@ -1,5 +1,6 @@
 //! Environment variables, and references to fields and resources of the Pod itself (the downward API).
 
+use super::volumes::{Volumes, inside};
 use crate::quantity::Quantity;
 use crate::validation::cursor::Cursor;
 use crate::validation::names;
@@ -21,6 +22,9 @@ const VARIABLE_FIELDS: &[&str] = &[
 pub(super) const FILE_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
+/// The longest key of a file of variables.
+const MAX_FILE_KEY_BYTES: usize = 128;
+
 /// Resources of a container that variables and files may hold, besides huge pages.
 const RESOURCES: &[&str] = &[
     "limits.cpu",
@@ -32,35 +36,62 @@ const RESOURCES: &[&str] = &[
 ];
 
 /// `env`
-pub(super) fn variables(variables: &Cursor<'_>) {
+pub(super) fn variables(variables: &Cursor<'_>, volumes: &Volumes<'_>) {
     for variable in variables.items() {
         variable.get("name").must_follow(names::env_variable);
         let from = variable.get("valueFrom");
         if from.is_set() {
-            value_from(&from, &variable.get("value"));
+            value_from(&from, &variable.get("value"), volumes);
         }
     }
 }
 
-fn value_from(from: &Cursor<'_>, value: &Cursor<'_>) {
-    let sources = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef"].map(|name| from.get(name));
-    let [field, resource, config_map, secret] = &sources;
+fn value_from(from: &Cursor<'_>, value: &Cursor<'_>, volumes: &Volumes<'_>) {
+    let sources = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+    let sources = sources.map(|name| from.get(name));
+    let [field, resource, config_map, secret, file] = &sources;
     if field.is_set() {
         field_ref(field, VARIABLE_FIELDS);
     }
     if resource.is_set() {
         resource_ref(resource);
     }
+    if file.is_set() {
+        file_key(file, volumes);
+    }
     for reference in [config_map, secret].into_iter().filter(|reference| reference.is_set()) {
         reference.get("name").follows(names::subdomain);
         reference.get("key").must_follow(names::data_key);
     }
     match sources.iter().filter(|source| source.is_set()).count() {
-        0 => from
-            .invalid_as("", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"),
+        0 => from.invalid_as(
+            "",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        ),
         _ if !value.is_empty() => from.invalid_as("", "may not be specified when `value` is not empty"),
         1 => {}
         _ => from.invalid_as("", "may not have more than one field specified at a time"),
+    }
+}
+
+/// A key in a file of an emptyDir, which other containers of the Pod write.
+fn file_key(reference: &Cursor<'_>, volumes: &Volumes<'_>) {
+    let (volume, path, key) = (reference.get("volumeName"), reference.get("path"), reference.get("key"));
+    if volume.must() {
+        match volumes.get(volume.text()) {
+            None => volume.not_found(),
+            Some(source) if !source.get("emptyDir").is_set() => {
+                volume.invalid("referenced volume must be of type emptyDir");
+            }
+            Some(_) => {}
+        }
+    }
+    if path.must() {
+        inside(&path);
+    }
+    key.must_follow(names::env_variable);
+    if key.text().len() > MAX_FILE_KEY_BYTES {
+        key.too_long(MAX_FILE_KEY_BYTES);
     }
 }
 

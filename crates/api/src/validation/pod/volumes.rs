@@ -6,7 +6,7 @@ use super::env::{FILE_FIELDS, field_ref, resource_ref};
 use crate::validation::claims::claim_template;
 use crate::validation::cursor::Cursor;
 use crate::validation::volume_sources::{self, no_backsteps};
-use crate::validation::{labels, names};
+use crate::validation::{labels, names, signer_name};
 
 /// The good volumes of a Pod, by name.
 pub(super) type Volumes<'a> = HashMap<&'a str, Cursor<'a>>;
@@ -165,6 +165,7 @@ fn projection_of_kind(kind: &str, projection: &Cursor<'_>) {
         }
         "serviceAccountToken" => token(projection),
         "clusterTrustBundle" => trust_bundle(projection),
+        "podCertificate" => certificate(projection),
         _ => {}
     }
 }
@@ -175,6 +176,7 @@ fn projected_paths<'a>(kind: &str, projection: &Cursor<'a>) -> Vec<&'a str> {
             projection.get("items").items().map(|item| item.get("path").text()).collect()
         }
         "clusterTrustBundle" => vec![projection.get("path").text()],
+        "podCertificate" => CERTIFICATE_PATHS.iter().map(|path| projection.get(path).text()).collect(),
         _ => Vec::new(),
     };
     paths.into_iter().filter(|path| !path.is_empty()).collect()
@@ -206,6 +208,34 @@ fn trust_bundle(bundle: &Cursor<'_>) {
     inside(&path);
 }
 
+/// The files of a Pod's key and certificate.
+const CERTIFICATE_PATHS: [&str; 3] = ["credentialBundlePath", "keyPath", "certificateChainPath"];
+/// The keys there are.
+const KEY_TYPES: &[&str] = &["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
+/// How long a certificate may be asked for: an hour to 91 days.
+const CERTIFICATE_SECONDS: std::ops::RangeInclusive<i64> = 3600..=7_862_400;
+
+fn certificate(projection: &Cursor<'_>) {
+    signer_name(&projection.get("signerName"));
+    projection.get("keyType").must_be_one_of(KEY_TYPES);
+    let seconds = projection.get("maxExpirationSeconds");
+    let (least, most) = (CERTIFICATE_SECONDS.start(), CERTIFICATE_SECONDS.end());
+    match seconds.int() {
+        Some(number) if number < *least => {
+            seconds.invalid(format!("if provided, maxExpirationSeconds must be >= {least}"));
+        }
+        Some(number) if number > *most => {
+            seconds.invalid(format!("if provided, maxExpirationSeconds must be <= {most}"));
+        }
+        _ => {}
+    }
+    let paths = CERTIFICATE_PATHS.map(|path| projection.get(path));
+    if paths.iter().all(Cursor::is_empty) {
+        projection.required("specify at least one of credentialBundlePath, keyPath, and certificateChainPath");
+    }
+    paths.iter().filter(|path| !path.is_empty()).for_each(inside);
+}
+
 fn mode(mode: &Cursor<'_>) {
     if mode.int().is_some_and(|bits| !MODES.contains(&bits)) {
         mode.invalid(MODE_FAULT);
@@ -213,7 +243,7 @@ fn mode(mode: &Cursor<'_>) {
 }
 
 /// The path must stay inside its volume, and not look like the links that volumes are made of.
-fn inside(path: &Cursor<'_>) {
+pub(super) fn inside(path: &Cursor<'_>) {
     relative(path);
     no_backsteps(path);
     if path.text().starts_with("..") && !path.text().starts_with("../") {
