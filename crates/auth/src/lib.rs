@@ -8,6 +8,7 @@ pub mod authority;
 pub mod bootstrap;
 pub mod bootstrap_token;
 pub mod certificate;
+pub mod certificate_request;
 pub mod jwt;
 pub mod node;
 pub mod rbac;
@@ -25,6 +26,9 @@ pub enum Error {
     /// A certificate says nothing usable.
     #[error("certificate: {0}")]
     Certificate(String),
+    /// There is no way to make a key of this type here.
+    #[error("keys of the type {0:?} cannot be made on this node; ED25519, ECDSAP256 and ECDSAP384 can")]
+    KeyType(String),
     /// The system gives no randomness.
     #[error("the system gives no randomness")]
     Random,

@@ -130,7 +130,10 @@ impl Nodes {
         self.related(node, Sort::Claim, what)
     }
 
-    fn token(&self, node: &str, what: &Attributes) -> Verdict {
+    fn account(&self, node: &str, what: &Attributes) -> Verdict {
+        if (what.verb.as_str(), what.subresource.as_str()) == ("get", "") {
+            return self.get(node, Sort::ServiceAccount, what);
+        }
         let one = what.verb == "create" && !what.name.is_empty();
         allow_if(one, "can only create tokens for individual service accounts")?;
         allow_if(what.subresource == "token", "can only create token subresource of serviceaccount")?;
@@ -180,7 +183,7 @@ impl Nodes {
             ("", "configmaps") => self.read(node, Sort::ConfigMap, what),
             ("", "persistentvolumeclaims") => self.claim(node, what),
             ("", "persistentvolumes") => self.get(node, Sort::Volume, what),
-            ("", "serviceaccounts") => self.token(node, what),
+            ("", "serviceaccounts") => self.account(node, what),
             ("", "pods") => self.pod(node, what),
             ("", "nodes") => own_node(node, what),
             ("resource.k8s.io", "resourceclaims") => self.get(node, Sort::ResourceClaim, what),

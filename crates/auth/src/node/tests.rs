@@ -94,7 +94,9 @@ fn nothing_else_may() {
     check("get :secrets ns/unbound", UNRELATED);
     check("get :secrets other/pull", UNRELATED);
     check("create :serviceaccounts/token ns/sa2", UNRELATED);
-    check("get :serviceaccounts ns/sa1", Err("can only create tokens for individual service accounts"));
+    check("get :serviceaccounts ns/sa1", Ok(()));
+    check("get :serviceaccounts ns/sa2", UNRELATED);
+    check("update :serviceaccounts ns/sa1", Err("can only create tokens for individual service accounts"));
     check("list :secrets ns/", Err("No Object name found"));
     check("list :secrets", Err("can only read namespaced object of this type"));
     check("delete :secrets ns/pull", Err("can only read resources of this type"));
