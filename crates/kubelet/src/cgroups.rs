@@ -70,6 +70,12 @@ impl Mounts {
         self.memory.as_ref().is_some_and(|memory| memory.unified)
     }
 
+    /// Whether groups of version 2 count memory, and the swap space of `group` apart from it: some kernels do not.
+    pub(crate) fn bounds_swap(&self, group: &str) -> bool {
+        let file = |point: &Path| point.join(group.trim_matches('/')).join("memory.swap.max");
+        self.memory.as_ref().is_some_and(|hierarchy| hierarchy.unified && file(&hierarchy.point).exists())
+    }
+
     /// Bounds how many processes the group `parent` may have, making it if the runtime has not yet.
     pub(crate) fn limit_pids(&self, parent: &str, limit: u64) -> Result<(), Error> {
         let Some(pids) = &self.pids else { return Ok(()) };

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::{Options, logs};
+use crate::{CpuPolicy, Options, ShutdownPhase, logs};
 
 /// The `KubeletConfiguration` that these options amount to. Only what is in force here is told.
 pub(crate) fn of(options: &Options) -> Value {
     let dns: Vec<String> = options.cluster_dns.iter().map(ToString::to_string).collect();
+    let phase = |phase: &ShutdownPhase| json!({"priority": phase.priority, "shutdownGracePeriodSeconds": phase.grace.as_secs()});
+    let phases: Vec<Value> = options.shutdown.iter().map(phase).collect();
     json!({
         "address": options.listen.ip(),
         "port": options.listen.port(),
@@ -21,11 +23,14 @@ pub(crate) fn of(options: &Options) -> Value {
         "containerLogMaxFiles": logs::MAX_FILES,
         "containerLogMaxSize": format!("{}Mi", logs::MAX_BYTES >> 20),
         "containerRuntimeEndpoint": format!("unix://{}", options.cri_socket.display()),
+        "cpuManagerPolicy": if options.cpu_policy == CpuPolicy::None { "none" } else { "static" },
         "enableServer": options.tls.is_some(),
+        "enforceNodeAllocatable": ["pods"],
         "evictionHard": options.eviction.hard(),
         "evictionPressureTransitionPeriod": format!("{}s", options.eviction.transition.as_secs()),
         "imageGCHighThresholdPercent": options.image_gc_percent.0,
         "imageGCLowThresholdPercent": options.image_gc_percent.1,
+        "memorySwap": {"swapBehavior": format!("{:?}", options.swap)},
         "maxPods": options.max_pods,
         "nodeLeaseDurationSeconds": 40,
         "nodeStatusReportFrequency": "5m0s",
@@ -33,6 +38,7 @@ pub(crate) fn of(options: &Options) -> Value {
         "podPidsLimit": options.pod_pids_limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
         "readOnlyPort": 0,
         "resolvConf": options.resolv_conf,
+        "shutdownGracePeriodByPodPriority": phases,
         "serializeImagePulls": false,
     })
 }

@@ -12,11 +12,11 @@ use sampan_client::{Change, Informer, Tasks};
 use crate::cgroups::Mounts;
 use crate::config::labels;
 use crate::cri::Runtime;
-use crate::devices::serve_pod_resources;
+use crate::devices::{Lister, serve_pod_resources};
 use crate::node::{Node, Reporter, keep_lease, register, tell_of_ooms};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
-use crate::{Error, Options, configuration, events, eviction, static_pods};
+use crate::{Error, Options, configuration, cpus, events, eviction, log_links, shutdown, static_pods};
 
 /// The kubelet of one node.
 pub struct Kubelet;
@@ -43,11 +43,18 @@ impl Kubelet {
         let node = Node::open(options, runtime, cgroups, &tasks).await?;
         let pods = PodTable::new(&node, &tasks);
         let server = serve(&node, &pods).await?;
-        serve_pod_resources(&node.options.root_dir, &node.devices, Arc::clone(&pods) as Arc<dyn Pods>, &tasks)?;
+        let lister = Lister {
+            devices: Arc::clone(&node.devices),
+            cpus: Arc::clone(&node.cpus),
+            pods: Arc::clone(&pods) as Arc<dyn Pods>,
+        };
+        serve_pod_resources(&node.options.root_dir, lister, &tasks)?;
         let port = server.as_ref().map_or(node.options.listen, server::Handle::address).port();
         tasks.spawn(report(Arc::clone(&node), port));
         tasks.spawn(tell_of_ooms(Arc::clone(&node)));
+        tasks.spawn(cpus::keep_shared(Arc::clone(&node)));
         tasks.spawn(eviction::run(Arc::clone(&node), Arc::clone(&pods)));
+        tasks.spawn(shutdown::run(Arc::clone(&node), Arc::clone(&pods)));
         tasks.spawn(run_pods(Arc::clone(&node), Arc::clone(&pods), tasks.clone()));
         Ok(Handle { node, pods, server, tasks })
     }
@@ -121,6 +128,7 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
     });
     informer.synced().await;
     run_static_pods(&node, &pods, &tasks).await;
+    log_links::sweep(&node.options.log_links, &node.options.log_dir);
     match pods_of_runtime(&node).await {
         Ok(known) => pods.remove_orphans(&known),
         Err(error) => tracing::warn!(%error, "orphaned Pods were not looked for"),

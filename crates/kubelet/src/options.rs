@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::cpus::{CpuPolicy, CpuSet};
 pub use crate::eviction::Thresholds;
+use crate::shutdown::ShutdownPhase;
 
 /// Pods that a node takes unless told otherwise: upstream's number.
 pub const DEFAULT_MAX_PODS: u32 = 110;
@@ -15,6 +17,16 @@ pub const DEFAULT_POD_PIDS: u64 = 4096;
 
 /// Images go at this many percent of their disk, down to that many: before [`Thresholds`] make Pods go.
 pub const DEFAULT_IMAGE_GC_PERCENT: (u8, u8) = (85, 80);
+
+/// Whose memory the kernel may swap out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SwapBehavior {
+    /// No container's.
+    #[default]
+    NoSwap,
+    /// Containers of Burstable Pods, each by its share of the memory.
+    LimitedSwap,
+}
 
 /// The settings of one node.
 #[derive(Clone)]
@@ -31,6 +43,8 @@ pub struct Options {
     pub root_dir: PathBuf,
     /// Where containers' logs are kept (`/var/log/pods`).
     pub log_dir: PathBuf,
+    /// Where links to containers' logs are kept, under names that say whose they are (`/var/log/containers`).
+    pub log_links: PathBuf,
     /// The name of the cgroup that all Pods' cgroups are below.
     pub cgroup_root: String,
     /// The cluster's name servers.
@@ -54,6 +68,14 @@ pub struct Options {
     pub pod_pids_limit: Option<u64>,
     /// What the node keeps for itself: subtracted from its capacity, by resource (`cpu`, `memory`).
     pub reserved: BTreeMap<String, String>,
+    /// Who gets processors of their own.
+    pub cpu_policy: CpuPolicy,
+    /// The processors that are given to nobody; `None` for as many as are reserved.
+    pub reserved_cpus: Option<CpuSet>,
+    /// Whose memory may be swapped out.
+    pub swap: SwapBehavior,
+    /// In which order Pods end, and how long they may take, when the machine goes down; none for not at all.
+    pub shutdown: Vec<ShutdownPhase>,
     /// How full, in percent, the disk of images may be before those that nobody uses go, and how full it is afterwards.
     /// 100 for any.
     pub image_gc_percent: (u8, u8),
@@ -79,6 +101,7 @@ impl Options {
             cri_socket,
             root_dir: "/var/lib/sampan/kubelet".into(),
             log_dir: "/var/log/pods".into(),
+            log_links: "/var/log/containers".into(),
             cgroup_root: "sampan".to_owned(),
             cluster_dns: vec![IpAddr::from([10, 43, 0, 10])],
             cluster_domain: "cluster.local".to_owned(),
@@ -90,6 +113,10 @@ impl Options {
             max_pods: DEFAULT_MAX_PODS,
             pod_pids_limit: Some(DEFAULT_POD_PIDS),
             reserved: BTreeMap::new(),
+            cpu_policy: CpuPolicy::None,
+            reserved_cpus: None,
+            swap: SwapBehavior::NoSwap,
+            shutdown: Vec::new(),
             image_gc_percent: DEFAULT_IMAGE_GC_PERCENT,
             eviction: Thresholds::default(),
             static_pod_dir: None,

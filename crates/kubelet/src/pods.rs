@@ -20,7 +20,7 @@ use crate::seen::Instance;
 use crate::server;
 use crate::static_pods::{StaticPods, is_static};
 use crate::worker::{Inbox, Room, Worker};
-use crate::{mirrors, spec, volumes};
+use crate::{mirrors, shutdown, spec, volumes};
 
 /// The Pods of this node, by uid.
 pub(crate) struct PodTable {
@@ -135,6 +135,9 @@ impl PodTable {
 
     fn refusal(&self, pod: &Pod) -> Option<(String, String)> {
         let taken_before = spec::status(pod).start_time.is_some();
+        if !taken_before && *self.node.shutting_down.borrow() {
+            return Some(shutdown::refusal());
+        }
         if let Some(why) = eviction::refusal(pod, &self.node.pressures.borrow()).filter(|_| !taken_before) {
             return Some(why);
         }

@@ -18,6 +18,11 @@ pub fn sum_of_amounts(a: &str, b: &str) -> Option<String> {
     Some(sampan_api::quantity::Quantity::from_milli(sum).to_string())
 }
 
+/// An amount as it is written.
+pub(crate) fn of(text: &str) -> Quantity {
+    Quantity(text.to_owned())
+}
+
 /// `quantity` in whole units, rounded up (bytes, Pods, cores). Nothing if it does not parse.
 pub(crate) fn value(quantity: &Quantity) -> Option<i64> {
     parse(quantity).map(sampan_api::quantity::Quantity::value)

@@ -111,7 +111,7 @@ fn of_signer<'a>(
 }
 
 /// The certificates of a PEM text, without what stands between them.
-fn certificates(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn certificates(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices(BEGIN).filter_map(move |(at, _)| {
         let rest = &text[at..];
         Some(&rest[..rest.find(END)? + END.len()])

@@ -5,6 +5,8 @@
 mod front_proxies;
 mod identity;
 mod keeping;
+mod processors;
+mod shutdown;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sampan_apiserver::{AuditLogOptions, AuthenticationOptions, AuthorizationOptions, RequestHeaders};
-use sampan_kubelet::{DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, Thresholds};
+use sampan_kubelet::{DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, ShutdownPhase, SwapBehavior, Thresholds};
 use sampan_store::etcd::Location;
 use serde::Deserialize;
 
@@ -170,6 +172,27 @@ pub(crate) struct Flags {
     /// What the rest of this machine needs for itself, as cpu=100m,memory=256Mi
     #[arg(long, value_name = "AMOUNTS")]
     pub(crate) system_reserved: Option<String>,
+    /// Whether containers of Guaranteed Pods that ask for whole processors get them for themselves: none or static [default: none]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) cpu_manager_policy: Option<String>,
+    /// Options of that policy, as full-pcpus-only=true
+    #[arg(long, value_name = "OPTION=BOOL", value_delimiter = ',')]
+    pub(crate) cpu_manager_policy_options: Option<Vec<String>>,
+    /// Processors that are given to nobody, as 0-1 [default: as many as are reserved]
+    #[arg(long, value_name = "CPUS")]
+    pub(crate) reserved_cpus: Option<String>,
+    /// Whose memory may be swapped out: NoSwap, or LimitedSwap for Burstable Pods by their share [default: NoSwap]
+    #[arg(long, value_name = "BEHAVIOR")]
+    pub(crate) swap_behavior: Option<String>,
+    /// Seconds that Pods have to end when the machine goes down; 0 to let it go down at once [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) shutdown_grace_period: Option<u64>,
+    /// How many of them are for critical Pods, which end last [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) shutdown_grace_period_critical_pods: Option<u64>,
+    /// In place of both: seconds by priority, as 0=20,2000000000=10
+    #[arg(long, value_name = "PRIORITY=SECONDS", value_delimiter = ',')]
+    pub(crate) shutdown_grace_period_by_pod_priority: Option<Vec<String>>,
     /// When Pods must go at once so that the node lives [default: memory.available<100Mi,nodefs.available<10%,
     /// nodefs.inodesFree<5%,imagefs.available<10%,imagefs.inodesFree<5%]
     #[arg(long, value_name = "THRESHOLDS")]
@@ -253,6 +276,9 @@ pub(crate) struct Config {
     pub(crate) pod_max_pids: Option<u64>,
     /// What is not for Pods, by resource.
     pub(crate) reserved: BTreeMap<String, String>,
+    pub(crate) processors: processors::Processors,
+    pub(crate) swap: SwapBehavior,
+    pub(crate) shutdown: Vec<ShutdownPhase>,
     pub(crate) eviction: Thresholds,
     pub(crate) image_gc_percent: (u8, u8),
     pub(crate) pod_manifest_path: PathBuf,
@@ -291,6 +317,8 @@ pub(crate) struct AuditConfig {
     pub(crate) log: AuditLogOptions,
 }
 
+/// The name of a cluster that is given none.
+const DEFAULT_INSTANCE: &str = "sampan";
 /// The longest instance name whose links still fit in the kernel's 15 bytes.
 const INSTANCE_BYTES: usize = 14;
 
@@ -299,14 +327,19 @@ impl Config {
     pub(crate) fn resolve(flags: &Flags) -> Result<Self> {
         let mut file = read_file(flags)?;
         let etcd = etcd(flags, &mut file)?;
-        let instance = pick(&flags.instance, file.instance.clone(), || "sampan".to_owned());
+        let instance = pick(&flags.instance, file.instance.clone(), || DEFAULT_INSTANCE.to_owned());
         check_instance(&instance)?;
         let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
         let audit = audit(flags, &file, &data_dir)?;
         let (authentication, authorization) = identity::resolve(flags, &file)?;
         let front_proxies = front_proxies::resolve(flags, &file)?;
         let image_gc_percent = keeping::image_gc_percent(flags, &file)?;
-        let (reserved, eviction) = (keeping::reserved(flags, &file)?, keeping::eviction(flags, &file)?);
+        let (processors, swap) = (processors::resolve(flags, &file)?, processors::swap(flags, &file)?);
+        let shutdown = shutdown::phases(flags, &file)?;
+        let (mut reserved, eviction) = (keeping::reserved(flags, &file)?, keeping::eviction(flags, &file)?);
+        if let Some(cpus) = &processors.reserved {
+            reserved.insert("cpu".to_owned(), cpus.len().to_string());
+        }
         let service_cidr =
             network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
         let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
@@ -342,6 +375,9 @@ impl Config {
             max_pods: pick(&flags.max_pods, file.max_pods, || DEFAULT_MAX_PODS),
             pod_max_pids: Some(pick(&flags.pod_max_pids, file.pod_max_pids, || DEFAULT_POD_PIDS)).filter(|n| *n > 0),
             reserved,
+            processors,
+            swap,
+            shutdown,
             eviction,
             image_gc_percent,
             pod_manifest_path: pick(&flags.pod_manifest_path, file.pod_manifest_path, || {
@@ -370,6 +406,25 @@ impl Config {
     pub(crate) fn server_url(&self) -> String {
         let address = if self.bind_address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.bind_address };
         format!("https://{}", std::net::SocketAddr::new(address, self.port))
+    }
+
+    /// Where containers' logs are kept, and links to them: of the cluster that has no name of its own where log agents
+    /// look for them.
+    pub(crate) fn logs(&self) -> (PathBuf, PathBuf) {
+        match self.is_default() {
+            true => ("/var/log/pods".into(), "/var/log/containers".into()),
+            false => (self.data_dir.join("logs"), self.data_dir.join("log-links")),
+        }
+    }
+
+    /// Whether this is the cluster that has no name of its own.
+    pub(crate) fn is_default(&self) -> bool {
+        self.instance == DEFAULT_INSTANCE
+    }
+
+    /// The kubelet's directory.
+    pub(crate) fn kubelet_dir(&self) -> PathBuf {
+        self.data_dir.join("kubelet")
     }
 
     /// The CRI socket of the embedded runtime.
@@ -429,7 +484,7 @@ fn pick<T: Clone>(flag: &Option<T>, file: Option<T>, default: impl FnOnce() -> T
 }
 
 fn read_file(flags: &Flags) -> Result<Flags> {
-    let instance = flags.instance.as_deref().unwrap_or("sampan");
+    let instance = flags.instance.as_deref().unwrap_or(DEFAULT_INSTANCE);
     let path = flags.config.clone().unwrap_or_else(|| format!("/etc/{instance}/config.yaml").into());
     match std::fs::read_to_string(&path) {
         Ok(text) => parse_file(&text).with_context(|| format!("reading the configuration file {}", path.display())),

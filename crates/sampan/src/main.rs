@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod encryption;
 mod kubeconfig;
+mod kubelet_dir;
 mod mounts;
 mod pki;
 mod preflight;

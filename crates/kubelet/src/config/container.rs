@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use sampan_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, Signal};
 
 use super::env::{self, Env};
+use super::resources::Machine;
 use super::security::{self, ImageUser};
 use super::{labels, paths, resources};
 use crate::machine::Start;
@@ -17,10 +18,9 @@ pub(crate) struct Inputs<'a> {
     pub(crate) image_user: &'a ImageUser,
     pub(crate) env: &'a Env,
     pub(crate) mounts: Vec<Mount>,
-    /// The node's memory.
-    pub(crate) memory_bytes: i64,
     /// Whether control groups are of version 2.
     pub(crate) unified: bool,
+    pub(crate) machine: &'a Machine,
 }
 
 /// The container's configuration.
@@ -30,7 +30,7 @@ pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Re
         return Err(Error::Config(format!("unable to find target container {name}")));
     }
     let security_context = security::of_container(pod, container, inputs.image_user, target)?;
-    let mut resources = resources::of_container(pod, container, inputs.memory_bytes);
+    let mut resources = resources::of_container(pod, container, inputs.machine);
     if inputs.unified {
         // What is left of a container that lost one process for want of memory would serve nobody.
         resources.unified.insert("memory.oom.group".to_owned(), "1".to_owned());

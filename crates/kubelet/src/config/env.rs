@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    ClusterTrustBundleProjection, ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, Pod, Secret,
+    ClusterTrustBundleProjection, ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, Pod,
+    Secret,
 };
 
+use super::env_file;
 use super::expand::expand;
 use super::fields::{self, Facts};
 use crate::{Error, spec};
@@ -26,9 +28,14 @@ pub(crate) struct Sources<'a> {
     pub(crate) pod: &'a Pod,
     pub(crate) facts: &'a Facts,
     pub(crate) objects: &'a dyn Objects,
+    /// The files that variables come from.
+    pub(crate) files: &'a Files,
     /// The Services' variables.
     pub(crate) services: BTreeMap<String, String>,
 }
+
+/// The content of files by volume and path, nothing for one that is not there.
+pub(crate) type Files = BTreeMap<(String, String), Option<String>>;
 
 /// Names and values in order; every name once.
 pub(crate) type Env = Vec<(String, Vec<u8>)>;
@@ -119,7 +126,25 @@ fn value(
         let value = fields::resource(sources.pod, sources.facts, selector, Some(container))?;
         return Ok(Some(value.into_bytes()));
     }
+    if let Some(selector) = &from.file_key_ref {
+        return of_file(sources, selector);
+    }
     keyed(sources, from)
+}
+
+/// A key of a file. Texts are upstream's: they do not show what stands in the file.
+fn of_file(sources: &Sources<'_>, selector: &FileKeySelector) -> Result<Option<Vec<u8>>, Error> {
+    let FileKeySelector { volume_name, path, key, optional } = selector;
+    let text = sources.files.get(&(volume_name.clone(), path.clone())).and_then(Option::as_ref);
+    let value = match text {
+        Some(text) => env_file::value(text, key).map_err(|_| Error::Config("couldn't parse env file".to_owned()))?,
+        None => None,
+    };
+    match value {
+        None if *optional == Some(true) => Ok(None),
+        None => Err(Error::Missing(format!("environment variable key {key:?} not found in file {path:?}"))),
+        value => Ok(value.map(String::into_bytes)),
+    }
 }
 
 fn keyed(sources: &Sources<'_>, from: &EnvVarSource) -> Result<Option<Vec<u8>>, Error> {

@@ -34,7 +34,9 @@ fn environment_of(container: Value) -> Result<Vec<(String, String)>, String> {
     .unwrap();
     let facts = Facts::default();
     let services = service_env::variables(&[Arc::new(service)], "ns", true);
-    let sources = Sources { pod: &pod, facts: &facts, objects: &Fixed, services };
+    let written = "A='1'\nB='two words'\n".to_owned();
+    let files = [(("v".to_owned(), "a.env".to_owned()), Some(written))].into();
+    let sources = Sources { pod: &pod, facts: &facts, objects: &Fixed, files: &files, services };
     let env = environment(&sources, &pod.spec.as_ref().unwrap().containers[0]).map_err(|error| error.to_string())?;
     Ok(env.into_iter().map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect())
 }
@@ -48,6 +50,19 @@ fn check(container: Value, want: &str) {
     let own = env.into_iter().filter(|(name, _)| !name.starts_with("KUBERNETES_"));
     let own: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(own.join(" "), want);
+}
+
+#[test]
+fn files_give_values_by_key() {
+    let of = |path: &str, key: &str, optional: bool| {
+        let source = json!({"volumeName": "v", "path": path, "key": key, "optional": optional});
+        json!({"name": "c", "env": [{"name": "X", "valueFrom": {"fileKeyRef": source}}, {"name": "Y", "value": "$(X)!"}]})
+    };
+    check(of("a.env", "B", false), "X=two words Y=two words!");
+    check(of("a.env", "C", true), "Y=$(X)!");
+    check(of("b.env", "B", true), "Y=$(X)!");
+    check(of("a.env", "C", false), "environment variable key \"C\" not found in file \"a.env\"");
+    check(of("b.env", "B", false), "environment variable key \"B\" not found in file \"b.env\"");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub(crate) mod container;
 pub(crate) mod dns;
 pub(crate) mod env;
+mod env_file;
 pub(crate) mod expand;
 pub(crate) mod fields;
 pub(crate) mod hosts;
@@ -16,5 +17,6 @@ pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod service_env;
+mod swap;
 pub(crate) mod sysctls;
 pub(crate) mod users;

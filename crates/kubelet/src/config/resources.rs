@@ -3,11 +3,14 @@
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use sampan_cri::v1::{HugepageLimit, LinuxContainerResources};
 
+use super::swap;
+use crate::options::SwapBehavior;
 use crate::seen::Limits;
-use crate::{quantity, spec};
+use crate::{cpus, quantity, spec};
 
 const CPU_PERIOD_US: i64 = 100_000;
 const LEAST_QUOTA_US: i64 = 1000;
+const NO_QUOTA: i64 = -1;
 const SHARES_PER_CORE: i64 = 1024;
 const LEAST_SHARES: i64 = 2;
 const MOST_SHARES: i64 = 262_144;
@@ -31,9 +34,22 @@ pub(crate) fn cgroup_parents(root: &str, uid: &str) -> [String; 3] {
     ["", "/burstable", "/besteffort"].map(|class| format!("/{}/kubepods{class}/pod{uid}", root.trim_matches('/')))
 }
 
-/// What the kernel is told for one container; `memory_bytes` is the node's memory. A container without a limit of its own
-/// is bounded by the Pod's.
-pub(crate) fn of_container(pod: &Pod, container: &Container, memory_bytes: i64) -> LinuxContainerResources {
+/// What the numbers of a container depend on beside its Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// All of the node's memory, and all of its swap space.
+    pub(crate) memory_bytes: i64,
+    pub(crate) swap_bytes: i64,
+    /// Who may be swapped out.
+    pub(crate) swap: SwapBehavior,
+    /// Control groups bound swap space apart from memory.
+    pub(crate) bounds_swap: bool,
+    /// Containers can have processors of their own.
+    pub(crate) exclusive_cpus: bool,
+}
+
+/// What the kernel is told for one container. A container without a limit of its own is bounded by the Pod's.
+pub(crate) fn of_container(pod: &Pod, container: &Container, machine: &Machine) -> LinuxContainerResources {
     let of_pod = Amounts::of(spec::of(pod).resources.as_ref());
     let own = Amounts::of(container.resources.as_ref());
     let amounts = Amounts {
@@ -41,11 +57,17 @@ pub(crate) fn of_container(pod: &Pod, container: &Container, memory_bytes: i64) 
         memory_limit: own.memory_limit.or(of_pod.memory_limit),
         ..own
     };
-    LinuxContainerResources {
-        oom_score_adj: oom_score_adj(pod, amounts.memory_request, memory_bytes),
+    let mut linux = LinuxContainerResources {
+        oom_score_adj: oom_score_adj(pod, amounts.memory_request, machine.memory_bytes),
         hugepage_limits: huge_pages(container),
         ..amounts.to_linux()
+    };
+    if machine.exclusive_cpus && cpus::wanted(pod, container).is_some() {
+        // Nobody else is there from whom time would have to be kept.
+        linux.cpu_quota = NO_QUOTA;
     }
+    swap::limit(&mut linux, pod, amounts.memory_request, machine);
+    linux
 }
 
 /// What the kernel is told for the Pod as a whole: what it says itself, else what its containers say together.
@@ -196,6 +218,26 @@ mod tests {
 
     use super::*;
 
+    fn machine() -> Machine {
+        Machine { memory_bytes: 8 << 30, ..Machine::default() }
+    }
+
+    #[test]
+    fn who_has_processors_of_its_own_has_no_quota() {
+        for (cpu, exclusive_cpus, want) in [("2", true, -1), ("2", false, 200_000), ("1500m", true, 150_000)] {
+            let amounts = json!({"cpu": cpu, "memory": "64Mi"});
+            let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [
+                {"name": "c", "resources": {"limits": amounts.clone(), "requests": amounts}}]}}))
+            .unwrap();
+            let machine = Machine { exclusive_cpus, ..machine() };
+            assert_eq!(
+                of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &machine).cpu_quota,
+                want,
+                "{cpu}"
+            );
+        }
+    }
+
     fn check_pod(spec: Value, want: (i64, i64, i64), group: (i64, i64, i64)) {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u1"}, "spec": spec})).unwrap();
         let numbers = |limits: Limits| (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes);
@@ -233,7 +275,7 @@ mod tests {
             "resources": {"limits": {"memory": "8Mi"}}, "containers": [
                 {"name": "c", "resources": {"limits": {"hugepages-2Mi": "4Mi"}}}]}}))
         .unwrap();
-        let linux = of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], 8 << 30);
+        let linux = of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &machine());
         assert_eq!(linux.memory_limit_in_bytes, 8 << 20);
         assert_eq!((linux.hugepage_limits[0].page_size.as_str(), linux.hugepage_limits[0].limit), ("2MB", 4 << 20));
     }
@@ -243,7 +285,7 @@ mod tests {
             "metadata": {"uid": "u1"}, "spec": {"containers": [{"name": "c", "resources": resources}]},
         }))
         .unwrap();
-        let linux = of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], 8 << 30);
+        let linux = of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &machine());
         let got = (linux.cpu_shares, linux.cpu_quota, linux.memory_limit_in_bytes, linux.oom_score_adj);
         assert_eq!(got, want, "{resources}");
         assert_eq!(cgroup_parent("sampan", &pod), parent);

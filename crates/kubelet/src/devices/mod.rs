@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 pub(crate) use allocation::Allocation;
 pub(crate) use ledger::Counts;
-pub(crate) use resources::serve as serve_pod_resources;
+pub(crate) use resources::{Lister, serve as serve_pod_resources};
 
 use self::endpoint::Endpoint;
 use self::ledger::Ledger;

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::ledger::Ledger;
 use super::{Devices, registration};
+use crate::cpus::{CpuSet, Cpus};
 use crate::server::Pods;
 use crate::{Error, spec};
 
@@ -30,14 +31,14 @@ use v1::{
 };
 
 /// Serves the API from now on, as a task of `tasks`.
-pub(crate) fn serve(root_dir: &Path, devices: &Arc<Devices>, pods: Arc<dyn Pods>, tasks: &Tasks) -> Result<(), Error> {
+pub(crate) fn serve(root_dir: &Path, lister: Lister, tasks: &Tasks) -> Result<(), Error> {
     let directory = root_dir.join("pod-resources");
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o750).create(&directory).map_err(Error::io("creating", &directory))?;
     let socket = directory.join("kubelet.sock");
     let _ = std::fs::remove_file(&socket);
     let listener = registration::bind(&socket)?;
-    let lister = PodResourcesListerServer::new(Lister { devices: Arc::clone(devices), pods });
+    let lister = PodResourcesListerServer::new(lister);
     tasks.spawn(async move {
         let served = Server::builder().add_service(lister).serve_with_incoming(UnixListenerStream::new(listener));
         if let Err(error) = served.await {
@@ -47,16 +48,18 @@ pub(crate) fn serve(root_dir: &Path, devices: &Arc<Devices>, pods: Arc<dyn Pods>
     Ok(())
 }
 
-struct Lister {
-    devices: Arc<Devices>,
-    pods: Arc<dyn Pods>,
+/// What the API tells of.
+pub(crate) struct Lister {
+    pub(crate) devices: Arc<Devices>,
+    pub(crate) cpus: Arc<Cpus>,
+    pub(crate) pods: Arc<dyn Pods>,
 }
 
 #[tonic::async_trait]
 impl PodResourcesLister for Lister {
     async fn list(&self, _: Request<ListPodResourcesRequest>) -> Result<Response<ListPodResourcesResponse>, Status> {
         let (pods, ledger) = (self.pods.list(), self.devices.ledger.lock());
-        let pod_resources = pods.iter().map(|pod| of_pod(pod, &ledger)).collect();
+        let pod_resources = pods.iter().map(|pod| of_pod(pod, &ledger, &self.cpus)).collect();
         Ok(Response::new(ListPodResourcesResponse { pod_resources }))
     }
 
@@ -68,7 +71,8 @@ impl PodResourcesLister for Lister {
         let all = ledger.known.iter().flat_map(|(resource, known)| {
             known.devices.keys().map(|id| devices(resource, [id], &ledger)).collect::<Vec<_>>()
         });
-        let response = AllocatableResourcesResponse { devices: all.collect(), ..Default::default() };
+        let (devices, cpu_ids) = (all.collect(), ids(&self.cpus.allocatable()));
+        let response = AllocatableResourcesResponse { devices, cpu_ids, ..Default::default() };
         Ok(Response::new(response))
     }
 
@@ -78,16 +82,21 @@ impl PodResourcesLister for Lister {
         let mut named = pods.iter().filter(|pod| spec::name(pod) == pod_name && spec::namespace(pod) == pod_namespace);
         let missing = || Status::unknown(format!("pod {pod_name} in namespace {pod_namespace} not found"));
         let pod = named.next().ok_or_else(missing)?;
-        let pod_resources = Some(of_pod(pod, &self.devices.ledger.lock()));
+        let pod_resources = Some(of_pod(pod, &self.devices.ledger.lock(), &self.cpus));
         Ok(Response::new(GetPodResourcesResponse { pod_resources }))
     }
 }
 
-fn of_pod(pod: &Pod, ledger: &Ledger) -> PodResources {
+fn ids(cpus: &CpuSet) -> Vec<i64> {
+    cpus.iter().map(i64::from).collect()
+}
+
+fn of_pod(pod: &Pod, ledger: &Ledger, cpus: &Cpus) -> PodResources {
     let containers = spec::containers(pod).map(|(_, container)| {
         let own = ledger.held.iter().filter(|held| held.uid == spec::uid(pod) && held.container == container.name);
         let devices = own.map(|held| devices(&held.resource, &held.ids, ledger)).collect();
-        ContainerResources { name: container.name.clone(), devices, ..ContainerResources::default() }
+        let cpu_ids = ids(&cpus.exclusive(spec::uid(pod), &container.name));
+        ContainerResources { name: container.name.clone(), devices, cpu_ids, ..ContainerResources::default() }
     });
     PodResources {
         name: spec::name(pod).to_owned(),

@@ -20,7 +20,8 @@ use tonic::transport::{Channel, Server, Uri};
 use tonic::{Request, Response, Status};
 
 use super::resources::v1;
-use super::{Devices, serve_pod_resources};
+use super::{Devices, Lister, serve_pod_resources};
+use crate::cpus::Cpus;
 use crate::device_plugin::v1beta1::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use crate::device_plugin::v1beta1::registration_client::RegistrationClient;
 use crate::device_plugin::v1beta1::*;
@@ -188,7 +189,10 @@ async fn who_has_what_is_told() {
     let root = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
     let devices = Devices::start(root.path(), &tasks).unwrap();
-    serve_pod_resources(root.path(), &devices, Arc::new(OnePod(watch::Sender::new(0))), &tasks).unwrap();
+    let options = crate::Options::new("n1", [192, 0, 2, 1].into(), crate::tests::client(), "/nonexistent".into());
+    let cpus = Arc::new(Cpus::open(&crate::Options { root_dir: root.path().into(), ..options }).unwrap());
+    let pods = Arc::new(OnePod(watch::Sender::new(0)));
+    serve_pod_resources(root.path(), Lister { devices: Arc::clone(&devices), cpus, pods }, &tasks).unwrap();
     plugin(root.path()).await;
     until(&devices, (2, 2)).await;
     devices.allocate(&pod("u", 1)).await.unwrap();

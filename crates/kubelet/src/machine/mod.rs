@@ -43,6 +43,7 @@ pub(crate) use resize::Pending;
 pub(crate) use restart::next_delay_s;
 pub(crate) use status_patch::status_patch;
 
+use crate::config::resources::Machine;
 use crate::seen::Seen;
 
 /// Everything a plan depends on.
@@ -66,8 +67,7 @@ pub(crate) struct NodeFacts {
     pub(crate) ips: Vec<String>,
     /// The scheme of container ids (`containerd`, `sampan`).
     pub(crate) runtime: String,
-    /// The node's memory.
-    pub(crate) memory_bytes: i64,
+    pub(crate) machine: Machine,
 }
 
 /// What to do now, and what to say.

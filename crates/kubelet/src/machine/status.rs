@@ -23,6 +23,8 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
     // Upstream lists these by name, and init containers as they run.
     let mut app = app;
     app.sort_by(|one, other| one.name.cmp(&other.name));
+    let refused = refused(view);
+    let (init, app) = if refused { (Vec::new(), Vec::new()) } else { (init, app) };
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(conditions),
@@ -35,11 +37,18 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
         start_time: Some(published.start_time.clone().unwrap_or_else(|| seconds(view.now))),
         qos_class: Some(spec::qos_class(view.pod).to_owned()),
         init_container_statuses: Some(init).filter(|statuses| !statuses.is_empty()),
-        container_statuses: Some(app),
+        container_statuses: Some(app).filter(|_| !refused),
         ephemeral_container_statuses: Some(ephemeral).filter(|statuses: &Vec<_>| !statuses.is_empty()),
         observed_generation: view.pod.metadata.generation,
         ..published.clone()
     }
+}
+
+/// Whether the Pod is one that was not taken: nothing is ever told of its containers.
+fn refused(view: &View<'_>) -> bool {
+    let published = spec::status(view.pod);
+    let was = published.phase.as_deref() == Some("Failed") && published.container_statuses.is_none();
+    (view.memory.rejected.is_some() || was) && view.seen.containers.is_empty()
 }
 
 /// The Pod's addresses: the sandbox's, the node's if it shares the network, the last known ones once it is over.

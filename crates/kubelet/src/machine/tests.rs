@@ -40,6 +40,10 @@ fn pod(spec: Value) -> Pod {
     .unwrap()
 }
 
+fn machine() -> Machine {
+    Machine { memory_bytes: 1 << 30, ..Machine::default() }
+}
+
 impl Sim {
     fn new(spec: Value, script: &[(&'static str, &[(i64, i32)])]) -> Self {
         let start = Timestamp::from_second(1_700_000_000).unwrap();
@@ -63,7 +67,7 @@ impl Sim {
     }
 
     fn plan(&self) -> Plan {
-        let node = NodeFacts { ips: vec!["192.0.2.1".to_owned()], runtime: "sim".to_owned(), memory_bytes: 1 << 30 };
+        let node = NodeFacts { ips: vec!["192.0.2.1".to_owned()], runtime: "sim".to_owned(), machine: machine() };
         plan(&View {
             pod: &self.pod,
             removed: self.removed,
@@ -213,7 +217,7 @@ impl Sim {
 
     fn wanted(&self, name: &str) -> Limits {
         let (_, container) = spec::container(&self.pod, name).unwrap();
-        Limits::of(&resources::of_container(&self.pod, &container, 1 << 30))
+        Limits::of(&resources::of_container(&self.pod, &container, &machine()))
     }
 
     fn delete(&mut self, grace_s: i64) -> &mut Self {
@@ -659,7 +663,16 @@ fn a_refused_pod_fails_without_a_container() {
     let mut sim = Sim::new(one("Always"), &[]);
     sim.memory.rejected = Some(("OutOfcpu".to_owned(), "no".to_owned()));
     sim.run(5).expect("0 release volumes");
-    assert_eq!((sim.phase(), spec::status(&sim.pod).reason.as_deref()), ("Failed", Some("OutOfcpu")));
+    let check = |sim: &Sim| {
+        let status = spec::status(&sim.pod);
+        assert_eq!((sim.phase(), status.reason.as_deref()), ("Failed", Some("OutOfcpu")));
+        assert_eq!(status.container_statuses, None);
+    };
+    check(&sim);
+    // Another kubelet does not know why, and says the same.
+    sim.memory.rejected = None;
+    sim.run(5).history.clear();
+    check(&sim);
 }
 
 #[test]

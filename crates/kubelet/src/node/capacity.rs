@@ -14,12 +14,14 @@ pub(crate) struct Capacity {
     pub(crate) allocatable: BTreeMap<String, Quantity>,
     /// All of the node's memory.
     pub(crate) memory_bytes: i64,
+    /// All of its swap space.
+    pub(crate) swap_bytes: i64,
 }
 
 impl Capacity {
     /// Reads what this machine has.
     pub(crate) fn read(options: &Options) -> Result<Self, Error> {
-        let memory_bytes = memory_bytes()?;
+        let (memory_bytes, swap_bytes) = memory()?;
         std::fs::create_dir_all(&options.root_dir).map_err(Error::io("creating", &options.root_dir))?;
         let disk =
             rustix::fs::statvfs(&options.root_dir).map_err(Error::io("reading the size of", &options.root_dir))?;
@@ -37,7 +39,7 @@ impl Capacity {
         .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
         .collect();
         let allocatable = capacity.iter().map(|(name, amount)| (name.clone(), left(name, amount, options))).collect();
-        Ok(Self { capacity, allocatable, memory_bytes })
+        Ok(Self { capacity, allocatable, memory_bytes, swap_bytes })
     }
 }
 
@@ -66,10 +68,12 @@ fn huge_pages(size_kib: u64) -> String {
     if pages == 0 { "0".to_owned() } else { format!("{}Mi", pages * size_kib / 1024) }
 }
 
-fn memory_bytes() -> Result<i64, Error> {
+/// All memory and all swap space, in bytes.
+fn memory() -> Result<(i64, i64), Error> {
     let path = Path::new("/proc/meminfo");
     let text = std::fs::read_to_string(path).map_err(Error::io("reading", path))?;
-    Ok(super::system::meminfo_kib(&text, "MemTotal").unwrap_or(0) * 1024)
+    let bytes = |key: &str| super::system::meminfo_kib(&text, key).unwrap_or(0) * 1024;
+    Ok((bytes("MemTotal"), bytes("SwapTotal")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The node: what all of its Pods share ([`Node`]), and its own object in the API ([`report`]).
 
 mod admission;
+mod allocatable;
 mod capacity;
 mod lease;
 mod oom;
@@ -27,6 +28,8 @@ pub(crate) use system::meminfo_kib;
 
 use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;
+use crate::config::resources::Machine;
+use crate::cpus::Cpus;
 use crate::cri::Runtime;
 use crate::devices::Devices;
 use crate::eviction::{self, Pressure};
@@ -34,6 +37,7 @@ use crate::images::Images;
 use crate::logs::Logs;
 use crate::machine::NodeFacts;
 use crate::mirrors::Mirrors;
+use crate::pod_certificates::PodCertificates;
 use crate::sources::Sources;
 use crate::usage::Meter;
 use crate::volumes::Tokens;
@@ -47,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) images: Images,
     pub(crate) sources: Arc<Sources>,
     pub(crate) tokens: Tokens,
+    pub(crate) certificates: PodCertificates,
     pub(crate) services: Informer<Service>,
     pub(crate) recorder: EventRecorder,
     pub(crate) logs: Logs,
@@ -57,8 +62,11 @@ pub(crate) struct Node {
     pub(crate) capacity: Capacity,
     pub(crate) meter: Arc<Meter>,
     pub(crate) devices: Arc<Devices>,
+    pub(crate) cpus: Arc<Cpus>,
     /// What the node is short of.
     pub(crate) pressures: watch::Sender<BTreeSet<Pressure>>,
+    /// Whether the machine is about to go down.
+    pub(crate) shutting_down: watch::Sender<bool>,
     /// Name and version of the runtime, as nodes report it (`containerd://2.0.0`).
     pub(crate) runtime_version: String,
 }
@@ -74,17 +82,28 @@ impl Node {
         let version = runtime.version().await?;
         let client = options.client.clone();
         let capacity = Capacity::read(&options)?;
+        let cpus = Arc::new(Cpus::open(&options)?);
+        let all_pods = allocatable::enforce(&options, &capacity, &cgroups);
+        let machine = Machine {
+            memory_bytes: capacity.memory_bytes,
+            swap_bytes: capacity.swap_bytes,
+            swap: options.swap,
+            bounds_swap: cgroups.bounds_swap(&all_pods),
+            exclusive_cpus: cpus.are_given(),
+        };
         let services =
             Informer::start(kube::Api::all(client.clone()), kube::runtime::watcher::Config::default(), tasks);
         Ok(Arc::new(Self {
             images: Images::new(runtime.clone()),
             sources: Sources::new(&client, tasks),
             tokens: Tokens::new(&client),
+            certificates: PodCertificates::new(&client, &options.node_name, tasks),
             services,
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, tasks)?,
             mirrors: Mirrors::default(),
             cgroups,
+            cpus,
             cluster_dns: ClusterDns {
                 servers: options.cluster_dns.iter().map(ToString::to_string).collect(),
                 domain: options.cluster_domain.clone(),
@@ -92,12 +111,13 @@ impl Node {
             facts: NodeFacts {
                 ips: options.node_ips.iter().map(ToString::to_string).collect(),
                 runtime: version.runtime_name.clone(),
-                memory_bytes: capacity.memory_bytes,
+                machine,
             },
             capacity,
             meter: Arc::new(Meter::new(runtime.clone())),
             devices: Devices::start(&options.root_dir, tasks)?,
             pressures: watch::Sender::new(pressures_now(&options)),
+            shutting_down: watch::Sender::new(false),
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
             runtime,
             client,

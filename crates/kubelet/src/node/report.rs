@@ -109,21 +109,24 @@ impl Reporter {
         self.node.recorder.normal(&self.node.reference(), "Starting", "Starting kubelet.");
         self.read_images().await;
         let (mut devices, mut pressures) = (self.node.devices.changes(), self.node.pressures.subscribe());
+        let mut shutting_down = self.node.shutting_down.subscribe();
         loop {
             let runtime = runtime_status(&self.node).await;
-            let readings = Readings::new(pressures.borrow_and_update().clone(), runtime);
+            let readings = Readings::new(pressures.borrow_and_update().clone(), runtime)
+                .before_shutdown(*shutting_down.borrow_and_update());
             if self.written.elapsed() >= WRITE_ANYWAY {
                 self.read_images().await;
             }
             if let Err(error) = self.write(&readings).await {
                 tracing::warn!(%error, "node status not written");
             }
-            let soon = !readings.ready() && self.written.elapsed() < MEASURE;
+            let soon = !readings.ready() && !*shutting_down.borrow() && self.written.elapsed() < MEASURE;
             tokio::select! {
                 () = tokio::time::sleep(if soon { MEASURE_SOON } else { MEASURE }) => {}
                 () = self.node.images.wait_for_change() => self.read_images().await,
                 Ok(()) = devices.changed() => {}
                 Ok(()) = pressures.changed() => {}
+                Ok(()) = shutting_down.changed() => {}
             }
         }
     }

@@ -18,6 +18,8 @@ use crate::eviction::Pressure;
 /// How little of a disk is too little for anything but what runs already.
 const LEAST_DISK_PERCENT: u64 = 10;
 const LEAST_INODES_PERCENT: u64 = 5;
+/// Upstream's words.
+const SHUTTING_DOWN: &str = "node is shutting down";
 /// Upstream reports this many images.
 const IMAGES: usize = 50;
 
@@ -25,19 +27,24 @@ const IMAGES: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Readings {
     pressures: BTreeSet<Pressure>,
-    /// Why the runtime cannot run Pods; nothing if it can.
-    runtime_trouble: Option<String>,
+    /// Why Pods cannot run here; nothing if they can.
+    trouble: Option<String>,
 }
 
 impl Readings {
     /// What the node is short of, and the runtime's own status, or why there is none.
     pub(super) fn new(pressures: BTreeSet<Pressure>, runtime: Result<StatusResponse, String>) -> Self {
-        Self { pressures, runtime_trouble: trouble(runtime) }
+        Self { pressures, trouble: trouble(runtime) }
+    }
+
+    /// The same of a machine that may be about to go down.
+    pub(super) fn before_shutdown(self, shutting_down: bool) -> Self {
+        if shutting_down { Self { trouble: Some(SHUTTING_DOWN.to_owned()), ..self } } else { self }
     }
 
     /// Whether Pods can run.
     pub(super) fn ready(&self) -> bool {
-        self.runtime_trouble.is_none()
+        self.trouble.is_none()
     }
 }
 
@@ -152,7 +159,7 @@ fn conditions(readings: &Readings, before: &NodeStatus, now: Timestamp) -> Vec<N
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
-        match &readings.runtime_trouble {
+        match &readings.trouble {
             None => ("Ready", true, "KubeletReady", "kubelet is posting ready status".to_owned()),
             Some(trouble) => ("Ready", false, "KubeletNotReady", trouble.clone()),
         },

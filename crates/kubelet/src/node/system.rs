@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::NodeSystemInfo;
+use k8s_openapi::api::core::v1::{NodeSwapStatus, NodeSystemInfo};
 
 use super::Node;
 
@@ -29,6 +29,7 @@ pub(super) fn info(node: &Node) -> NodeSystemInfo {
         system_uuid: Some(id("/sys/class/dmi/id/product_uuid"))
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| id("/etc/machine-id")),
+        swap: (node.capacity.swap_bytes > 0).then_some(NodeSwapStatus { capacity: Some(node.capacity.swap_bytes) }),
         ..NodeSystemInfo::default()
     }
 }

@@ -8,9 +8,11 @@ use axum::{
     middleware,
     routing::{any, get},
 };
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{access, logs, metrics, streaming};
+use crate::spec;
 
 /// A request body is never more than a few parameters; streams come by upgrade.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -21,6 +23,8 @@ pub(super) fn router(state: Arc<super::State>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/healthz/ping", get(async || "ok"))
         .route("/pods", get(list_pods))
+        .route("/runningpods", get(running_pods))
+        .route("/runningpods/", get(running_pods))
         .route("/configz", get(configz))
         .route("/stats/summary", get(metrics::stats_summary))
         .route("/metrics", get(metrics::of_kubelet))
@@ -42,6 +46,24 @@ pub(super) fn router(state: Arc<super::State>) -> Router {
 
 async fn list_pods(State(state): State<Arc<super::State>>) -> Json<Value> {
     Json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": state.pods.list()}))
+}
+
+/// What runs, as the runtime tells it: a Pod has its name and its running containers, and nothing else.
+async fn running_pods(State(state): State<Arc<super::State>>) -> Json<Value> {
+    let items: Vec<Value> = state.pods.list().iter().filter_map(|pod| running(&state, pod)).collect();
+    Json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}))
+}
+
+fn running(state: &super::State, pod: &Pod) -> Option<Value> {
+    let metadata = &pod.metadata;
+    let entry = state.pods.find(metadata.namespace.as_deref()?, metadata.name.as_deref()?)?;
+    let runs = |container: &&super::Container| container.current.as_ref().is_some_and(|instance| instance.running);
+    let image = |name: &str| spec::container(pod, name).and_then(|(_, container)| container.image.clone());
+    let containers = entry.containers.iter().filter(runs);
+    let containers: Vec<Value> =
+        containers.map(|c| json!({"name": c.name, "image": image(&c.name), "resources": {}})).collect();
+    let named = json!({"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid});
+    (!containers.is_empty()).then(|| json!({"metadata": named, "spec": {"containers": containers}, "status": {}}))
 }
 
 /// `/configz`

@@ -46,6 +46,7 @@ impl World {
         let mut options = Options::new("n1", ip, self.api.client(), "/nonexistent".into());
         options.root_dir = self.dir.path().join("kubelet");
         options.log_dir = self.dir.path().join("logs");
+        options.log_links = self.dir.path().join("log-links");
         // Whatever the machine that tests run on is short of, Pods stay.
         options.eviction = crate::Thresholds::none();
         options.image_gc_percent = (100, 100);

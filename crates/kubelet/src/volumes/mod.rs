@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
-pub(crate) use subpath::expose as expose_subpath;
+pub(crate) use subpath::{expose as expose_subpath, open_beneath};
 pub(crate) use teardown::{orphans, remove_all, remove_volumes};
 pub(crate) use tokens::Tokens;
 
@@ -37,6 +37,7 @@ use crate::config::env::Objects;
 use crate::config::fields::Facts;
 use crate::config::mounts::Place;
 use crate::config::paths::PodPaths;
+use crate::pod_certificates::PodCertificates;
 use crate::{Error, spec};
 
 /// What setting up a Pod's volumes needs.
@@ -46,6 +47,7 @@ pub(crate) struct Context<'a> {
     pub(crate) objects: &'a dyn Objects,
     pub(crate) facts: &'a Facts,
     pub(crate) tokens: &'a Tokens,
+    pub(crate) certificates: &'a PodCertificates,
 }
 
 /// A Pod's volumes, set up.

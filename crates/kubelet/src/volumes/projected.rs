@@ -3,10 +3,13 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    PodCertificateProjection, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeProjection,
+};
 
 use super::payload::{self, File, Payload, Selection};
 use super::{Context, Provider, SetUp, atomic, tokens};
+use crate::pod_certificates::{Credential, Place};
 use crate::{Error, spec};
 
 struct Projected(ProjectedVolumeSource);
@@ -20,12 +23,18 @@ impl Provider for Projected {
     async fn set_up(&self, name: &str, context: &Context<'_>) -> Result<SetUp, Error> {
         let mut all = Payload::new();
         let mut renew_at: Option<Timestamp> = None;
-        for source in self.0.sources.iter().flatten() {
+        for (index, source) in self.0.sources.iter().flatten().enumerate() {
             all.extend(self.of_object(context, source)?);
             if let Some(projection) = &source.service_account_token {
                 let (file, renew) = self.token(context, projection).await?;
                 all.insert(payload::relative(&projection.path)?, file);
                 renew_at = Some(renew_at.map_or(renew, |at| at.min(renew)));
+            }
+            if let Some(projection) = &source.pod_certificate {
+                let place = Place { uid: spec::uid(context.pod).to_owned(), volume: name.to_owned(), source: index };
+                let credential = context.certificates.credential(context.pod, &place, projection).await?;
+                all.extend(self.certificate(context, projection, &credential)?);
+                renew_at = Some(renew_at.map_or(credential.renew_at, |at| at.min(credential.renew_at)));
             }
         }
         let path = context.paths.volume("projected", name);
@@ -62,6 +71,27 @@ impl Projected {
             Some(downward) => payload::downward(context, downward.items.as_deref().unwrap_or_default(), default_mode),
             None => Ok(Payload::new()),
         }
+    }
+
+    /// The files of a certificate. Only its user may read them where the Pod has one, as with tokens.
+    fn certificate(
+        &self,
+        context: &Context<'_>,
+        projection: &PodCertificateProjection,
+        credential: &Credential,
+    ) -> Result<Payload, Error> {
+        let Credential { key_pem, chain_pem, .. } = credential;
+        let owner = only_user(context);
+        let mode = if owner.is_some() { 0o600 } else { payload::mode(None, self.0.default_mode) };
+        let files = [
+            (&projection.credential_bundle_path, format!("{key_pem}{chain_pem}")),
+            (&projection.key_path, key_pem.clone()),
+            (&projection.certificate_chain_path, chain_pem.clone()),
+        ];
+        let wanted = files.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text)));
+        wanted
+            .map(|(path, text)| Ok((payload::relative(path)?, File { data: text.into_bytes(), mode, owner })))
+            .collect()
     }
 
     /// The token's file and when it must be renewed. Only its user may read it where the Pod has one.

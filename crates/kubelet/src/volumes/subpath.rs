@@ -52,6 +52,18 @@ fn open(volume: &Path, sub_path: &str) -> Result<OwnedFd, Error> {
     }
 }
 
+/// Opens the file `path` beneath `volume` for reading; nothing if there is none. No symlink leads out of the volume.
+pub(crate) fn open_beneath(volume: &Path, path: &str) -> Result<Option<std::fs::File>, Error> {
+    let root =
+        openat(CWD, volume, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(Error::io("opening", volume))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match openat2(&root, path, flags, Mode::empty(), BENEATH) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::io("opening", &volume.join(path))(error)),
+    }
+}
+
 fn make(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
     let mut at: Option<OwnedFd> = None;
     let mut so_far = PathBuf::new();

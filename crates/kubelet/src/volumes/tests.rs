@@ -68,8 +68,17 @@ impl World {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no API server here"))
         });
         let tokens = Tokens::new(&kube::Client::new(service, "default"));
+        let certificates =
+            crate::pod_certificates::PodCertificates::new(&crate::tests::client(), "n1", &sampan_client::Tasks::new());
         let (paths, facts) = (self.paths(), Facts::default());
-        let context = Context { pod: &self.pod, paths: &paths, objects: &self.objects, facts: &facts, tokens: &tokens };
+        let context = Context {
+            pod: &self.pod,
+            paths: &paths,
+            objects: &self.objects,
+            facts: &facts,
+            tokens: &tokens,
+            certificates: &certificates,
+        };
         set_up(&context).await.map_err(|error| error.to_string())
     }
 

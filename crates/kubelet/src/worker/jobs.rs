@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::{Env, Worker, allocation, kill, places, resize, sandbox, start};
 use crate::machine::{Action, Slot, Work};
-use crate::{Error, spec, volumes};
+use crate::{Error, log_links, spec, volumes};
 
 /// Kills under way, by container id: one with a shorter grace replaces them.
 pub(super) type Kills = BTreeMap<String, AbortHandle>;
@@ -189,6 +189,7 @@ async fn release(env: &Arc<Env>, pod: &Pod, everything: bool) -> Result<(), Erro
 
 async fn remove(env: &Env, id: &str, log: Option<String>) -> Result<(), Error> {
     env.node.runtime.remove_container(id).await?;
+    log_links::remove(&env.node.options.log_links, id);
     if let Some(log) = log.filter(|log| !log.is_empty()) {
         env.node.logs.remove(&env.paths.logs, std::path::Path::new(&log)).await;
     }

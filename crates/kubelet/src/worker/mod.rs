@@ -10,6 +10,7 @@
 
 mod allocation;
 mod announce;
+mod env_files;
 mod inbox;
 mod jobs;
 mod kill;
@@ -41,8 +42,8 @@ use crate::machine::{self, Memory, Plan, Slot, View};
 use crate::node::Node;
 use crate::probes::Probing;
 use crate::seen::Seen;
-use crate::sources::Hold;
-use crate::{spec, static_pods};
+use crate::sources::{Hold, OnChange};
+use crate::{pod_certificates, spec, static_pods};
 use allocation::Allocation;
 use publish::Publisher;
 
@@ -90,7 +91,11 @@ impl Worker {
     pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, rejected: Option<(String, String)>, room: Room) -> Self {
         let pod = inbox.pod();
         let told = Arc::clone(&inbox);
-        let hold = node.sources.hold(&pod, &(Arc::new(move || told.object_changed()) as crate::sources::OnChange));
+        let on_change: OnChange = Arc::new(move || told.object_changed());
+        let hold = node.sources.hold(&pod, &on_change);
+        if pod_certificates::used_by(&pod) {
+            node.certificates.hold(inbox.uid(), &on_change);
+        }
         let paths = PodPaths::of(&pod, &node.options.root_dir, &node.options.log_dir);
         let env = Env {
             node: Arc::clone(node),
@@ -134,7 +139,7 @@ impl Worker {
             }
             self.carry_out(&pod, &plan);
             if matches!(plan.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-                self.env.node.devices.release(self.inbox.uid());
+                self.give_back();
             }
             self.announce(&pod, &plan.status);
             if let Some(shown) = self.shown_as(&pod) {
@@ -143,12 +148,19 @@ impl Worker {
             self.inbox.show(&pod, &plan.status, &self.seen);
             self.wait(plan.wake).await;
         }
-        self.env.node.devices.release(self.inbox.uid());
+        self.give_back();
         self.env.node.tokens.forget(self.inbox.uid());
+        self.env.node.certificates.release(self.inbox.uid());
         self.env.node.logs.follow(self.inbox.uid(), &Seen::default());
     }
 
-    /// Has devices given to a Pod that was not taken before; without them it is not taken.
+    /// What only one Pod can have goes to others.
+    fn give_back(&self) {
+        self.env.node.devices.release(self.inbox.uid());
+        self.env.node.cpus.release(self.inbox.uid());
+    }
+
+    /// Has devices and processors given to a Pod that was not taken before; without them it is not taken.
     async fn admit(&mut self) {
         let pod = self.inbox.pod();
         if self.memory.rejected.is_some() || self.inbox.removed() || spec::status(&pod).start_time.is_some() {
@@ -157,6 +169,8 @@ impl Worker {
         if let Err(why) = self.env.node.devices.allocate(&pod).await {
             let message = format!("Pod was rejected: Allocate failed due to {why}, which is unexpected");
             self.memory.rejected = Some(("UnexpectedAdmissionError".to_owned(), message));
+        } else if let Err(refusal) = self.env.node.cpus.allocate(&pod) {
+            self.memory.rejected = Some((refusal.reason.to_owned(), refusal.message));
         }
     }
 

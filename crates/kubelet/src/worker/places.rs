@@ -20,7 +20,14 @@ pub(super) async fn set_up(env: &Env, pod: &Pod, facts: &Facts) -> Result<Option
     for dir in [&env.paths.dir, &env.paths.logs] {
         make_dir(dir).await?;
     }
-    let context = volumes::Context { pod, paths: &env.paths, objects: &env.hold, facts, tokens: &env.node.tokens };
+    let context = volumes::Context {
+        pod,
+        paths: &env.paths,
+        objects: &env.hold,
+        facts,
+        tokens: &env.node.tokens,
+        certificates: &env.node.certificates,
+    };
     let ready = volumes::set_up(&context).await?;
     *env.places.lock() = ready.places;
     Ok(ready.renew_at)

@@ -8,7 +8,10 @@ use super::{Env, Worker, allocation};
 use crate::config::resources;
 use crate::machine::{Pending, RESIZE_IN_PROGRESS};
 use crate::node::Fit;
-use crate::{Error, spec};
+use crate::{Error, cpus, spec};
+
+/// Upstream's words.
+const NOT_BESIDE_STATIC: &str = "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy";
 
 /// Says whether the node can give the Pod what it wishes, beside all others.
 pub(crate) type Room = Arc<dyn Fn(&Pod) -> Fit + Send + Sync>;
@@ -20,7 +23,7 @@ impl Worker {
             self.memory.resize = None;
             return;
         }
-        let (reason, message) = match (self.room)(pod) {
+        let (reason, message) = match self.fit(pod) {
             Fit::Now => {
                 self.allocation.grant(pod);
                 self.memory.resize = None;
@@ -38,6 +41,16 @@ impl Worker {
             self.env.node.recorder.warning(&spec::reference(pod), &format!("Resize{reason}"), text);
         }
         self.memory.resize = Some(Pending { reason, message });
+    }
+
+    /// Whether the wish can be granted. Processors of one's own are given once.
+    fn fit(&self, pod: &Pod) -> Fit {
+        let wanted = |pod: &Pod| spec::containers(pod).map(|(_, container)| cpus::wanted(pod, container)).collect();
+        let (given, wish): (Vec<_>, Vec<_>) = (wanted(&self.allocation.apply(&Arc::new(pod.clone()))), wanted(pod));
+        match self.env.node.cpus.are_given() && given != wish {
+            true => Fit::Infeasible(NOT_BESIDE_STATIC.to_owned()),
+            false => (self.room)(pod),
+        }
     }
 
     /// Tells once that a resize has come to its end.
@@ -58,6 +71,6 @@ pub(super) async fn resize(env: &Env, pod: &Pod, id: &str, name: &str) -> Result
     let Some((_, container)) = spec::container(pod, name) else { return Ok(()) };
     let parent = resources::cgroup_parent(&env.node.options.cgroup_root, pod);
     env.node.cgroups.limit(&parent, &resources::group(pod))?;
-    let linux = resources::of_container(pod, &container, env.node.capacity.memory_bytes);
+    let linux = resources::of_container(pod, &container, &env.node.facts.machine);
     env.node.runtime.update_resources(id, linux).await
 }

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use sampan_cri::v1::{Mount, PodSandboxConfig};
 
-use super::{Env, places, sandbox};
+use super::{Env, env_files, places, sandbox};
 use crate::config::env::{self, Sources};
 use crate::config::fields::Facts;
+use crate::config::paths::log_path;
 use crate::config::{container, service_env};
 use crate::hooks::{self, Hook};
 use crate::images::{Ready, Wish};
 use crate::machine::Start;
 use crate::spec::Role;
-use crate::{Error, spec};
+use crate::{Error, log_links, spec};
 
 /// A container that runs.
 pub(crate) struct Started {
@@ -65,9 +66,20 @@ impl Job<'_> {
         if let Err(error) = runtime.start_container(&id).await {
             return Err(self.failed("RunContainerError", &error));
         }
+        self.env.node.cpus.look_again();
+        self.link_log(&id);
         self.normal("Started", "Container started");
         let hook_failed = self.post_start(&id).await;
         Ok(Started { id, hook_failed })
+    }
+
+    /// Names the container's log for log agents. A container runs without that too.
+    fn link_log(&self, id: &str) {
+        let log = self.env.paths.logs.join(log_path(&self.container.name, self.start.attempt));
+        let links = &self.env.node.options.log_links;
+        if let Err(error) = log_links::make(links, self.pod, (&self.container.name, id), &log) {
+            tracing::warn!(pod = %spec::describe(self.pod), %error, "a container's log has no link");
+        }
     }
 
     /// Has the images on the node that are volumes of the container; the runtime's names for them, by volume.
@@ -115,7 +127,8 @@ impl Job<'_> {
         self.env.hold.synced().await?;
         let links = spec::of(self.pod).enable_service_links != Some(false);
         let services = service_env::variables(&node.services.list(), spec::namespace(self.pod), links);
-        let sources = Sources { pod: self.pod, facts: self.facts, objects: &self.env.hold, services };
+        let files = env_files::read(self.env, self.container).await?;
+        let sources = Sources { pod: self.pod, facts: self.facts, objects: &self.env.hold, files: &files, services };
         let variables = env::environment(&sources, self.container)?;
         let inputs = container::Inputs {
             start: self.start,
@@ -123,13 +136,16 @@ impl Job<'_> {
             image_user: &image.user,
             mounts: self.mounts(&variables, volumes).await?,
             env: &variables,
-            memory_bytes: node.capacity.memory_bytes,
             unified: node.cgroups.is_unified(),
+            machine: &node.facts.machine,
         };
         let mut config = container::config(self.pod, self.container, inputs)?;
         let (uid, name) = (spec::uid(self.pod), &self.container.name);
         node.devices.before_start(uid, name).await?;
         node.devices.of_container(uid, name).apply(&mut config);
+        if let Some(given) = node.cpus.of_container(uid, name) {
+            given.apply(&mut config);
+        }
         Ok(config)
     }
 

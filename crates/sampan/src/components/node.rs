@@ -20,6 +20,7 @@ use tokio::net::UdpSocket;
 use super::Running;
 use super::identity::Clients;
 use crate::config::Config;
+use crate::kubelet_dir;
 use crate::pki::Pki;
 
 /// A node that is not Ready after this long will not become so by waiting.
@@ -121,9 +122,12 @@ pub(super) async fn start_services(config: &Config, clients: &Clients, running: 
 /// Starts the kubelet with its API, and waits until the node is Ready.
 pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients, running: &mut Running) -> Result<()> {
     let client = clients.node(&config.node_name);
+    let (log_dir, log_links) = config.logs();
+    kubelet_dir::link(config)?;
     let options = sampan_kubelet::Options {
-        root_dir: config.data_dir.join("kubelet"),
-        log_dir: config.data_dir.join("logs"),
+        root_dir: config.kubelet_dir(),
+        log_dir,
+        log_links,
         cgroup_root: config.instance.clone(),
         cluster_dns: vec![IpAddr::from(config.cluster_dns)],
         cluster_domain: config.cluster_domain.clone(),
@@ -133,6 +137,10 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
         max_pods: config.max_pods,
         pod_pids_limit: config.pod_max_pids,
         reserved: config.reserved.clone(),
+        cpu_policy: config.processors.policy,
+        reserved_cpus: config.processors.reserved.clone(),
+        swap: config.swap,
+        shutdown: config.shutdown.clone(),
         eviction: config.eviction.clone(),
         image_gc_percent: config.image_gc_percent,
         static_pod_dir: Some(config.pod_manifest_path.clone()),

@@ -9,7 +9,7 @@ use sampan_kubelet::{DEFAULT_IMAGE_GC_PERCENT, Thresholds, sum_of_amounts};
 use super::Flags;
 
 /// What can be kept from Pods.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+const RESOURCES: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pid"];
 
 /// What `kube-reserved` and `system-reserved` take together.
 pub(super) fn reserved(flags: &Flags, file: &Flags) -> Result<BTreeMap<String, String>> {
@@ -32,7 +32,9 @@ fn amounts<'t>(flag: &str, text: &'t str) -> Result<Vec<(&'t str, &'t str)>> {
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some((name, amount)) if RESOURCES.contains(&name) => all.push((name, amount)),
-            _ => bail!("{flag}: {part:?} is not one of cpu, memory and ephemeral-storage with an amount: cpu=100m"),
+            _ => {
+                bail!("{flag}: {part:?} is not one of cpu, memory, ephemeral-storage and pid with an amount: cpu=100m")
+            }
         }
     }
     Ok(all)

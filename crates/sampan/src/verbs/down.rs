@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::components::{network_options, runtime_options};
 use crate::config::{Config, Flags};
 use crate::mounts::{remove_dir, unmount_below};
-use crate::{daemon, kubeconfig, preflight, progress};
+use crate::{daemon, kubeconfig, kubelet_dir, preflight, progress};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Down {
@@ -40,6 +40,9 @@ impl Down {
             if let Ok(ca_pem) = std::fs::read_to_string(config.data_dir.join("pki").join("ca.crt")) {
                 kubeconfig::remove_from_home(&config.instance, &ca_pem)?;
             }
+            kubelet_dir::unlink(&config)?;
+            let (logs, links) = config.logs();
+            sampan_kubelet::remove_logs(&config.kubelet_dir(), &logs, &links).context("removing containers' logs")?;
             remove_dir(&config.data_dir)?;
             if let Some(dir) = config.kubeconfig.parent().filter(|dir| dir.ends_with(&config.instance)) {
                 remove_dir(dir)?;
