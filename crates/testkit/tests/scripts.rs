@@ -21,10 +21,11 @@ const COMMAND_SECONDS: &str = "240";
 const AT_ONCE: usize = 3;
 
 /// Outside clients that scripts name by these variables, and what under `scripts/` installs them and says where.
-const CLIENTS: [(&str, &str); 4] = [
+const CLIENTS: [(&str, &str); 5] = [
     ("OLD_KUBECTL", "old-kubectl.sh"),
     ("NEW_KUBECTL", "new-kubectl.sh"),
     ("PYTHON", "python-client.sh"),
+    ("JAVASCRIPT_CLIENT", "javascript-client.sh"),
     ("HELM", "helm.sh"),
 ];
 

@@ -8,6 +8,7 @@
 mod dial;
 mod html;
 mod links;
+mod log;
 mod options;
 mod page;
 mod proxy;
@@ -63,6 +64,9 @@ pub(crate) async fn answer(server: &Server, kind: &KindRef, call: Call, body: Bo
         _ => return Err(Status::no_such_path()),
     };
     let connection = dial::connect(&goal.backend).await?;
+    if log::wants_messages(&call) {
+        return log::tell(server, &call.head, connection, goal).await;
+    }
     let mut request = Request::from_parts(call.head, body);
     if matches!(goal.via, Via::Proxy(_)) {
         proxy::sign(request.headers_mut(), call.from, &call.info.path);

@@ -47,8 +47,14 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 
 /// Whether a browser sent this from a page of another origin than `Host`. Such a request is to be refused wherever
 /// credentials come with the connection (client certificates, cookies): browsers let any page open a WebSocket.
+///
+/// `http://localhost` is no page's origin but one of this machine's root, on port 80: it is what programs write that
+/// have to write something (Go's `x/net/websocket`).
 pub fn is_cross_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    if origin == "http://localhost" {
+        return false;
+    }
     let origin = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
     match (origin.as_ref().and_then(Uri::authority), host) {
@@ -153,5 +159,7 @@ mod tests {
         check(&[("host", "10.0.0.1:6443"), ("origin", "https://10.0.0.1:6443")], false);
         check(&[("host", "10.0.0.1:6443"), ("origin", "https://evil.example")], true);
         check(&[("host", "10.0.0.1:6443"), ("origin", "null")], true);
+        check(&[("host", "10.0.0.1:6443"), ("origin", "http://localhost")], false);
+        check(&[("host", "10.0.0.1:6443"), ("origin", "http://localhost:8080")], true);
     }
 }

@@ -1,5 +1,6 @@
 //! A WebSocket that only tells: each piece of a stream is a message. What the client says is not heard.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{SinkExt, Stream, StreamExt};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
@@ -20,6 +21,19 @@ pub enum Form {
     Text,
     /// Bytes.
     Binary,
+    /// Base64 of bytes, as text.
+    Base64,
+}
+
+impl Form {
+    fn message(self, bytes: Bytes) -> Message {
+        let text = match self {
+            Self::Text => Utf8Bytes::try_from(bytes.clone()).ok(),
+            Self::Binary => None,
+            Self::Base64 => Some(STANDARD.encode(&bytes).into()),
+        };
+        text.map_or(Message::Binary(bytes), Message::Text)
+    }
 }
 
 /// Answers a WebSocket's request and sends it `messages` until they end or the client leaves. The session belongs to
@@ -58,11 +72,7 @@ async fn run(upgrade: OnUpgrade, form: Form, messages: impl Stream<Item = Bytes>
     let say = async {
         let mut messages = std::pin::pin!(messages);
         while let Some(bytes) = messages.next().await {
-            let text = match form {
-                Form::Text => Utf8Bytes::try_from(bytes.clone()).ok(),
-                Form::Binary => None,
-            };
-            sink.send(text.map_or(Message::Binary(bytes), Message::Text)).await?;
+            sink.send(form.message(bytes)).await?;
         }
         sink.send(Message::Close(Some(normal_close()))).await?;
         Ok(())
@@ -70,5 +80,21 @@ async fn run(upgrade: OnUpgrade, form: Form, messages: impl Stream<Item = Bytes>
     tokio::select! {
         heard = hear => heard,
         said = say => said,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_as_messages() {
+        let check = |form: Form, bytes: &'static [u8], want: Message| {
+            assert_eq!(form.message(Bytes::from_static(bytes)), want);
+        };
+        check(Form::Text, b"{}", Message::text("{}"));
+        check(Form::Text, b"\xff", Message::binary(&b"\xff"[..]));
+        check(Form::Binary, b"{}", Message::binary(&b"{}"[..]));
+        check(Form::Base64, b"\xff", Message::text("/w=="));
     }
 }
