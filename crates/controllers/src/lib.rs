@@ -106,6 +106,7 @@ pub fn start(options: &Options) -> Handle {
     cluster_roles::start(context("clusterrole-aggregation-controller"));
     deployment::start(context("deployment-controller"));
     replicaset::start(context("replicaset-controller"));
+    replicaset::start_former(context("replication-controller"));
     endpoints::start_slices(context("endpointslice-controller"));
     endpoints::start_legacy(context("endpoint-controller"));
     nodes::start(context("node-controller"));

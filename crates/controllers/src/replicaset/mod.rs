@@ -1,10 +1,12 @@
-//! ReplicaSet: as many Pods of one template as asked for.
+//! ReplicaSet and ReplicationController: as many Pods of one template as asked for.
 //!
+//! [`keeper`] says what differs between the two; both are called a set here.
 //! [`plan`] decides; this file feeds it and carries its plan out. Since the Pods come from a cache that lags behind our
 //! own writes, a set is not looked at again before the cache has seen what was created and deleted
 //! ([`expectations`]): otherwise every Pod would be made twice.
 
 mod expectations;
+mod keeper;
 mod plan;
 mod rank;
 
@@ -14,9 +16,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use sampan_client::{Change, EventRecorder, Informer, Key, WorkQueue};
 use serde_json::json;
 
@@ -25,24 +27,34 @@ use crate::owners::{self, Claim};
 use crate::runner::{self, Reconcile};
 use crate::{Context, Error};
 use expectations::Expectations;
+use keeper::Keeper;
 use plan::{Plan, Seen};
 
 /// Sets worked on at once.
 const WORKERS: usize = 8;
 
-struct Controller {
+struct Controller<K: Keeper> {
     client: Client,
     events: EventRecorder,
-    sets: Informer<ReplicaSet>,
+    sets: Informer<K>,
     pods: Informer<Pod>,
     expectations: Expectations,
 }
 
-/// Starts the controller.
+/// Starts the controller of ReplicaSets.
 pub(crate) fn start(context: Context) {
+    start_of_kind::<ReplicaSet>(context);
+}
+
+/// Starts the controller of ReplicationControllers.
+pub(crate) fn start_former(context: Context) {
+    start_of_kind::<ReplicationController>(context);
+}
+
+fn start_of_kind<K: Keeper>(context: Context) {
     let queue = WorkQueue::new(&context.tasks);
     let controller = Arc::new(Controller {
-        sets: context.informers.all(),
+        sets: context.informers.all::<K>(),
         pods: context.informers.all(),
         client: context.client,
         events: context.events,
@@ -53,17 +65,17 @@ pub(crate) fn start(context: Context) {
     context.tasks.spawn(async move {
         controller.sets.synced().await;
         controller.pods.synced().await;
-        runner::run("replicaset-controller", controller, &queue, WORKERS, &tasks);
+        runner::run(K::CONTROLLER, controller, &queue, WORKERS, &tasks);
     });
 }
 
-fn watch(controller: &Arc<Controller>, queue: &WorkQueue<Key>) {
+fn watch<K: Keeper>(controller: &Arc<Controller<K>>, queue: &WorkQueue<Key>) {
     let sets = queue.clone();
     controller.sets.on_change(move |change| sets.add(Key::of(&**change.object())));
     let (pods, seen) = (queue.clone(), Arc::clone(controller));
     controller.pods.on_change(move |change| {
         let pod = change.object();
-        if let Some(set) = owners::controller_key(&pod.metadata, "ReplicaSet") {
+        if let Some(set) = owners::controller_key(&pod.metadata, &K::kind(&())) {
             match change {
                 Change::Applied { old: None, new } => seen.expectations.created(&set, &new.name_any()),
                 Change::Applied { new, .. } if new.metadata.deletion_timestamp.is_some() => {
@@ -78,7 +90,7 @@ fn watch(controller: &Arc<Controller>, queue: &WorkQueue<Key>) {
         }
         // A Pod that was released changes its former set too.
         if let Change::Applied { old: Some(old), .. } = change
-            && let Some(set) = owners::controller_key(&old.metadata, "ReplicaSet")
+            && let Some(set) = owners::controller_key(&old.metadata, &K::kind(&()))
         {
             pods.add(set);
         }
@@ -86,17 +98,18 @@ fn watch(controller: &Arc<Controller>, queue: &WorkQueue<Key>) {
 }
 
 #[async_trait]
-impl Reconcile for Controller {
+impl<K: Keeper> Reconcile for Controller<K> {
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        let Some(set) = self.sets.get(key) else {
+        let Some(keeper) = self.sets.get(key) else {
             self.expectations.forget(key);
             return Ok(None);
         };
-        let pods = self.claim(&set).await?;
+        let set = keeper.set();
+        let pods = self.claim(&keeper, &set).await?;
         let seen = Seen { set: &set, pods: &pods, settled: self.expectations.settled(key), now: sampan_clock::now() };
         let plan = plan::plan(&seen);
-        let failure = self.carry_out(key, &set, &plan).await;
-        self.write_status(&set, &plan, failure.as_ref()).await?;
+        let failure = self.carry_out(key, &keeper, &plan).await;
+        self.write_status(&keeper, &plan, failure.as_ref()).await?;
         match failure {
             Some(error) => Err(error),
             None => Ok(plan.wake),
@@ -104,18 +117,18 @@ impl Reconcile for Controller {
     }
 }
 
-impl Controller {
+impl<K: Keeper> Controller<K> {
     /// The sets without which an orphan might want to be.
     fn concerned(&self, pod: &Pod) -> Vec<Key> {
-        let matching = |set: &Arc<ReplicaSet>| {
-            set.metadata.namespace == pod.metadata.namespace
-                && owners::matches(&set.spec.selector, pod.metadata.labels.as_ref())
+        let matching = |keeper: &Arc<K>| {
+            keeper.namespace() == pod.metadata.namespace
+                && owners::matches(&keeper.set().spec.selector, pod.metadata.labels.as_ref())
         };
-        self.sets.list().iter().filter(|set| matching(set)).map(|set| Key::of(&**set)).collect()
+        self.sets.list().iter().filter(|keeper| matching(keeper)).map(|keeper| Key::of(&**keeper)).collect()
     }
 
-    /// The Pods of `set`, after taking what matches and letting go what does not.
-    async fn claim(&self, set: &ReplicaSet) -> Result<Vec<Arc<Pod>>, Error> {
+    /// The Pods of a set, after taking what matches and letting go what does not.
+    async fn claim(&self, keeper: &K, set: &ReplicaSet) -> Result<Vec<Arc<Pod>>, Error> {
         let spec = &set.spec;
         let uid = set.uid().unwrap_or_default();
         let deleting = set.metadata.deletion_timestamp.is_some();
@@ -127,53 +140,53 @@ impl Controller {
             match owners::claim(&pod.metadata, &uid, deleting, &spec.selector) {
                 Claim::Mine => mine.push(pod),
                 Claim::Adopt if is_active(&pod) => {
-                    if self.adopt(set, &pod).await? {
+                    if self.adopt(keeper, &pod).await? {
                         mine.push(pod);
                     }
                 }
-                Claim::Release => self.release(set, &pod).await?,
+                Claim::Release => self.release(keeper, &pod).await?,
                 Claim::Adopt | Claim::Foreign => {}
             }
         }
         Ok(mine)
     }
 
-    async fn adopt(&self, set: &ReplicaSet, pod: &Pod) -> Result<bool, Error> {
-        let patch = json!({"metadata": {"uid": pod.uid(), "ownerReferences": [owners::reference(set)]}});
+    async fn adopt(&self, keeper: &K, pod: &Pod) -> Result<bool, Error> {
+        let patch = json!({"metadata": {"uid": pod.uid(), "ownerReferences": [owners::reference(keeper)]}});
         let what = || format!("adopting Pod {}", pod.name_any());
-        let pods = self.pods_of(set);
+        let pods = self.pods_of(keeper);
         let adopted = pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
         Ok(allow_missing(adopted).map_err(Error::api(what()))?.is_some())
     }
 
-    async fn release(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), Error> {
+    async fn release(&self, keeper: &K, pod: &Pod) -> Result<(), Error> {
         let patch = json!({"metadata": {"uid": pod.uid(),
-            "ownerReferences": [{"$patch": "delete", "uid": set.uid()}]}});
+            "ownerReferences": [{"$patch": "delete", "uid": keeper.uid()}]}});
         let released =
-            self.pods_of(set).patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
+            self.pods_of(keeper).patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
         allow_missing(released).map_err(Error::api(format!("releasing Pod {}", pod.name_any()))).map(drop)
     }
 
-    fn pods_of(&self, set: &ReplicaSet) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default())
+    fn pods_of(&self, keeper: &K) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &keeper.namespace().unwrap_or_default())
     }
 
     /// Creates or deletes what the plan says. Returns the first failure.
-    async fn carry_out(&self, key: &Key, set: &ReplicaSet, plan: &Plan) -> Option<Error> {
+    async fn carry_out(&self, key: &Key, keeper: &K, plan: &Plan) -> Option<Error> {
         if plan.create > 0 {
-            return self.create(key, set, plan.create).await.err();
+            return self.create(key, keeper, plan.create).await.err();
         }
-        let deletions = plan.delete.iter().map(|pod| self.delete(key, set, pod));
+        let deletions = plan.delete.iter().map(|pod| self.delete(key, keeper, pod));
         join_all(deletions).await.into_iter().find_map(Result::err)
     }
 
     /// Creates Pods in batches of 1, 2, 4, ...: a template that is refused is refused once, not hundreds of times.
-    async fn create(&self, key: &Key, set: &ReplicaSet, count: usize) -> Result<(), Error> {
+    async fn create(&self, key: &Key, keeper: &K, count: usize) -> Result<(), Error> {
         let mut left = count;
         let mut batch = 1;
         while left > 0 {
             let size = batch.min(left);
-            let outcomes = join_all((0..size).map(|_| self.create_one(key, set))).await;
+            let outcomes = join_all((0..size).map(|_| self.create_one(key, keeper))).await;
             outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;
             left -= size;
             batch *= 2;
@@ -181,9 +194,9 @@ impl Controller {
         Ok(())
     }
 
-    async fn create_one(&self, key: &Key, set: &ReplicaSet) -> Result<(), Error> {
-        let pod = plan::pod(set);
-        match self.pods_of(set).create(&PostParams::default(), &pod).await {
+    async fn create_one(&self, key: &Key, keeper: &K) -> Result<(), Error> {
+        let pod = plan::pod(keeper);
+        match self.pods_of(keeper).create(&PostParams::default(), &pod).await {
             Ok(pod) => {
                 let name = pod.name_any();
                 if self.pods.get(&Key::new(&key.namespace, &name)).is_none() {
@@ -193,25 +206,25 @@ impl Controller {
                         self.expectations.created(key, &name);
                     }
                 }
-                self.events.normal(&set.object_ref(&()), "SuccessfulCreate", format!("Created pod: {name}"));
+                self.events.normal(&keeper.object_ref(&()), "SuccessfulCreate", format!("Created pod: {name}"));
                 Ok(())
             }
             Err(source) => {
                 let text = format!("Error creating: {}", words(&source));
-                self.events.warning(&set.object_ref(&()), "FailedCreate", text);
+                self.events.warning(&keeper.object_ref(&()), "FailedCreate", text);
                 Err(Error::Api { what: "creating a Pod".to_owned(), source })
             }
         }
     }
 
-    async fn delete(&self, key: &Key, set: &ReplicaSet, pod: &Pod) -> Result<(), Error> {
+    async fn delete(&self, key: &Key, keeper: &K, pod: &Pod) -> Result<(), Error> {
         let name = pod.name_any();
         self.expectations.expect_deleted(key, &name);
         let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match allow_missing(self.pods_of(set).delete(&name, &params).await) {
+        match allow_missing(self.pods_of(keeper).delete(&name, &params).await) {
             Ok(Some(_)) => {
-                self.events.normal(&set.object_ref(&()), "SuccessfulDelete", format!("Deleted pod: {name}"));
+                self.events.normal(&keeper.object_ref(&()), "SuccessfulDelete", format!("Deleted pod: {name}"));
                 Ok(())
             }
             Ok(None) => {
@@ -221,7 +234,7 @@ impl Controller {
             Err(source) => {
                 self.expectations.deleted(key, &name);
                 self.events.warning(
-                    &set.object_ref(&()),
+                    &keeper.object_ref(&()),
                     "FailedDelete",
                     format!("Error deleting: {}", words(&source)),
                 );
@@ -230,15 +243,16 @@ impl Controller {
         }
     }
 
-    async fn write_status(&self, set: &ReplicaSet, plan: &Plan, failure: Option<&Error>) -> Result<(), Error> {
-        let status = plan::with_failure(set, &plan.status, failure.map(ToString::to_string), sampan_clock::now());
-        if set.status.as_ref() == Some(&status) {
+    async fn write_status(&self, keeper: &K, plan: &Plan, failure: Option<&Error>) -> Result<(), Error> {
+        let set = keeper.set();
+        let status = plan::with_failure(&set, &plan.status, failure.map(ToString::to_string), sampan_clock::now());
+        let updated = keeper.with_status(status);
+        // Compared as the kind keeps them: it may have no place for all that a plan knows.
+        if updated.set().status == set.status {
             return Ok(());
         }
-        let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
-        let mut updated = set.clone();
-        updated.status = Some(status);
-        let written = api.replace_status(&set.name_any(), &PostParams::default(), &updated).await;
+        let api = Api::<K>::namespaced(self.client.clone(), &keeper.namespace().unwrap_or_default());
+        let written = api.replace_status(&keeper.name_any(), &PostParams::default(), &updated).await;
         allow_missing(written).map_err(Error::api("writing the status")).map(drop)
     }
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
+use super::keeper::Keeper;
 use super::{is_active, rank};
 use crate::owners;
 
@@ -121,8 +122,9 @@ pub(super) fn with_failure(
     status
 }
 
-/// A Pod of the set's template.
-pub(super) fn pod(set: &ReplicaSet) -> Pod {
+/// A Pod of the keeper's template.
+pub(super) fn pod<K: Keeper>(keeper: &K) -> Pod {
+    let set = keeper.set();
     let template = set.spec.template.clone();
     let PodTemplateSpec { metadata, spec } = template.unwrap_or_default();
     let template = metadata.unwrap_or_default();
@@ -135,7 +137,7 @@ pub(super) fn pod(set: &ReplicaSet) -> Pod {
             labels: template.labels,
             annotations: template.annotations,
             finalizers: template.finalizers,
-            owner_references: Some(vec![owners::reference(set)]),
+            owner_references: Some(vec![owners::reference(keeper)]),
             ..ObjectMeta::default()
         },
         spec,
