@@ -7,11 +7,12 @@
 //! for as long as they run.
 //! Nothing is polled: the deletion of each object brings its namespace back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceSpec, NamespaceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -66,8 +67,25 @@ pub(crate) fn start(context: Context, feed: &Feed) {
     });
 }
 
+/// How far the emptying of a namespace has come.
+#[derive(Default)]
+struct Progress {
+    rest: Vec<Rest>,
+    /// Why it is not known what kinds there are.
+    undiscovered: Option<Error>,
+    /// Why objects of some kinds could not be deleted.
+    undeleted: Vec<Error>,
+}
+
+impl Progress {
+    fn is_complete(&self) -> bool {
+        self.rest.is_empty() && self.undiscovered.is_none() && self.undeleted.is_empty()
+    }
+}
+
 /// What is left of one kind in a namespace.
 struct Rest {
+    /// As `plural.group`.
     resource: String,
     /// Objects that are still there.
     objects: usize,
@@ -83,18 +101,13 @@ impl Reconcile for Controller {
         if is_active(&namespace) || !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(None);
         }
-        let resources = discover(&self.client).await?.into_iter().filter(|kind| kind.namespaced);
-        let (pods, others): (Vec<_>, Vec<_>) = resources.partition(is_pods);
-        let mut rest = self.empty_all(&key.name, &pods).await?;
-        if rest.is_empty() {
-            rest = self.empty_all(&key.name, &others).await?;
-        }
-        if rest.is_empty() {
+        let progress = self.empty_all(&key.name).await;
+        if progress.is_complete() {
             self.finalize(&namespace).await?;
         } else {
-            self.report(&namespace, &rest).await?;
+            self.report(&namespace, &progress).await?;
         }
-        Ok(None)
+        progress.undiscovered.into_iter().chain(progress.undeleted).next().map_or(Ok(None), Err)
     }
 }
 
@@ -103,10 +116,32 @@ fn is_pods(resource: &Resource) -> bool {
 }
 
 impl Controller {
-    /// Deletes what there is of these kinds, and says what is left.
-    async fn empty_all(&self, namespace: &str, resources: &[Resource]) -> Result<Vec<Rest>, Error> {
-        let rest = try_join_all(resources.iter().map(|resource| self.empty(namespace, resource))).await?;
-        Ok(rest.into_iter().flatten().collect())
+    /// Deletes what there is of every kind, and says how far that has come.
+    async fn empty_all(&self, namespace: &str) -> Progress {
+        let mut progress = Progress::default();
+        let resources = match discover(&self.client).await {
+            Ok(resources) => resources.into_iter().filter(|kind| kind.namespaced),
+            Err(error) => {
+                progress.undiscovered = Some(error);
+                return progress;
+            }
+        };
+        let (pods, others): (Vec<_>, Vec<_>) = resources.partition(is_pods);
+        self.empty_some(namespace, &pods, &mut progress).await;
+        if progress.is_complete() {
+            self.empty_some(namespace, &others, &mut progress).await;
+        }
+        progress
+    }
+
+    /// Deletes what there is of these kinds. One that fails holds back none of the others.
+    async fn empty_some(&self, namespace: &str, resources: &[Resource], progress: &mut Progress) {
+        for outcome in join_all(resources.iter().map(|resource| self.empty(namespace, resource))).await {
+            match outcome {
+                Ok(rest) => progress.rest.extend(rest),
+                Err(error) => progress.undeleted.push(error),
+            }
+        }
     }
 
     /// Deletes what there is of one kind, and says what is left.
@@ -114,10 +149,9 @@ impl Controller {
         let api = resource.api(&self.client, namespace);
         let what = || format!("emptying {namespace} of {}", resource.api.plural);
         let list = |api: Api<DynamicObject>| async move { api.list_metadata(&ListParams::default()).await };
-        let there = list(api.clone()).await.map_err(Error::api(what()))?;
-        if there.items.is_empty() {
-            return Ok(None);
-        }
+        // The kind may have gone since it was discovered.
+        let there = allow_missing(list(api.clone()).await).map_err(Error::api(what()))?;
+        let Some(there) = there.filter(|there| !there.items.is_empty()) else { return Ok(None) };
         if there.items.iter().any(|object| object.metadata.deletion_timestamp.is_none()) {
             api.delete_collection(&DeleteParams::background(), &ListParams::default())
                 .await
@@ -128,8 +162,8 @@ impl Controller {
             return Ok(None);
         }
         let finalizers = left.iter().flat_map(|object| object.finalizers().to_vec()).collect();
-        let group = if resource.api.group.is_empty() { String::new() } else { format!(".{}", resource.api.group) };
-        Ok(Some(Rest { resource: format!("{}{group}", resource.api.plural), objects: left.len(), finalizers }))
+        let name = format!("{}.{}", resource.api.plural, resource.api.group);
+        Ok(Some(Rest { resource: name, objects: left.len(), finalizers }))
     }
 
     async fn finalize(&self, namespace: &Namespace) -> Result<(), Error> {
@@ -145,8 +179,8 @@ impl Controller {
         allow_missing(done).map_err(Error::api(format!("finalizing {name}"))).map(drop)
     }
 
-    async fn report(&self, namespace: &Namespace, rest: &[Rest]) -> Result<(), Error> {
-        let conditions = conditions(namespace, rest, sampan_clock::now());
+    async fn report(&self, namespace: &Namespace, progress: &Progress) -> Result<(), Error> {
+        let conditions = conditions(namespace, progress, sampan_clock::now());
         if namespace.status.as_ref().and_then(|status| status.conditions.as_ref()) == Some(&conditions) {
             return Ok(());
         }
@@ -159,56 +193,110 @@ impl Controller {
 }
 
 /// The conditions that say why a namespace is still there, in upstream's words.
-fn conditions(namespace: &Namespace, rest: &[Rest], now: Timestamp) -> Vec<NamespaceCondition> {
-    let left: Vec<String> =
-        rest.iter().map(|rest| format!("{} has {} resource instances", rest.resource, rest.objects)).collect();
-    let mut held: Vec<String> = rest.iter().flat_map(|rest| rest.finalizers.clone()).collect();
-    held.sort();
-    let mut counts: Vec<(String, usize)> = Vec::new();
-    for finalizer in held {
-        match counts.last_mut() {
-            Some((last, count)) if *last == finalizer => *count += 1,
-            _ => counts.push((finalizer, 1)),
+fn conditions(namespace: &Namespace, progress: &Progress, now: Timestamp) -> Vec<NamespaceCondition> {
+    let condition = |type_: &str, fault: Option<(&str, String)>, (fine_reason, fine): (&str, &str)| {
+        let (status, reason, message) = match fault {
+            Some((reason, message)) => ("True", reason, message),
+            None => ("False", fine_reason, fine.to_owned()),
+        };
+        let before = namespace.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let before = before.into_iter().flatten().find(|c| c.type_ == type_ && c.status == status);
+        NamespaceCondition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            last_transition_time: before.map_or(Some(Time(now)), |before| before.last_transition_time.clone()),
         }
-    }
-    let held: Vec<String> =
-        counts.into_iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    };
     vec![
         condition(
-            namespace,
-            ("NamespaceContentRemaining", !left.is_empty()),
-            ("SomeResourcesRemain", format!("Some resources are remaining: {}", left.join(", "))),
-            ("ContentRemoved", "All content successfully removed"),
-            now,
+            "NamespaceDeletionDiscoveryFailure",
+            progress.undiscovered.as_ref().map(|error| ("DiscoveryFailed", error.to_string())),
+            ("ResourcesDiscovered", "All resources successfully discovered"),
         ),
         condition(
-            namespace,
-            ("NamespaceFinalizersRemaining", !held.is_empty()),
-            (
-                "SomeFinalizersRemain",
-                format!("Some content in the namespace has finalizers remaining: {}", held.join(", ")),
-            ),
+            "NamespaceDeletionGroupVersionParsingFailure",
+            None,
+            ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        ),
+        condition(
+            "NamespaceDeletionContentFailure",
+            undeleted(&progress.undeleted).map(|message| ("ContentDeletionFailed", message)),
+            ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        ),
+        condition(
+            "NamespaceContentRemaining",
+            remaining(&progress.rest).map(|message| ("SomeResourcesRemain", message)),
+            ("ContentRemoved", "All content successfully removed"),
+        ),
+        condition(
+            "NamespaceFinalizersRemaining",
+            finalizers_remaining(&progress.rest).map(|message| ("SomeFinalizersRemain", message)),
             ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
-            now,
         ),
     ]
 }
 
-fn condition(
-    namespace: &Namespace,
-    (type_, holds): (&str, bool),
-    (yes_reason, yes): (&str, String),
-    (no_reason, no): (&str, &str),
-    now: Timestamp,
-) -> NamespaceCondition {
-    let (status, reason, message) = if holds { ("True", yes_reason, yes) } else { ("False", no_reason, no.to_owned()) };
-    let before = namespace.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let before = before.into_iter().flatten().find(|c| c.type_ == type_ && c.status == status);
-    NamespaceCondition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: Some(reason.to_owned()),
-        message: Some(message),
-        last_transition_time: before.map_or(Some(Time(now)), |before| before.last_transition_time.clone()),
+fn undeleted(errors: &[Error]) -> Option<String> {
+    let mut words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    words.sort();
+    let message = || format!("Failed to delete all resource types, {} remaining: {}", words.len(), words.join(", "));
+    (!words.is_empty()).then(message)
+}
+
+fn remaining(rest: &[Rest]) -> Option<String> {
+    let mut left: Vec<String> =
+        rest.iter().map(|rest| format!("{} has {} resource instances", rest.resource, rest.objects)).collect();
+    left.sort();
+    (!left.is_empty()).then(|| format!("Some resources are remaining: {}", left.join(", ")))
+}
+
+fn finalizers_remaining(rest: &[Rest]) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for finalizer in rest.iter().flat_map(|rest| &rest.finalizers) {
+        *counts.entry(finalizer).or_default() += 1;
+    }
+    let held: Vec<String> =
+        counts.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    let message = || format!("Some content in the namespace has finalizers remaining: {}", held.join(", "));
+    (!held.is_empty()).then(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The conditions that hold, with their messages.
+    #[track_caller]
+    fn check(progress: &Progress, want: &[&str]) {
+        let all = conditions(&Namespace::default(), progress, Timestamp::UNIX_EPOCH);
+        assert_eq!(all.len(), 5, "every condition is there, whether it holds or not");
+        let held = all.iter().filter(|condition| condition.status == "True");
+        let got: Vec<String> =
+            held.map(|c| format!("{}: {}", c.type_, c.message.clone().unwrap_or_default())).collect();
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn what_is_left_is_told_by_kind_and_finalizer() {
+        let rest = |resource: &str, objects, finalizers: &[&str]| Rest {
+            resource: resource.to_owned(),
+            objects,
+            finalizers: finalizers.iter().map(ToString::to_string).collect(),
+        };
+        check(&Progress::default(), &[]);
+        check(
+            &Progress {
+                rest: vec![rest("pods.", 2, &["b", "a", "b"]), rest("jobs.batch", 1, &[])],
+                ..Progress::default()
+            },
+            &[
+                "NamespaceContentRemaining: Some resources are remaining: jobs.batch has 1 resource instances, pods. has \
+                 2 resource instances",
+                "NamespaceFinalizersRemaining: Some content in the namespace has finalizers remaining: a in 1 resource \
+                 instances, b in 2 resource instances",
+            ],
+        );
     }
 }

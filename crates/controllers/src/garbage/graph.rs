@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use sampan_client::Key;
 
-use super::verdict::FOREGROUND;
+use super::verdict::{Dependents, FOREGROUND};
 use crate::resources::{self, Resource};
 
 /// An object's UID.
@@ -88,6 +88,18 @@ impl Graph {
     pub(super) fn dependents(&self, uid: &Uid) -> Vec<Node> {
         let uids = self.dependents.get(uid).into_iter().flatten();
         uids.filter_map(|uid| self.nodes.get(uid)).cloned().collect()
+    }
+
+    /// What hangs on `uid`.
+    pub(super) fn has_dependents(&self, uid: &Uid) -> Dependents {
+        let dependents = self.dependents(uid);
+        if dependents.iter().any(|dependent| dependent.foreground) {
+            Dependents::Waiting
+        } else if dependents.is_empty() {
+            Dependents::None
+        } else {
+            Dependents::Some
+        }
     }
 
     /// Those of them that hold back the foreground deletion of `uid`.

@@ -89,12 +89,21 @@ impl Collector {
         if deleting {
             return Ok(());
         }
-        let owners = self.owners(&node, &live).await?;
-        let has_dependents = !self.graph.lock().dependents(uid).is_empty();
-        match verdict::decide(&owners, &live, has_dependents) {
+        self.judge(&node, &live).await
+    }
+
+    /// Does with an object what its owners ask for.
+    async fn judge(&self, node: &Node, live: &ObjectMeta) -> Result<(), Error> {
+        let owners = self.owners(node, live).await?;
+        let dependents = self.graph.lock().has_dependents(&node.uid);
+        match verdict::decide(&owners, live, dependents) {
             Verdict::Keep => Ok(()),
-            Verdict::Forget(uids) => self.forget_owners(&node, &live, &uids).await,
-            Verdict::Delete(policy) => self.delete(&node, policy).await,
+            Verdict::Forget(uids) => self.forget_owners(node, live, &uids).await,
+            Verdict::Delete(policy) => self.delete(node, policy).await,
+            Verdict::LeaveCircle => {
+                self.unblock_owners(node, live).await?;
+                self.delete(node, PropagationPolicy::Foreground).await
+            }
         }
     }
 
@@ -162,6 +171,14 @@ impl Collector {
         self.patch(node, &patch).await
     }
 
+    async fn unblock_owners(&self, node: &Node, live: &ObjectMeta) -> Result<(), Error> {
+        let unblocking = |owner: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() };
+        let owners: Vec<_> = live.owner_references.iter().flatten().map(unblocking).collect();
+        let patch =
+            json!({"metadata": {"ownerReferences": owners, "uid": live.uid, "resourceVersion": live.resource_version}});
+        self.patch(node, &patch).await
+    }
+
     async fn foreground(&self, node: &Node) -> Result<(), Error> {
         let blocking = self.graph.lock().blocking_dependents(&node.uid);
         if blocking.is_empty() {
@@ -171,13 +188,7 @@ impl Collector {
         for dependent in blocking {
             let Some(live) = self.live(&dependent).await? else { continue };
             if live.deletion_timestamp.is_none() {
-                let owners = self.owners(&dependent, &live).await?;
-                let has_dependents = !self.graph.lock().dependents(&dependent.uid).is_empty();
-                match verdict::decide(&owners, &live, has_dependents) {
-                    Verdict::Delete(policy) => self.delete(&dependent, policy).await?,
-                    Verdict::Forget(uids) => self.forget_owners(&dependent, &live, &uids).await?,
-                    Verdict::Keep => {}
-                }
+                self.judge(&dependent, &live).await?;
             }
         }
         Ok(())

@@ -19,6 +19,17 @@ pub(super) enum Owner {
     Gone(String),
 }
 
+/// What else hangs on an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dependents {
+    /// Nothing.
+    None,
+    /// Something.
+    Some,
+    /// Something that itself waits for its dependents: perhaps, around a circle, for this object.
+    Waiting,
+}
+
 /// What is to be done with an object.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
@@ -28,10 +39,13 @@ pub(super) enum Verdict {
     Forget(Vec<String>),
     /// It has no owner left.
     Delete(PropagationPolicy),
+    /// It has no owner left and may be part of a circle: it holds its owners back no longer, and goes after its
+    /// dependents.
+    LeaveCircle,
 }
 
 /// Decides it.
-pub(super) fn decide(owners: &[Owner], object: &ObjectMeta, has_dependents: bool) -> Verdict {
+pub(super) fn decide(owners: &[Owner], object: &ObjectMeta, dependents: Dependents) -> Verdict {
     if owners.is_empty() {
         return Verdict::Keep;
     }
@@ -50,7 +64,8 @@ pub(super) fn decide(owners: &[Owner], object: &ObjectMeta, has_dependents: bool
     match (lost.len(), waiting) {
         (0, _) => Verdict::Keep,
         (count, _) if count < owners.len() => Verdict::Forget(lost),
-        (_, true) if has_dependents => Verdict::Delete(PropagationPolicy::Foreground),
+        (_, true) if dependents == Dependents::Waiting => Verdict::LeaveCircle,
+        (_, true) if dependents == Dependents::Some => Verdict::Delete(PropagationPolicy::Foreground),
         _ => Verdict::Delete(own_policy(object)),
     }
 }
@@ -72,24 +87,26 @@ mod tests {
     use super::*;
 
     /// `owners`: `+` is there, `w` waits, `-` is gone.
-    fn check(owners: &str, has_dependents: bool, want: &Verdict) {
+    fn check(owners: &str, dependents: Dependents, want: &Verdict) {
         let owner = |(at, mark): (usize, char)| match mark {
             '+' => Owner::There,
             'w' => Owner::WaitingForDependents(at.to_string()),
             _ => Owner::Gone(at.to_string()),
         };
         let owners: Vec<_> = owners.chars().enumerate().map(owner).collect();
-        assert_eq!(decide(&owners, &ObjectMeta::default(), has_dependents), *want);
+        assert_eq!(decide(&owners, &ObjectMeta::default(), dependents), *want);
     }
 
     #[test]
     fn an_object_goes_with_its_last_owner() {
-        check("", false, &Verdict::Keep);
-        check("+", false, &Verdict::Keep);
-        check("-", false, &Verdict::Delete(PropagationPolicy::Background));
-        check("+-", false, &Verdict::Forget(vec!["1".to_owned()]));
-        check("w", false, &Verdict::Delete(PropagationPolicy::Background));
-        check("w", true, &Verdict::Delete(PropagationPolicy::Foreground));
-        check("w+-", true, &Verdict::Forget(vec!["0".to_owned(), "2".to_owned()]));
+        check("", Dependents::None, &Verdict::Keep);
+        check("+", Dependents::None, &Verdict::Keep);
+        check("-", Dependents::None, &Verdict::Delete(PropagationPolicy::Background));
+        check("+-", Dependents::None, &Verdict::Forget(vec!["1".to_owned()]));
+        check("w", Dependents::None, &Verdict::Delete(PropagationPolicy::Background));
+        check("w", Dependents::Some, &Verdict::Delete(PropagationPolicy::Foreground));
+        check("w", Dependents::Waiting, &Verdict::LeaveCircle);
+        check("-", Dependents::Waiting, &Verdict::Delete(PropagationPolicy::Background));
+        check("w+-", Dependents::Some, &Verdict::Forget(vec!["0".to_owned(), "2".to_owned()]));
     }
 }
