@@ -1,7 +1,7 @@
 //! CSINode: the CSI drivers on a node.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{cells, fill, read};
 use crate::field;
@@ -33,7 +33,7 @@ struct NodeDriversRules;
 
 impl Rules for NodeDriversRules {
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -1,7 +1,7 @@
 //! DeviceTaintRule: an administrator taints devices.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -36,7 +36,7 @@ struct TaintRules;
 
 impl Rules for TaintRules {
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

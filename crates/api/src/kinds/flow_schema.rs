@@ -1,7 +1,7 @@
 //! FlowSchema: which requests go to which priority level, and how they are told apart there.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -49,7 +49,7 @@ impl Rules for FlowSchemaRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

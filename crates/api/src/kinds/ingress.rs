@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -51,7 +51,7 @@ struct IngressRules;
 
 impl Rules for IngressRules {
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({ "loadBalancer": {} });
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -61,7 +61,7 @@ impl Rules for RequestRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

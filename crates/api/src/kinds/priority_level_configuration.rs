@@ -1,7 +1,7 @@
 //! PriorityLevelConfiguration: a share of the API server's concurrency, and what becomes of requests beyond it.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -70,7 +70,7 @@ impl Rules for PriorityLevelRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -1,7 +1,7 @@
 //! ResourceClaim: devices are wanted; which ones were given, and who uses them.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -46,7 +46,7 @@ impl Rules for ClaimRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -1,7 +1,7 @@
 //! ServiceCIDR: a range of addresses for Services.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -37,7 +37,7 @@ struct ServiceCidrRules;
 
 impl Rules for ServiceCidrRules {
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -1,7 +1,7 @@
 //! StorageVersionMigration: everything of a resource is to be written anew.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -34,7 +34,7 @@ struct MigrationRules;
 
 impl Rules for MigrationRules {
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({});
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

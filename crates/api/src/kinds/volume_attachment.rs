@@ -1,7 +1,7 @@
 //! VolumeAttachment: a volume is to be attached to a node, by an attacher.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
@@ -44,7 +44,7 @@ struct AttachmentRules;
 
 impl Rules for AttachmentRules {
     fn prepare_create(&self, object: &mut Value) {
-        fill::clear(object, "status");
+        object["status"] = json!({ "attached": false });
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -162,5 +162,6 @@ scripts! {
     ranges
     rights
     services
+    status
     workloads
 }
