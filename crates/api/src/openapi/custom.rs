@@ -6,23 +6,27 @@ use super::schemas::Schemas;
 use super::{Dialect, gvk};
 use crate::custom::{Custom, OBJECT_META};
 
-const API_VERSION: &str = "Group and version of this representation of an object.";
-const KIND: &str = "The kind of object this is.";
+/// `kubectl explain` of any kind is known by the first words of its `apiVersion`.
+const API_VERSION: &str = "APIVersion defines the group and version of this representation of an object.";
+const KIND: &str = "Kind is the kind of object this is.";
 
 /// Keywords that version 2 does not know.
 const ONLY_V3: [&str; 5] = ["allOf", "anyOf", "oneOf", "not", "nullable"];
 
-/// The schema of a kind's objects.
+/// The schema of a kind's objects. Of those that hold anything version 2 says nothing at all: kubectl would take every
+/// field that is named for one of all that there may be.
 pub(super) fn object(custom: &Custom, schemas: &Schemas, dialect: Dialect) -> Value {
     let names = custom.names();
-    let mut schema = match &custom.open_api_schema {
-        schema if !schema.is_object() => json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
-        schema if dialect == Dialect::V2 => part(schema),
-        schema => schema.clone(),
+    let said = &custom.open_api_schema;
+    let is_silent =
+        !said.is_object() || (dialect == Dialect::V2 && said["x-kubernetes-preserve-unknown-fields"] == true);
+    let mut schema = match dialect {
+        _ if is_silent => json!({ "type": "object" }),
+        Dialect::V2 => part(said),
+        Dialect::V3 => said.clone(),
     };
-    let keeps_all = dialect == Dialect::V2 && schema["x-kubernetes-preserve-unknown-fields"] == true;
     if let Some(schema) = schema.as_object_mut() {
-        if !keeps_all {
+        if !is_silent {
             let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
             put_own_fields(properties, schemas, dialect);
         }

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{V3, v2, v2_protobuf};
 use crate::kind::KindRef;
-use crate::kinds;
+use crate::{custom, kinds};
 
 const RELEASE: &str = "v1.37.0";
 
@@ -32,6 +34,28 @@ fn version_2_describes_types_and_paths() {
     assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
     assert_eq!(patch["x-kubernetes-action"], "patch");
     assert!(patch["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "dryRun"));
+}
+
+#[test]
+fn of_custom_objects_that_hold_anything_version_2_says_nothing() {
+    let described = |schema: Value| {
+        let version = json!({ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } });
+        let names = json!({ "plural": "bags", "singular": "bag", "kind": "Bag", "listKind": "BagList" });
+        let mut definition = json!({ "metadata": { "uid": "1" }, "spec": {
+            "group": "example.com", "scope": "Namespaced", "versions": [version], "names": names } });
+        definition["status"] = custom::accept::status(&definition, &[], "2026-01-01T12:00:00Z");
+        let stored = Arc::new(custom::served(&definition).unwrap().unwrap().stored);
+        let mut definition = v2(&[KindRef::Custom(stored)], RELEASE)["definitions"]["com.example.v1.Bag"].take();
+        definition.as_object_mut().unwrap().remove("x-kubernetes-group-version-kind");
+        definition
+    };
+    let anything =
+        described(json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "d" }));
+    assert_eq!(anything, json!({ "type": "object" }));
+    let plain = described(json!({ "type": "object", "properties": { "spec": { "type": "string" } } }));
+    let fields: Vec<&String> = plain["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["apiVersion", "kind", "metadata", "spec"]);
+    assert!(plain["properties"]["apiVersion"]["description"].as_str().unwrap().starts_with("APIVersion defines"));
 }
 
 #[test]
