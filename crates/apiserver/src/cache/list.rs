@@ -76,6 +76,7 @@ impl Cache {
     ) -> Result<List, Refused> {
         self.reach(revision).await?;
         if let Some(selected) = room.select_at(revision, filter, options.after.as_deref(), options.limit) {
+            self.must_be_kept(revision, options).await?;
             return Ok(list_of(selected, revision));
         }
         let prefix = match filter.namespace.as_str() {
@@ -106,13 +107,27 @@ impl Cache {
         limit: Option<usize>,
         options: &ListOptions,
     ) -> Result<Page, Refused> {
-        self.store.range(span, Some(revision), limit).await.map_err(|e| match (e, &options.after) {
-            (sampan_store::Error::Compacted { .. }, Some(after)) => {
-                Refused::Expired(Status::expired(EXPIRED_PAGE), Some(Token::inconsistent(after).encode()))
-            }
-            (sampan_store::Error::Compacted { .. }, None) => Refused::Expired(Status::expired(EXPIRED), None),
-            (e, _) => Refused::Status(unavailable(&e)),
-        })
+        self.store.range(span, Some(revision), limit).await.map_err(|error| refused(&error, options))
+    }
+
+    /// Refuses a revision that the store has forgotten, though nothing that is asked for has changed since: how long a
+    /// revision can be used does not depend on what others write.
+    async fn must_be_kept(&self, revision: Revision, options: &ListOptions) -> Result<(), Refused> {
+        if revision < self.reached() {
+            let any = PREFIX.as_bytes();
+            self.store.get(any, Some(revision)).await.map_err(|error| refused(&error, options))?;
+        }
+        Ok(())
+    }
+}
+
+fn refused(error: &sampan_store::Error, options: &ListOptions) -> Refused {
+    match (error, &options.after) {
+        (sampan_store::Error::Compacted { .. }, Some(after)) => {
+            Refused::Expired(Status::expired(EXPIRED_PAGE), Some(Token::inconsistent(after).encode()))
+        }
+        (sampan_store::Error::Compacted { .. }, None) => Refused::Expired(Status::expired(EXPIRED), None),
+        (error, _) => Refused::Status(unavailable(error)),
     }
 }
 

@@ -153,6 +153,25 @@ async fn a_list_that_is_compacted_away_can_be_finished_at_another_revision() {
 }
 
 #[tokio::test]
+async fn a_list_expires_though_nothing_in_it_has_changed() {
+    let server = Compactable::start().await;
+    for name in ["a", "b"] {
+        server.put(name, "1").await;
+    }
+    let (_, first) = server.list("limit=1").await;
+    let elsewhere = r#"{"metadata":{"name":"elsewhere"}}"#;
+    let (code, _) = server.cluster.admin("POST", "/api/v1/namespaces/default/secrets", elsewhere).await;
+    assert_eq!(code, 201);
+    let (_, second) = server.list(&format!("limit=1&continue={}", token(&first))).await;
+    assert_eq!(shown(&second), "b=1");
+    server.compact().await;
+    let (code, refused) = server.list(&format!("limit=1&continue={}", token(&first))).await;
+    assert_eq!(code, 410, "{refused}");
+    let (_, rest) = server.list(&format!("limit=1&continue={}", token(&refused))).await;
+    assert_eq!(shown(&rest), "b=1");
+}
+
+#[tokio::test]
 async fn revisions_that_are_yet_to_come() {
     let server = Compactable::start().await;
     let now = server.put("a", "1").await;
