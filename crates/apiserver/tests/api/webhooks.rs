@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine as _;
@@ -142,6 +143,37 @@ async fn mutating_webhooks_change_in_order_and_are_asked_again() {
     let (_, answer) = site.cluster.merge(&format!("{MAPS}/a"), r#"{"data":{"k":"w"}}"#).await;
     assert_eq!(answer["data"]["k"], "w");
     assert_eq!(site.asked(), ["/first", "/second"]);
+}
+
+#[tokio::test]
+async fn what_a_webhook_adds_to_a_custom_object_must_be_in_its_schema() {
+    let site = Site::open().await;
+    let field = json!({ "type": "string" });
+    let data = json!({ "type": "object", "properties": { "k": field, "first": field } });
+    let schema = json!({ "type": "object", "properties": { "data": data } });
+    let version = json!({ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } });
+    let definition = json!({ "metadata": { "name": "bags.example.com" }, "spec": {
+        "group": "example.com", "scope": "Namespaced", "versions": [version],
+        "names": { "plural": "bags", "singular": "bag", "kind": "Bag", "listKind": "BagList" },
+    } });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(site.cluster.admin("POST", definitions, &definition.to_string()).await.0, 201);
+    let bags = "/apis/example.com/v1/namespaces/default/bags";
+    let served = async {
+        while site.cluster.admin("GET", bags, "").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), served).await.unwrap();
+    let rules = json!({ "rules": [{
+        "operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["bags"],
+    }] });
+    let hooks = vec![site.webhook("/first", rules.clone()), site.webhook("/second", rules)];
+    site.configure("mutating", "m", hooks).await;
+    let bag =
+        json!({ "apiVersion": "example.com/v1", "kind": "Bag", "metadata": { "name": "b" }, "data": { "k": "v" } });
+    let (code, answer) = site.cluster.admin("POST", bags, &bag.to_string()).await;
+    assert_eq!((code, &answer["data"]), (201, &json!({ "k": "v", "first": "yes" })), "{answer:#}");
 }
 
 #[tokio::test]

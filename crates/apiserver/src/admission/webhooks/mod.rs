@@ -228,7 +228,8 @@ async fn mutate_by(
     Ok(changed)
 }
 
-/// The object after a patch to the form that the webhook saw, with defaults for what it added.
+/// The object after a patch to the form that the webhook saw: without what its kind does not have, and with defaults
+/// for what was added.
 fn patched(request: &Request<'_>, seen: &KindRef, new: &Value, patch: Value) -> Result<Value, Status> {
     let kind = &request.attempt.kind;
     let itself = request.gvk_seen(seen) == (seen.group, seen.version, seen.kind);
@@ -241,9 +242,10 @@ fn patched(request: &Request<'_>, seen: &KindRef, new: &Value, patch: Value) -> 
         };
     }
     let patched = patch::json::patch(&converted(new, kind, seen), patch)?;
-    let mut patched = match schema::definition(seen.schema) {
-        Some(definition) if seen.custom().is_none() => reread(&patched, definition)?,
-        _ => patched,
+    let mut patched = match (seen.custom(), schema::definition(seen.schema)) {
+        (Some(custom), _) => custom.patched(patched, FieldValidation::Ignore)?.0,
+        (None, Some(definition)) => reread(&patched, definition)?,
+        (None, None) => patched,
     };
     patched = converted(&patched, seen, kind);
     kind.rules().default(&mut patched);
