@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::{
     fs::File,
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader, Take},
     sync::watch,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Reader {
 
 /// The file that is being read.
 struct Open {
-    file: BufReader<File>,
+    file: BufReader<Take<File>>,
     inode: u64,
     /// The beginning of a line whose end is not yet there.
     line: Vec<u8>,
@@ -140,7 +140,7 @@ impl Reader {
             Phase::Ended => return Ok(false),
             Phase::Rotated => {
                 follow.phase = Phase::Writing;
-                self.starts.push_back(Start { path: self.files.current().to_path_buf(), offset: 0 });
+                self.starts.push_back(Start { path: self.files.current().to_path_buf(), offset: 0, end: None });
             }
             Phase::Writing if replaced => follow.phase = Phase::Rotated,
             Phase::Writing if !(follow.running)() => follow.phase = Phase::Ended,
@@ -163,8 +163,10 @@ impl Reader {
             Err(error) => return Err(error),
         };
         let inode = file.metadata()?.ino();
-        let mut file = BufReader::new(File::from_std(file));
+        let mut file = File::from_std(file);
         file.seek(SeekFrom::Start(start.offset)).await?;
+        let end = start.end.filter(|_| self.follow.is_none()).unwrap_or(u64::MAX);
+        let file = BufReader::new(file.take(end.saturating_sub(start.offset)));
         Ok(Some(Open { file, inode, line: Vec::new() }))
     }
 }
@@ -246,6 +248,17 @@ mod tests {
         assert_eq!(read_all(&log, Some(4)).await, "2\n3\n4\n5\n");
         assert_eq!(read_all(&log, Some(99)).await, "1\n2\n3\n4\n5\n");
         assert_eq!(read_all(&log, Some(0)).await, "");
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_those_of_the_moment_they_were_asked_for() {
+        let log = Log::new();
+        log.write(&log.path(), "1\n2\n");
+        let query = LogQuery { tail: Some(1), ..LogQuery::default() };
+        let mut reader = Reader::open(log.files(), &query, None).await.expect("open");
+        log.write(&log.path(), "3\n");
+        assert_eq!(next(&mut reader).await.as_deref(), Some("2\n"));
+        assert_eq!(next(&mut reader).await, None);
     }
 
     #[tokio::test]

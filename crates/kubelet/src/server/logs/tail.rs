@@ -19,23 +19,29 @@ pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
 pub(super) struct Start {
     pub(super) path: PathBuf,
     pub(super) offset: u64,
+    /// Where it ended when its lines were counted: what is written afterwards is none of the last lines.
+    pub(super) end: Option<u64>,
 }
 
 /// Where to start reading which files, oldest first, so that the last `lines` lines are read; all without a number.
 pub(super) async fn starts(files: &LogFiles, lines: Option<u64>) -> io::Result<Vec<Start>> {
     let all = files.all();
     let Some(mut missing) = lines else {
-        return Ok(all.into_iter().map(|path| Start { path, offset: 0 }).collect());
+        return Ok(all.into_iter().map(|path| Start { path, offset: 0, end: None }).collect());
     };
     let mut starts = Vec::new();
     for path in all.into_iter().rev() {
-        let (offset, found) = match files.open(&path) {
-            Ok(file) => tail_start(&mut file.into(), missing).await?,
+        let (offset, end, found) = match files.open(&path) {
+            Ok(file) => {
+                let end = file.metadata()?.len();
+                let (offset, found) = tail_start(&mut file.into(), end, missing).await?;
+                (offset, Some(end), found)
+            }
             // A rotated file may be deleted at any time; the current one may be about to be made.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, None, 0),
             Err(error) => return Err(error),
         };
-        starts.push(Start { path, offset });
+        starts.push(Start { path, offset, end });
         missing -= found;
         if missing == 0 {
             break;
@@ -45,10 +51,9 @@ pub(super) async fn starts(files: &LogFiles, lines: Option<u64>) -> io::Result<V
     Ok(starts)
 }
 
-/// The offset where the last `lines` lines of the container begin, and how many there are. The pieces of a cut line
+/// The offset where the last `lines` lines before `end` begin, and how many there are. The pieces of a cut line
 /// count as one; what is not yet ended by a newline does not count.
-async fn tail_start(file: &mut tokio::fs::File, lines: u64) -> io::Result<(u64, u64)> {
-    let mut end = file.metadata().await?.len();
+async fn tail_start(file: &mut tokio::fs::File, mut end: u64, lines: u64) -> io::Result<(u64, u64)> {
     // The part at or after `end` of the line that began before it.
     let mut rest = Vec::new();
     let mut counter = Counter { lines, found: 0, aligned: false };
@@ -133,7 +138,7 @@ mod tests {
         let path = dir.path().join("log");
         std::fs::write(&path, text).expect("write");
         let mut file = tokio::fs::File::open(&path).await.expect("open");
-        let (offset, found) = tail_start(&mut file, lines).await.expect("tail");
+        let (offset, found) = tail_start(&mut file, text.len() as u64, lines).await.expect("tail");
         (text[offset as usize..].to_owned(), found)
     }
 
