@@ -64,10 +64,10 @@ struct Import {
     #[arg(long, requires = "name")]
     rootfs: bool,
     /// What the image's containers run, a word each time it is given
-    #[arg(long, requires = "rootfs", value_name = "WORD")]
+    #[arg(long, requires = "rootfs", value_name = "WORD", allow_hyphen_values = true)]
     entrypoint: Vec<String>,
     /// Its default arguments, a word each time it is given
-    #[arg(long, requires = "rootfs", value_name = "WORD")]
+    #[arg(long, requires = "rootfs", value_name = "WORD", allow_hyphen_values = true)]
     cmd: Vec<String>,
     /// Environment of its containers, as NAME=VALUE
     #[arg(long, requires = "rootfs", value_name = "NAME=VALUE")]
