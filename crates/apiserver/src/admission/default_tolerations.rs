@@ -3,7 +3,7 @@
 use sampan_api::status::Status;
 use serde_json::{Value, json};
 
-use super::{Plugin, Request};
+use super::{Operation, Plugin, Request};
 use crate::registry::Registry;
 
 const SECONDS: i64 = 300;
@@ -13,7 +13,9 @@ pub(super) struct DefaultTolerations;
 
 impl Plugin for DefaultTolerations {
     fn mutate(&self, _: &Registry, request: &Request<'_>, new: &mut Value) -> Result<(), Status> {
-        if !request.creates_pod() {
+        // Whoever replaces a Pod's tolerations need not know of these.
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if !writes || !request.is_about("", "pods") {
             return Ok(());
         }
         let tolerations = &mut new["spec"]["tolerations"];
