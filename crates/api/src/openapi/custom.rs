@@ -6,8 +6,9 @@ use super::schemas::Schemas;
 use super::{Dialect, gvk};
 use crate::custom::{Custom, OBJECT_META};
 
-/// `kubectl explain` of any kind is known by the first words of its `apiVersion`.
+/// What is the same for any kind is known in `kubectl explain` by its first words.
 const API_VERSION: &str = "APIVersion defines the group and version of this representation of an object.";
+const METADATA: &str = "Standard object's metadata: names, labels, owners and the like.";
 const KIND: &str = "Kind is the kind of object this is.";
 
 /// Keywords that version 2 does not know.
@@ -45,6 +46,7 @@ fn put_own_fields(properties: &mut Value, schemas: &Schemas, dialect: Dialect) {
         Dialect::V2 => reference,
         Dialect::V3 => json!({ "allOf": [reference], "default": {} }),
     };
+    properties["metadata"]["description"] = METADATA.into();
 }
 
 /// A part of a schema in version 2. kubectl takes what is said there at its word, so it is better to say less: of what
