@@ -109,6 +109,7 @@ pub fn start(options: &Options) -> Handle {
     replicaset::start_former(context("replication-controller"));
     endpoints::start_slices(context("endpointslice-controller"));
     endpoints::start_legacy(context("endpoint-controller"));
+    endpoints::start_mirror(context("endpointslicemirroring-controller"));
     nodes::start(context("node-controller"));
     storage_protection::start_claims(context("pvc-protection-controller"));
     storage_protection::start_volumes(context("pv-protection-controller"));

@@ -1,10 +1,11 @@
 //! Where a Service's traffic may go: EndpointSlices, and the older Endpoints for those who still read them.
 //!
 //! Both follow from the same pure [`members`]: the Pods that a Service selects, with what is known of each. [`slices`]
-//! and [`legacy`] lay them out in the two forms.
+//! and [`legacy`] lay them out in the two forms. What others write in the older form, [`mirror`] says in the newer one.
 
 mod legacy;
 mod members;
+mod mirror;
 mod slices;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::owners;
 const WORKERS: usize = 4;
 
 pub(crate) use legacy::start as start_legacy;
+pub(crate) use mirror::start as start_mirror;
 pub(crate) use slices::start as start_slices;
 
 /// What both controllers read.

@@ -23,9 +23,9 @@ use crate::{Context, Error};
 /// Members of one slice.
 const SLICE_SIZE: usize = 100;
 /// The label that names the Service of a slice.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label that says whose slice it is.
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Ours.
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// The label of slices of headless Services.
@@ -74,9 +74,7 @@ impl Reconcile for Controller {
         let existing = self.slices_of(key, &service);
         let plan = plan(&service, &self.source.members(&service), &existing);
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        try_join_all(plan.create.iter().map(|slice| self.create(&api, slice))).await?;
-        try_join_all(plan.update.iter().map(|slice| self.update(&api, slice))).await?;
-        try_join_all(plan.delete.iter().map(|name| self.delete(&api, name))).await?;
+        plan.carry_out(&api).await?;
         Ok(None)
     }
 }
@@ -93,33 +91,43 @@ impl Controller {
         slices.sort_by_key(|slice| slice.name_any());
         slices
     }
+}
 
-    async fn create(&self, api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
-        match api.create(&PostParams::default(), slice).await {
-            Ok(_) => Ok(()),
-            // Its first slice has a fixed name: the cache has just not seen it yet, and will bring us back.
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-            Err(source) => Err(Error::Api { what: "creating an EndpointSlice".to_owned(), source }),
-        }
-    }
+/// What is to be done with slices.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) create: Vec<EndpointSlice>,
+    pub(super) update: Vec<EndpointSlice>,
+    pub(super) delete: Vec<String>,
+}
 
-    async fn update(&self, api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
-        let written = api.replace(&slice.name_any(), &PostParams::default(), slice).await;
-        allow_missing(written).map_err(Error::api("updating an EndpointSlice")).map(drop)
-    }
-
-    async fn delete(&self, api: &Api<EndpointSlice>, name: &str) -> Result<(), Error> {
-        let deleted = api.delete(name, &DeleteParams::default()).await;
-        allow_missing(deleted).map_err(Error::api("deleting an EndpointSlice")).map(drop)
+impl Plan {
+    /// Does it.
+    pub(super) async fn carry_out(&self, api: &Api<EndpointSlice>) -> Result<(), Error> {
+        try_join_all(self.create.iter().map(|slice| create(api, slice))).await?;
+        try_join_all(self.update.iter().map(|slice| update(api, slice))).await?;
+        try_join_all(self.delete.iter().map(|name| delete(api, name))).await?;
+        Ok(())
     }
 }
 
-/// What is to be done with the slices of a Service.
-#[derive(Debug, Default)]
-struct Plan {
-    create: Vec<EndpointSlice>,
-    update: Vec<EndpointSlice>,
-    delete: Vec<String>,
+async fn create(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
+    match api.create(&PostParams::default(), slice).await {
+        Ok(_) => Ok(()),
+        // Its name follows from what it is for: the cache has just not seen it yet, and will bring us back.
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+        Err(source) => Err(Error::Api { what: "creating an EndpointSlice".to_owned(), source }),
+    }
+}
+
+async fn update(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
+    let written = api.replace(&slice.name_any(), &PostParams::default(), slice).await;
+    allow_missing(written).map_err(Error::api("updating an EndpointSlice")).map(drop)
+}
+
+async fn delete(api: &Api<EndpointSlice>, name: &str) -> Result<(), Error> {
+    let deleted = api.delete(name, &DeleteParams::default()).await;
+    allow_missing(deleted).map_err(Error::api("deleting an EndpointSlice")).map(drop)
 }
 
 /// Decides it. Members stay in the slice they are in, so that a change of one Pod writes one slice.
