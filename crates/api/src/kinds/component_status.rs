@@ -31,8 +31,8 @@ struct ComponentStatusRules;
 
 impl Rules for ComponentStatusRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        let conditions = object["conditions"].as_array().into_iter().flatten();
-        let healthy = conditions.filter(|condition| condition["type"] == "Healthy").last().unwrap_or(&Value::Null);
+        let mut conditions = object["conditions"].as_array().into_iter().flatten();
+        let healthy = conditions.rfind(|condition| condition["type"] == "Healthy").unwrap_or(&Value::Null);
         let status = if healthy["status"] == "True" { "Healthy" } else { "Unhealthy" };
         let text = |field: &str| Value::from(healthy[field].as_str().unwrap_or_default());
         vec![cells::name(object), status.into(), text("message"), text("error")]
