@@ -67,7 +67,7 @@ spec:
         image: busybox
         imagePullPolicy: IfNotPresent
         command: [sh, -c, "cat /disk/file; exec sleep 3600"]
-        resources: {{limits: {{memory: 16Mi, cpu: 100m}}}}
+        resources: {{requests: {{memory: 1Mi, cpu: 1m}}, limits: {{memory: 16Mi, cpu: 100m}}}}
         readinessProbe: {{exec: {{command: [cat, /settings/key]}}, periodSeconds: 5}}
         volumeMounts: [{{name: disk, mountPath: /disk}}, {{name: memory, mountPath: /memory}}, {{name: settings, mountPath: /settings}}]
       - name: writer
