@@ -331,7 +331,8 @@ impl Config {
         check_instance(&instance)?;
         let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
         let audit = audit(flags, &file, &data_dir)?;
-        let (authentication, authorization) = identity::resolve(flags, &file)?;
+        let cluster_domain = pick(&flags.cluster_domain, file.cluster_domain.take(), || "cluster.local".into());
+        let (authentication, authorization) = identity::resolve(flags, &file, &token_issuer(&cluster_domain))?;
         let front_proxies = front_proxies::resolve(flags, &file)?;
         let image_gc_percent = keeping::image_gc_percent(flags, &file)?;
         let (processors, swap) = (processors::resolve(flags, &file)?, processors::swap(flags, &file)?);
@@ -390,7 +391,7 @@ impl Config {
             )?,
             service_cidr,
             cluster_dns,
-            cluster_domain: pick(&flags.cluster_domain, file.cluster_domain, || "cluster.local".into()),
+            cluster_domain,
             node_ports: port_range(&ports)?,
             tls_san: pick(&flags.tls_san, file.tls_san, Vec::new),
             container_runtime_endpoint: flags.container_runtime_endpoint.clone().or(file.container_runtime_endpoint),
@@ -436,6 +437,11 @@ impl Config {
     pub(crate) fn runtime_endpoint(&self) -> PathBuf {
         self.container_runtime_endpoint.clone().unwrap_or_else(|| self.cri_socket())
     }
+}
+
+/// The issuer of ServiceAccounts' tokens in a cluster of this domain.
+pub(crate) fn token_issuer(cluster_domain: &str) -> String {
+    format!("https://kubernetes.default.svc.{cluster_domain}")
 }
 
 /// The audit log, where a policy says what is recorded.

@@ -167,7 +167,7 @@ fn a_file_with_a_fault_is_refused_by_its_field() -> Result<()> {
             "jwt[0].claimMappings.username.expression",
         ),
         ("authentication-config", authentication.replace("jwt:", "jvt:"), "jvt"),
-        ("authorization-config", AUTHORIZATION.replace("type: RBAC", "type: ABAC"), "authorizers[2].type"),
+        ("authorization-config", AUTHORIZATION.replace("type: Webhook", "type: ABAC"), "authorizers[0].type"),
         ("authorization-config", AUTHORIZATION.replace("3s", "3h"), "authorizers[0].webhook.timeout"),
         ("authorization-config", AUTHORIZATION.to_owned(), "authorizers[0].webhook.connectionInfo.kubeConfigFile"),
         ("authentication-token-webhook-config-file", "current-context: nowhere".to_owned(), "nowhere"),

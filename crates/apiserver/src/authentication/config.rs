@@ -237,7 +237,10 @@ impl Options {
     }
 
     /// Whether it can be used; `own` is the issuer of this cluster's own tokens.
-    pub(super) fn check(&self, own: &str) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is wrong with it, with the path of each field.
+    pub fn check(&self, own: &str) -> Result<(), String> {
         let (mut faults, mut seen) = (Vec::new(), BTreeSet::new());
         let root = Path::new("jwt");
         if self.issuers.len() > MAX_ISSUERS {

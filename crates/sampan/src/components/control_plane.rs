@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 use super::Running;
 use super::identity::{Clients, kubelet_client};
-use crate::config::{AuditConfig, Config, EtcdConfig, FrontProxiesConfig};
+use crate::config::{AuditConfig, Config, EtcdConfig, FrontProxiesConfig, token_issuer};
 use crate::pki::Pki;
 
 /// The scheduler whose Pods are ours.
@@ -108,8 +108,7 @@ fn audit(config: &Config) -> Result<Option<AuditOptions>> {
 
 /// The tokens of ServiceAccounts: one key signs, those that did before still verify.
 fn tokens(config: &Config, pki: &Pki) -> Result<Tokens> {
-    let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
-    let mut tokens = Tokens::load(&issuer, &pki.token_key()?)?;
+    let mut tokens = Tokens::load(&token_issuer(&config.cluster_domain), &pki.token_key()?)?;
     for key in pki.former_token_keys()? {
         tokens.also_believe(&key).context("reading a former key of ServiceAccount tokens")?;
     }

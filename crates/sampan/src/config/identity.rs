@@ -16,9 +16,9 @@ const TOKEN_TTL: Duration = Duration::from_secs(120);
 const AUTHORIZED_TTL: Duration = Duration::from_secs(300);
 const UNAUTHORIZED_TTL: Duration = Duration::from_secs(30);
 
-/// What flags and file say together, flags first.
-pub(super) fn resolve(flags: &Flags, file: &Flags) -> Result<(AuthenticationOptions, AuthorizationOptions)> {
-    Ok((authentication(flags, file)?, authorization(flags, file)?))
+/// What flags and file say together, flags first. `own` is the issuer of this cluster's own tokens.
+pub(super) fn resolve(flags: &Flags, file: &Flags, own: &str) -> Result<(AuthenticationOptions, AuthorizationOptions)> {
+    Ok((authentication(flags, file, own)?, authorization(flags, file)?))
 }
 
 macro_rules! said {
@@ -27,7 +27,7 @@ macro_rules! said {
     };
 }
 
-fn authentication(flags: &Flags, file: &Flags) -> Result<AuthenticationOptions> {
+fn authentication(flags: &Flags, file: &Flags, own: &str) -> Result<AuthenticationOptions> {
     let oidc = oidc(flags, file)?;
     let anonymous = said!(flags, file, anonymous_auth);
     let mut options = match (said!(flags, file, authentication_config), oidc) {
@@ -35,9 +35,11 @@ fn authentication(flags: &Flags, file: &Flags) -> Result<AuthenticationOptions> 
         (Some(_), None) if anonymous.is_some() => {
             bail!("anonymous-auth: with --authentication-config, say it there: anonymous")
         }
-        (Some(path), None) => AuthenticationOptions::parse(&read(path, "authentication-config")?)
-            .map_err(anyhow::Error::msg)
-            .with_context(|| format!("authentication-config: {}", path.display()))?,
+        (Some(path), None) => {
+            let text = read(path, "authentication-config")?;
+            let options = AuthenticationOptions::parse(&text).and_then(|options| options.check(own).map(|()| options));
+            options.map_err(anyhow::Error::msg).with_context(|| format!("authentication-config: {}", path.display()))?
+        }
         (None, Some(oidc)) => AuthenticationOptions::of_flags(&oidc),
         (None, None) => AuthenticationOptions::default(),
     };
