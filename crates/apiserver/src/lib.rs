@@ -173,10 +173,7 @@ pub struct Handle {
 impl ApiServer {
     /// Loads the store, makes what every cluster has, and listens.
     pub async fn start(options: Options) -> Result<Handle, Error> {
-        let door = options.listen.map(|listen| {
-            Door::new(listen, &options.client_authority_pem, options.front_proxy.as_ref()).map_err(Error::Listen)
-        });
-        let door = door.transpose()?;
+        let door = Door::open(options.listen, &options.client_authority_pem, options.front_proxy.as_ref())?;
         // Requests come to their end before what they need does.
         let (front_stop, stop) = (CancellationToken::new(), CancellationToken::new());
         let (front, background) = (TaskTracker::new(), TaskTracker::new());

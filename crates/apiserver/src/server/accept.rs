@@ -65,11 +65,16 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The way in for users with certificates of the authority `users_pem`, and for front proxies.
-    pub(crate) fn new(listen: Listen, users_pem: &str, front: Option<&FrontProxy>) -> Result<Self, String> {
-        let (tls, authorities) =
-            tls::configure(&listen.certificate, users_pem, front).map_err(|error| error.to_string())?;
-        Ok(Self { listener: listen.listener, tls: Arc::new(tls), authorities: Arc::new(authorities) })
+    /// The way in, where there is one, for users with certificates of the authority `users_pem`, and for front proxies.
+    pub(crate) fn open(
+        listen: Option<Listen>,
+        users_pem: &str,
+        front: Option<&FrontProxy>,
+    ) -> Result<Option<Self>, crate::Error> {
+        let Some(Listen { listener, certificate }) = listen else { return Ok(None) };
+        let configured = tls::configure(&certificate, users_pem, front);
+        let (tls, authorities) = configured.map_err(|error| crate::Error::Listen(error.to_string()))?;
+        Ok(Some(Self { listener, tls: Arc::new(tls), authorities: Arc::new(authorities) }))
     }
 }
 
