@@ -27,23 +27,27 @@ pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
 
 struct Compactor {
     store: Arc<dyn Store>,
-    /// The newest revision of the last round; 0 before the first.
-    mark: Revision,
+    /// The newest revision of the last round; none before the first.
+    mark: Option<Revision>,
     /// When the note was last written, as far as we know; 0 for never.
     noted: Revision,
 }
 
 impl Compactor {
     fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, mark: 0, noted: 0 }
+        Self { store, mark: None, noted: 0 }
     }
 
     /// Forgets what was old in the round before, unless another server does.
     async fn round(&mut self) -> Result<(), Error> {
         let newest = self.store.revision().await?;
-        let mark = std::mem::replace(&mut self.mark, newest);
+        let Some(mark) = self.mark.replace(newest) else {
+            // A server before this one may have left a note.
+            self.noted = self.store.get(NOTE.as_bytes(), None).await?.map_or(0, |note| note.modified);
+            return Ok(());
+        };
         if mark <= self.noted {
-            // Nothing but the note was written since, or this is the first round.
+            // Nothing but the note was written since.
             return Ok(());
         }
         match self.store.write(self.note(mark)).await? {
@@ -111,6 +115,13 @@ mod tests {
             b.round().await.unwrap();
         }
         assert!(is_forgotten(&store, third - 1).await && !is_forgotten(&store, third).await);
+        // Who is started again loses no round over the note of its predecessor.
+        let fourth = put(&store, "4").await;
+        let mut again = Compactor::new(store.clone());
+        for _ in 0..2 {
+            again.round().await.unwrap();
+        }
+        assert!(is_forgotten(&store, fourth - 1).await && !is_forgotten(&store, fourth).await);
         store.close().await;
     }
 }
