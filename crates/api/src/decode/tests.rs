@@ -233,6 +233,17 @@ fn patched_objects_blame_the_patch() {
 }
 
 proptest! {
+    /// A number is the one that was sent, to its last bit, however many digits say it.
+    #[test]
+    fn numbers_are_read_exactly(number in proptest::num::f64::NORMAL, digits in 17_usize..80) {
+        for text in [format!("{number:e}"), format!("{number:.digits$e}")] {
+            let (value, _) = super::any(text.as_bytes(), Format::Json).unwrap();
+            prop_assert_eq!(value.as_f64(), text.parse().ok());
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn never_panics(body in r#"[{}\[\]:,"a-c0-9.eE\-\\\n &*]{0,80}"#) {
         for format in [Format::Json, Format::Yaml] {
