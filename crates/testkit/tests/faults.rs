@@ -145,7 +145,8 @@ fn survive(cluster: &Cluster, chance: &mut Chance, story: &mut Vec<String>) -> R
         story.push(strike(cluster, chance)?);
     }
     cluster.kubectl("scale rs/web --replicas=5")?;
-    cluster.kubectl("wait --for=jsonpath={.status.readyReplicas}=5 rs/web --timeout=120s")?;
+    // A container that chance has hit often waits up to five minutes for its next start.
+    cluster.kubectl("wait --for=jsonpath={.status.readyReplicas}=5 rs/web --timeout=330s")?;
     eventually("no Pod too many is left", || {
         let pods = cluster.kubectl("get pods -l app=web -o name")?;
         Ok(pods.lines().count() == 5)
