@@ -14,15 +14,14 @@ pub fn holdings(cluster: &Cluster) -> BTreeSet<String> {
     found.extend(processes(instance));
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     found.extend(mounts.lines().filter(|line| line.contains(instance)).map(|line| format!("mount {line}")));
-    // The network namespace is the cluster's own: whatever stands in it is the cluster's.
-    for (kind, program, args) in
-        [("link", "ip", ["-br", "link"]), ("route", "ip", ["-br", "route"]), ("table", "nft", ["list", "tables"])]
-    {
-        let text = printed(cluster.command(program).args(args));
-        found.extend(
-            text.lines().map(|line| format!("{kind} {}", line.split(['@', '\t']).next().unwrap_or(line).trim())),
-        );
-    }
+    // The network namespace is the cluster's own: whatever stands in it is the cluster's. Whether a link is up right now is
+    // no part of that: a bridge says so late.
+    let link = |line: &str| line.split(['@', ' ']).next().unwrap_or(line).to_owned();
+    let route = |line: &str| line.trim_end().trim_end_matches(" linkdown").to_owned();
+    let listed = |program: &str, args: &[&str]| printed(cluster.command(program).args(args));
+    found.extend(listed("ip", &["-br", "link"]).lines().map(|line| format!("link {}", link(line))));
+    found.extend(listed("ip", &["-br", "route"]).lines().map(|line| format!("route {}", route(line))));
+    found.extend(listed("nft", &["list", "tables"]).lines().map(|line| format!("table {line}")));
     directories(Path::new("/sys/fs/cgroup"), instance, &mut found);
     found
 }
