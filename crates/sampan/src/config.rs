@@ -341,15 +341,7 @@ impl Config {
         if let Some(cpus) = &processors.reserved {
             reserved.insert("cpu".to_owned(), cpus.len().to_string());
         }
-        let service_cidr =
-            network("service-cidr", &pick(&flags.service_cidr, file.service_cidr, || "10.43.0.0/16".into()))?;
-        let cluster_dns = match flags.cluster_dns.or(file.cluster_dns) {
-            Some(address) => address,
-            None => service_cidr.hosts().nth(9).context("service-cidr: too small, give it at least 16 addresses")?,
-        };
-        if !service_cidr.contains(&cluster_dns) {
-            bail!("cluster-dns: {cluster_dns} is not in the service network {service_cidr}; choose an address of it");
-        }
+        let (service_cidr, cluster_dns) = services(flags, &file)?;
         let ports = pick(&flags.service_node_port_range, file.service_node_port_range, || "30000-32767".into());
         Ok(Self {
             audit,
@@ -442,6 +434,20 @@ impl Config {
 /// The issuer of ServiceAccounts' tokens in a cluster of this domain.
 pub(crate) fn token_issuer(cluster_domain: &str) -> String {
     format!("https://kubernetes.default.svc.{cluster_domain}")
+}
+
+/// The network of Services, and the address in it where DNS answers.
+fn services(flags: &Flags, file: &Flags) -> Result<(ipnet::Ipv4Net, Ipv4Addr)> {
+    let text = pick(&flags.service_cidr, file.service_cidr.clone(), || "10.43.0.0/16".into());
+    let network = network("service-cidr", &text)?;
+    let dns = match flags.cluster_dns.or(file.cluster_dns) {
+        Some(address) => address,
+        None => network.hosts().nth(9).context("service-cidr: too small, give it at least 16 addresses")?,
+    };
+    if !network.contains(&dns) {
+        bail!("cluster-dns: {dns} is not in the service network {network}; choose an address of it");
+    }
+    Ok((network, dns))
 }
 
 /// The audit log, where a policy says what is recorded.
