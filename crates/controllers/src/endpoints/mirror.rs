@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use sampan_client::{Informer, Key, WorkQueue};
 
 use super::WORKERS;
-use super::slices::{MANAGED_BY, Plan, SERVICE_NAME};
+use super::kept::{Kept, MANAGED_BY, Plan, SERVICE_NAME};
 use crate::owners;
 use crate::runner::{self, Reconcile};
 use crate::{Context, Error};
@@ -31,7 +31,7 @@ struct Controller {
     client: Client,
     services: Informer<Service>,
     endpoints: Informer<Endpoints>,
-    slices: Informer<EndpointSlice>,
+    kept: Kept,
 }
 
 /// Starts the controller.
@@ -40,29 +40,20 @@ pub(crate) fn start(context: Context) {
     let controller = Arc::new(Controller {
         services: context.informers.all(),
         endpoints: context.informers.all(),
-        slices: context.informers.all(),
+        kept: Kept::by(MANAGER, &context),
         client: context.client,
     });
-    let (services, endpoints, slices) = (queue.clone(), queue.clone(), queue.clone());
+    let (services, endpoints) = (queue.clone(), queue.clone());
     controller.services.on_change(move |change| services.add(Key::of(&**change.object())));
     controller.endpoints.on_change(move |change| endpoints.add(Key::of(&**change.object())));
-    controller.slices.on_change(move |change| {
-        let slice = change.object();
-        if let Some(service) = slice.labels().get(SERVICE_NAME).filter(|_| is_ours(slice)) {
-            slices.add(Key::new(&slice.namespace().unwrap_or_default(), service));
-        }
-    });
+    controller.kept.watch(&queue);
     let tasks = context.tasks.clone();
     context.tasks.spawn(async move {
         controller.services.synced().await;
         controller.endpoints.synced().await;
-        controller.slices.synced().await;
+        controller.kept.synced().await;
         runner::run("endpointslicemirroring-controller", controller, &queue, WORKERS, &tasks);
     });
-}
-
-fn is_ours(slice: &EndpointSlice) -> bool {
-    slice.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER)
 }
 
 #[async_trait]
@@ -72,19 +63,8 @@ impl Reconcile for Controller {
         let endpoints = endpoints.filter(|_| self.services.get(key).is_some_and(|service| selects_nothing(&service)));
         let wanted = endpoints.map(|endpoints| mirrors(&endpoints)).unwrap_or_default();
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        plan(wanted, &self.slices_of(key)).carry_out(&api).await?;
+        plan(wanted, &self.kept.of(key)).carry_out(&api).await?;
         Ok(None)
-    }
-}
-
-impl Controller {
-    fn slices_of(&self, key: &Key) -> Vec<Arc<EndpointSlice>> {
-        let of_service = |slice: &Arc<EndpointSlice>| {
-            slice.metadata.namespace.as_deref() == Some(&key.namespace)
-                && slice.labels().get(SERVICE_NAME) == Some(&key.name)
-                && is_ours(slice)
-        };
-        self.slices.list().into_iter().filter(of_service).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Both follow from the same pure [`members`]: the Pods that a Service selects, with what is known of each. [`slices`]
 //! and [`legacy`] lay them out in the two forms. What others write in the older form, [`mirror`] says in the newer one.
 
+mod kept;
 mod legacy;
 mod members;
 mod mirror;

@@ -5,27 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use sampan_client::{Informer, Key, WorkQueue};
+use sampan_client::{Key, WorkQueue};
 
+use super::kept::{Kept, MANAGED_BY, Plan, SERVICE_NAME};
 use super::members::{Member, Port};
 use super::{Source, WORKERS, is_for};
-use crate::error::allow_missing;
 use crate::owners;
 use crate::runner::{self, Reconcile};
 use crate::{Context, Error};
 
 /// Members of one slice.
 const SLICE_SIZE: usize = 100;
-/// The label that names the Service of a slice.
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// The label that says whose slice it is.
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Ours.
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// The label of slices of headless Services.
@@ -34,32 +28,23 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 struct Controller {
     client: Client,
     source: Arc<Source>,
-    slices: Informer<EndpointSlice>,
+    kept: Kept,
 }
 
 /// Starts the controller.
 pub(crate) fn start(context: Context) {
     let queue = WorkQueue::new(&context.tasks);
     let source = Source::new(&context);
-    let controller = Arc::new(Controller { slices: context.informers.all(), source, client: context.client });
+    let kept = Kept::by(MANAGER, &context);
+    let controller = Arc::new(Controller { kept, source, client: context.client });
     controller.source.watch(&queue);
-    let slices = queue.clone();
-    controller.slices.on_change(move |change| {
-        let slice = change.object();
-        if let Some(service) = slice.labels().get(SERVICE_NAME).filter(|_| is_ours(slice)) {
-            slices.add(Key::new(&slice.namespace().unwrap_or_default(), service));
-        }
-    });
+    controller.kept.watch(&queue);
     let tasks = context.tasks.clone();
     context.tasks.spawn(async move {
         controller.source.synced().await;
-        controller.slices.synced().await;
+        controller.kept.synced().await;
         runner::run("endpointslice-controller", controller, &queue, WORKERS, &tasks);
     });
-}
-
-fn is_ours(slice: &EndpointSlice) -> bool {
-    slice.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER)
 }
 
 #[async_trait]
@@ -71,7 +56,9 @@ impl Reconcile for Controller {
         if !selects || service.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
-        let existing = self.slices_of(key, &service);
+        let mut existing = self.kept.of(key);
+        existing.retain(|slice| is_for(&slice.metadata, &service));
+        existing.sort_by_key(|slice| slice.name_any());
         let plan = plan(&service, &self.source.members(&service), &existing);
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
         plan.carry_out(&api).await?;
@@ -79,58 +66,7 @@ impl Reconcile for Controller {
     }
 }
 
-impl Controller {
-    fn slices_of(&self, key: &Key, service: &Service) -> Vec<Arc<EndpointSlice>> {
-        let of_service = |slice: &Arc<EndpointSlice>| {
-            slice.metadata.namespace.as_deref() == Some(&key.namespace)
-                && slice.labels().get(SERVICE_NAME) == Some(&key.name)
-                && is_ours(slice)
-                && is_for(&slice.metadata, service)
-        };
-        let mut slices: Vec<_> = self.slices.list().into_iter().filter(of_service).collect();
-        slices.sort_by_key(|slice| slice.name_any());
-        slices
-    }
-}
-
-/// What is to be done with slices.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<String>,
-}
-
-impl Plan {
-    /// Does it.
-    pub(super) async fn carry_out(&self, api: &Api<EndpointSlice>) -> Result<(), Error> {
-        try_join_all(self.create.iter().map(|slice| create(api, slice))).await?;
-        try_join_all(self.update.iter().map(|slice| update(api, slice))).await?;
-        try_join_all(self.delete.iter().map(|name| delete(api, name))).await?;
-        Ok(())
-    }
-}
-
-async fn create(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
-    match api.create(&PostParams::default(), slice).await {
-        Ok(_) => Ok(()),
-        // Its name follows from what it is for: the cache has just not seen it yet, and will bring us back.
-        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-        Err(source) => Err(Error::Api { what: "creating an EndpointSlice".to_owned(), source }),
-    }
-}
-
-async fn update(api: &Api<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
-    let written = api.replace(&slice.name_any(), &PostParams::default(), slice).await;
-    allow_missing(written).map_err(Error::api("updating an EndpointSlice")).map(drop)
-}
-
-async fn delete(api: &Api<EndpointSlice>, name: &str) -> Result<(), Error> {
-    let deleted = api.delete(name, &DeleteParams::default()).await;
-    allow_missing(deleted).map_err(Error::api("deleting an EndpointSlice")).map(drop)
-}
-
-/// Decides it. Members stay in the slice they are in, so that a change of one Pod writes one slice.
+/// Decides what becomes of the slices. Members stay in the slice they are in, so that a change of one Pod writes one slice.
 fn plan(service: &Service, members: &[Member], existing: &[Arc<EndpointSlice>]) -> Plan {
     let mut plan = Plan::default();
     let mut groups: BTreeMap<Vec<Port>, Vec<&Member>> = BTreeMap::new();
