@@ -41,6 +41,20 @@ fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
 
+/// What a document says at a path, in the words of either version.
+fn path_item(
+    route: &routes::Route,
+    operation: impl Fn(&routes::Operation) -> Value,
+    parameter: impl Fn(&parameters::Parameter) -> Value,
+) -> Value {
+    let operations = route.operations.iter().map(|one| (one.method.to_owned(), operation(one)));
+    let mut item: Map<String, Value> = operations.collect();
+    if !route.parameters.is_empty() {
+        item.insert("parameters".to_owned(), route.parameters.iter().map(parameter).collect());
+    }
+    Value::Object(item)
+}
+
 /// `x-kubernetes-action` and `x-kubernetes-group-version-kind` of an operation on a kind.
 fn put_action(operation: &mut Value, action: routes::Action) {
     operation["x-kubernetes-action"] = action.verb.into();

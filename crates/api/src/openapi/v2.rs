@@ -5,15 +5,16 @@ use serde_json::{Map, Value, json};
 use super::parameters::Parameter;
 use super::routes::{self, Answer, Body, Operation, Route};
 use super::schemas::{Schemas, list_name};
-use super::{Dialect, object, put_action};
+use super::{Dialect, object, path_item, put_action};
 use crate::kind::KindRef;
 use crate::schema;
 
 /// The document of all kinds.
 pub(super) fn document(kinds: &[KindRef], release: &str) -> Value {
     let schemas = Schemas::new(Dialect::V2);
-    let paths: Map<String, Value> =
-        routes(kinds).map(|route| (route.path.clone(), path_item(&route, &schemas))).collect();
+    let paths: Map<String, Value> = routes(kinds)
+        .map(|route| (route.path.clone(), path_item(&route, |one| operation(one, &schemas), parameter)))
+        .collect();
     object([
         ("swagger", "2.0".into()),
         ("info", json!({"title": "Kubernetes", "version": release})),
@@ -34,19 +35,6 @@ fn routes(kinds: &[KindRef]) -> impl Iterator<Item = Route> {
     let of_groups = groups.into_iter().map(routes::of_group);
     let of_versions = versions.into_iter().flat_map(|(group, version)| routes::of_group_version(group, version, kinds));
     routes::served_beside_kinds().into_iter().map(|(_, route)| route).chain(of_groups).chain(of_versions)
-}
-
-fn path_item(route: &Route, schemas: &Schemas) -> Value {
-    let mut item: Map<String, Value> = route
-        .operations
-        .iter()
-        .map(|operation| (operation.method.to_owned(), self::operation(operation, schemas)))
-        .collect();
-    if !route.parameters.is_empty() {
-        let parameters: Vec<Value> = route.parameters.iter().map(parameter).collect();
-        item.insert("parameters".to_owned(), parameters.into());
-    }
-    Value::Object(item)
 }
 
 fn operation(operation: &Operation, schemas: &Schemas) -> Value {

@@ -6,7 +6,7 @@ use super::parameters::Parameter;
 use super::routes::{self, Answer, Body, Operation, Route};
 use super::schemas::{Schemas, list_name};
 use super::v2::{PATCH, phrase};
-use super::{Dialect, object, put_action};
+use super::{Dialect, object, path_item, put_action};
 use crate::custom::OBJECT_META;
 use crate::kind::KindRef;
 
@@ -60,8 +60,10 @@ impl<'a> V3<'a> {
         let mentioned = routes.iter().flat_map(|route| &route.operations).flat_map(mentioned);
         let base: &[&str] = if kinds.is_empty() { &[] } else { &[PATCH, OBJECT_META] };
         let types = mentioned.chain(base.iter().copied());
-        let paths: Map<String, Value> =
-            routes.iter().map(|route| (route.path.clone(), path_item(route, &self.schemas))).collect();
+        let paths: Map<String, Value> = routes
+            .iter()
+            .map(|route| (route.path.clone(), path_item(route, |one| operation(one, &self.schemas), parameter)))
+            .collect();
         let scheme = json!({
             "description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header",
         });
@@ -90,19 +92,6 @@ fn mentioned(operation: &Operation) -> Vec<&'static str> {
         types.push(definition);
     }
     types
-}
-
-fn path_item(route: &Route, schemas: &Schemas) -> Value {
-    let mut item: Map<String, Value> = route
-        .operations
-        .iter()
-        .map(|operation| (operation.method.to_owned(), self::operation(operation, schemas)))
-        .collect();
-    if !route.parameters.is_empty() {
-        let parameters: Vec<Value> = route.parameters.iter().map(parameter).collect();
-        item.insert("parameters".to_owned(), parameters.into());
-    }
-    Value::Object(item)
 }
 
 fn operation(operation: &Operation, schemas: &Schemas) -> Value {

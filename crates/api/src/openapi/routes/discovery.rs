@@ -6,12 +6,10 @@ use super::kind::OBJECTS;
 use super::{Answer, Body, Operation, Route, pascal, prefix, short_group, tag};
 use crate::kind::KindRef;
 
-const META: [&str; 4] = [
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList",
-];
+const VERSIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions";
+const GROUP_LIST: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList";
+const GROUP: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup";
+const RESOURCE_LIST: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList";
 const VERSION: &str = "io.k8s.apimachinery.pkg.version.Info";
 
 /// The forms of lists of groups.
@@ -23,7 +21,7 @@ const KEY_SET: &[&str] = &["application/jwk-set+json"];
 pub(super) fn of_version(group: &str, version: &str) -> Route {
     let noun = format!("{}{}", pascal(short_group(group)), pascal(version));
     let operation = get(format!("get{noun}APIResources"), "get available resources", tag(group, version));
-    let answer = Answer::Object(META[3]);
+    let answer = Answer::Object(RESOURCE_LIST);
     let path = format!("{}/", prefix(group, version));
     alone(path, Operation { consumes: OBJECTS, produces: OBJECTS, answer, ..operation })
 }
@@ -33,7 +31,7 @@ pub(in super::super) fn of_group(group: &str) -> Route {
     let (noun, tag) = (pascal(short_group(group)), tag(group, ""));
     let operation =
         get(format!("get{noun}APIGroup"), "get information of a group", tag.trim_end_matches('_').to_owned());
-    alone(format!("/apis/{group}/"), Operation { answer: Answer::Object(META[2]), ..operation })
+    alone(format!("/apis/{group}/"), Operation { answer: Answer::Object(GROUP), ..operation })
 }
 
 /// What belongs to no group, by the path of its document in version 3.
@@ -55,8 +53,8 @@ pub(in super::super) fn served_beside_kinds() -> [(&'static str, Route); 5] {
     let text = |operation, produces| Operation { consumes: &[], produces, answer: Answer::Text, ..operation };
     let version = Operation { consumes: JSON, produces: JSON, answer: Answer::Object(VERSION), ..version };
     [
-        ("api", alone("/api/", Operation { answer: Answer::Object(META[0]), ..versions })),
-        ("apis", alone("/apis/", Operation { answer: Answer::Object(META[1]), ..groups })),
+        ("api", alone("/api/", Operation { answer: Answer::Object(VERSIONS), ..versions })),
+        ("apis", alone("/apis/", Operation { answer: Answer::Object(GROUP_LIST), ..groups })),
         ("version", alone("/version/", version)),
         (".well-known/openid-configuration", alone("/.well-known/openid-configuration/", text(issuer, JSON))),
         ("openid/v1/jwks", alone("/openid/v1/jwks/", text(keys, KEY_SET))),

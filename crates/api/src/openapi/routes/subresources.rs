@@ -1,13 +1,14 @@
 //! What can be done below an object: views of it, other types, connections.
 
 use super::super::parameters::{self, PATH, PRETTY, Parameter};
-use super::kind::{Maker, OBJECTS};
+use super::kind::Maker;
 use super::{ANY, Answer, Body, Operation, Route, pascal};
 use crate::kind::{KindRef, Subresource};
 use crate::schema;
 
 /// What a log is given as, beside the forms of errors.
-const LOG: &[&str] = &["text/plain", "application/json", "application/yaml", OBJECTS[2], OBJECTS[3]];
+const LOG: &[&str] =
+    &["text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"];
 
 /// The methods by which streams begin.
 const STREAM: &[&str] = &["get", "post"];
