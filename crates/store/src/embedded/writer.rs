@@ -145,7 +145,7 @@ impl Writer {
     /// Makes renewals durable, and gives back what was reserved: the next start has lost nothing.
     fn settle(&mut self) {
         let revision = self.shared.index.read().revision();
-        if self.reserved > revision {
+        if self.reserved >= revision.max(1) {
             let mut bytes = Vec::new();
             let batch = self.active.synced;
             let record = Record { kind: Kind::Reserve, revision, created: 0, batch, key: &[], value: &[] };

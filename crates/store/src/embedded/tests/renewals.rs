@@ -89,17 +89,20 @@ async fn a_renewal_is_not_synced_and_the_next_durable_write_takes_it_along() {
 
 #[tokio::test]
 async fn a_store_that_was_closed_has_lost_nothing() {
-    let disk = FaultyDisk::default();
-    let store = open(&disk, roomy()).unwrap();
-    let mut revision = done(&store, create("lease", "0")).await;
-    for n in 0..2 * RESERVED {
-        revision = done(&store, renew("lease", &n.to_string(), revision)).await;
+    // With the last revision that was reserved, and around it.
+    for renewals in RESERVED - 2..=RESERVED + 3 {
+        let disk = FaultyDisk::default();
+        let store = open(&disk, roomy()).unwrap();
+        let mut revision = done(&store, create("lease", "0")).await;
+        for n in 0..renewals {
+            revision = done(&store, renew("lease", &n.to_string(), revision)).await;
+        }
+        store.close().await;
+        let store = open(&disk.crashed(disk.operations(), 0, Loss::Unsynced), roomy()).unwrap();
+        assert_eq!(store.revision().await.unwrap(), revision, "{renewals}");
+        assert_eq!(store.get(b"lease", Some(1)).await.unwrap().unwrap().value, "0");
+        assert_eq!(done(&store, renew("lease", "again", revision)).await, revision + 1);
     }
-    store.close().await;
-    let store = open(&disk.crashed(disk.operations(), 0, Loss::Unsynced), roomy()).unwrap();
-    assert_eq!(store.revision().await.unwrap(), revision);
-    assert_eq!(store.get(b"lease", Some(1)).await.unwrap().unwrap().value, "0");
-    assert_eq!(done(&store, renew("lease", "again", revision)).await, revision + 1);
 }
 
 #[tokio::test]
