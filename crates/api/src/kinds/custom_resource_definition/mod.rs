@@ -79,8 +79,15 @@ impl Rules for CustomResourceDefinitionRules {
         })
     }
 
+    fn validate_create(&self, object: &Value) -> Vec<Error> {
+        check(object, |definition| spec::costs(&definition.get("spec"), &Value::Null))
+    }
+
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Error> {
-        check(new, |definition| spec::update(definition, old))
+        check(new, |definition| {
+            spec::update(definition, old);
+            spec::costs(&definition.get("spec"), &old["spec"]);
+        })
     }
 
     fn validate_status(&self, new: &Value, _old: &Value) -> Vec<Error> {

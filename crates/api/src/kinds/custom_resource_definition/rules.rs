@@ -55,8 +55,13 @@ fn is_blank(text: &str) -> bool {
 
 /// What is wrong with the rules of a whole schema as programs.
 pub(super) fn programs(root: &Cursor<'_>) {
+    walk(root, Scope::ROOT, &mut compile);
+}
+
+/// Whether the rules of a whole schema cost too much by estimate.
+pub(super) fn costs(root: &Cursor<'_>) {
     let mut costs = Costs::default();
-    part(root, Scope { is_object: true, loose: None, times: Some(1) }, &mut costs);
+    walk(root, Scope::ROOT, &mut |schema, rules, scope| estimate(schema, rules, scope, &mut costs));
     costs.judge(root);
 }
 
@@ -71,10 +76,15 @@ struct Scope<'a> {
     times: Option<u64>,
 }
 
-fn part<'a>(schema: &Cursor<'a>, scope: Scope<'_>, costs: &mut Costs<'a>) {
+impl Scope<'_> {
+    const ROOT: Self = Self { is_object: true, loose: None, times: Some(1) };
+}
+
+/// Shows `visit` each part of the schema that has rules, with them.
+fn walk<'a>(schema: &Cursor<'a>, scope: Scope<'_>, visit: &mut impl FnMut(&Cursor<'a>, &Cursor<'a>, Scope<'_>)) {
     let rules = schema.get("x-kubernetes-validations");
     if !rules.is_empty() {
-        compile(schema, &rules, scope, costs);
+        visit(schema, &rules, scope);
     }
     let times = scope.times.zip(costs::multiplied(schema)).map(|(times, more)| times.saturating_mul(more));
     let within = |schema: &Cursor<'_>| {
@@ -82,37 +92,30 @@ fn part<'a>(schema: &Cursor<'a>, scope: Scope<'_>, costs: &mut Costs<'a>) {
         Scope { is_object, times, ..scope }
     };
     for (_, property) in schema.get("properties").entries() {
-        part(&property, within(&property), costs);
+        walk(&property, within(&property), visit);
     }
     let (items, additional) = (schema.get("items"), schema.get("additionalProperties"));
     if items.value().is_object() {
         let place = (schema.get("x-kubernetes-list-type").text() != "map").then(|| schema.place());
-        part(&items, Scope { loose: scope.loose.or(place.as_deref()), ..within(&items) }, costs);
+        walk(&items, Scope { loose: scope.loose.or(place.as_deref()), ..within(&items) }, visit);
     }
     if additional.value().is_object() {
-        part(&additional, within(&additional), costs);
+        walk(&additional, within(&additional), visit);
     }
 }
 
-fn compile<'a>(schema: &Cursor<'a>, rules: &Cursor<'a>, scope: Scope<'_>, costs: &mut Costs<'a>) {
+fn compile(schema: &Cursor<'_>, rules: &Cursor<'_>, scope: Scope<'_>) {
     let read = spec::read(schema);
-    let (Some(ty), Some(extent)) = (type_of(&read, scope.is_object), Extent::of(&read, scope.is_object)) else {
+    let Some(ty) = type_of(&read, scope.is_object) else {
         return rules.internal("internal error: failed to retrieve type information for x-kubernetes-validations");
     };
-    let times = scope.times.unwrap_or_else(|| extent.per_request());
     for rule in rules.items() {
         let (compiled, source) = (Rule::compile(rule.value(), &read, &ty), rule.get("rule"));
-        let estimate = Rule::estimate(rule.value(), &ty, &extent);
-        costs.add(rule.get("rule"), "estimated rule cost", estimate.rule.saturating_mul(times));
         if let Err(text) = &compiled.program {
             source.invalid_as(shown(&rule), text);
         }
-        match &compiled.message_program {
-            Some(Err(text)) => rule.get("messageExpression").invalid_as(shown(&rule), text),
-            Some(Ok(_)) => {
-                costs.add(rule.get("messageExpression"), "estimated messageExpression cost", estimate.message);
-            }
-            None => {}
+        if let Some(Err(text)) = &compiled.message_program {
+            rule.get("messageExpression").invalid_as(shown(&rule), text);
         }
         let optional = rule.get("optionalOldSelf");
         if !compiled.is_transition && optional.is_set() {
@@ -122,6 +125,20 @@ fn compile<'a>(schema: &Cursor<'a>, rules: &Cursor<'a>, scope: Scope<'_>, costs:
             let text = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {place}");
             source.invalid(text);
         }
+    }
+}
+
+/// Counts the rules in. Of what has no type and of what does not compile it has been told elsewhere.
+fn estimate<'a>(schema: &Cursor<'a>, rules: &Cursor<'a>, scope: Scope<'_>, costs: &mut Costs<'a>) {
+    let read = spec::read(schema);
+    let (Some(ty), Some(extent)) = (type_of(&read, scope.is_object), Extent::of(&read, scope.is_object)) else {
+        return;
+    };
+    let times = scope.times.unwrap_or_else(|| extent.per_request());
+    for rule in rules.items() {
+        let estimate = Rule::estimate(rule.value(), &ty, &extent);
+        costs.add(rule.get("rule"), "estimated rule cost", estimate.rule.saturating_mul(times));
+        costs.add(rule.get("messageExpression"), "estimated messageExpression cost", estimate.message);
     }
 }
 

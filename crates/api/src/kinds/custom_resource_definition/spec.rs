@@ -46,6 +46,22 @@ pub(super) fn spec(spec: &Cursor<'_>) {
     shared(&all, "selectableFields", "spec.selectableFields").iter().for_each(selectable);
 }
 
+/// Whether the rules of the versions' schemas cost too much by estimate. A schema that `old`, an earlier spec, has under
+/// the same version has been taken already, perhaps when nobody counted.
+pub(super) fn costs(spec: &Cursor<'_>, old: &Value) {
+    let all: Vec<Cursor<'_>> = spec.get("versions").items().collect();
+    let is_new = |version: &Cursor<'_>| {
+        let mut known = old["versions"].as_array().into_iter().flatten();
+        let known = known.find(|known| known["name"] == version.get("name").text());
+        known.is_none_or(|known| known["schema"] != *version.get("schema").value())
+    };
+    let parts = shared(&all, "schema", "spec.validation");
+    let of = |index: usize| if parts.len() == all.len() { &all[index..=index] } else { &all[..] };
+    for (_, part) in parts.iter().enumerate().filter(|(index, _)| of(*index).iter().any(is_new)) {
+        super::rules::costs(&part.get("openAPIV3Schema"));
+    }
+}
+
 /// The part `name` of each version. If all versions have the same, it is one part of the whole, at `place`.
 fn shared<'a>(versions: &[Cursor<'a>], name: &str, place: &str) -> Vec<Cursor<'a>> {
     let parts: Vec<Cursor<'a>> = versions.iter().map(|version| version.get(name)).collect();

@@ -142,3 +142,33 @@ fn rules_must_not_cost_too_much() {
         ],
     );
 }
+
+/// What was taken when nobody counted can still be changed elsewhere.
+#[test]
+fn rules_that_stay_are_not_counted_again() {
+    let dear = "{type: object, properties: {f: {type: array, items: {type: array, items: {type: string,
+        x-kubernetes-validations: [{rule: \"self.contains('a')\"}]}}}}}";
+    let old = schema(dear);
+    check_update(&KIND, &old, &old.replace("names: {", "names: {shortNames: [f], "), &[]);
+    let (old, new) = (schema("{type: object}"), schema(dear));
+    let [factor, hint] = [
+        "more than 100x",
+        "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)",
+    ];
+    let root = "spec.validation.openAPIV3Schema";
+    let rule = format!("{root}.properties[f].items.items.x-kubernetes-validations[0].rule: Forbidden:");
+    check_update(
+        &KIND,
+        &old,
+        &new,
+        &[
+            &format!("{rule} estimated rule cost exceeds budget by factor of {factor} {hint}"),
+            &format!(
+                "{rule} contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+            ),
+            &format!(
+                "{root}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of {factor} {hint}"
+            ),
+        ],
+    );
+}
