@@ -1,5 +1,6 @@
 //! A real cluster in a network namespace of its own.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -172,14 +173,27 @@ fn make_namespace(instance: &str) -> Result<()> {
     run(Command::new("sh").arg("-ec").arg(script)).map(drop)
 }
 
-/// Ends the cluster `instance` with everything it holds. What is gone already is no error.
+/// Where a cluster and its test keep what they have: under the instance's name, or under that with a dash and more.
+const PLACES: [&str; 4] = ["/run/netns", "/run", "/var/lib", "/tmp"];
+
+/// Ends the cluster `instance` with everything it holds, and what its test has made beside it. What is gone already is no
+/// error.
 fn remove(instance: &str) {
     if let Ok(program) = program::sampan() {
+        let namespace = format!("/run/netns/{instance}");
+        // Of a test that was killed, the namespace may be gone and the rest not.
         let mut down = Command::new("nsenter");
-        down.arg(format!("--net=/run/netns/{instance}")).arg("--").arg(program);
+        if Path::new(&namespace).exists() {
+            down.arg(format!("--net={namespace}"));
+        }
+        down.arg("--").arg(program);
         report(run(down.args(["down", "--purge", "--instance", instance])));
     }
-    let script = format!("ip netns delete {instance}; rm -rf /run/{instance}-home");
+    let script = format!(
+        "ip netns delete {instance} 2>/dev/null
+         tac /proc/self/mounts | cut -d' ' -f2 | grep -E '^/(run|var/lib|tmp)/{instance}-' | xargs -r -n1 umount --lazy
+         rm -rf --one-file-system /run/{instance}-* /var/lib/{instance}-* /tmp/{instance}-*"
+    );
     report(run(Command::new("sh").arg("-c").arg(script)));
 }
 
@@ -191,16 +205,22 @@ fn report(outcome: Result<String>) {
 
 /// Removes the clusters of test processes that are gone.
 fn sweep() {
-    let Ok(namespaces) = fs::read_dir("/run/netns") else { return };
-    for entry in namespaces.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if let Some(owner) = owner(&name)
-            && !Path::new(&format!("/proc/{owner}")).exists()
-        {
+    let entries = PLACES.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().flatten();
+    let names: BTreeSet<String> =
+        entries.filter_map(|entry| instance_of(&entry.file_name().to_string_lossy()).map(str::to_owned)).collect();
+    for name in names {
+        if owner(&name).is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
             eprintln!("removing what is left of {name}");
             remove(&name);
         }
     }
+}
+
+/// The instance whose something `name` is.
+fn instance_of(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix(PREFIX)?;
+    let length = rest.find('-').unwrap_or(rest.len());
+    Some(&name[..PREFIX.len() + length])
 }
 
 /// The process that made the instance `name`: all digits but the last, which is the number.
@@ -220,5 +240,10 @@ mod tests {
         assert_eq!(owner(&name), Some(12345));
         assert!(name.len() <= 14);
         assert_eq!(owner("sampan"), None);
+        for (name, want) in
+            [("sampan-tab0", Some("sampan-tab0")), ("sampan-tab0-home", Some("sampan-tab0")), ("sampan", None)]
+        {
+            assert_eq!(instance_of(name), want);
+        }
     }
 }

@@ -10,6 +10,8 @@ pub mod containerd;
 pub mod kernel;
 pub mod program;
 pub mod script;
+mod wait;
 
 pub use cluster::Cluster;
 pub use containerd::Containerd;
+pub use wait::eventually;

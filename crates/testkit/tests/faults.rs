@@ -10,16 +10,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sampan_testkit::Cluster;
 use sampan_testkit::kernel::{holdings, remains};
 use sampan_testkit::program::{self, printed, run};
-use tokio::time::Instant;
+use sampan_testkit::{Cluster, eventually};
 
 /// How often something is killed.
 const KILLS: u32 = 12;
 /// The longest time between two kills: about what a Pod takes to start.
 const PAUSE_MS: u64 = 600;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Pods that heed their end, with files, limits and a second container.
 const PODS: &str = r#"
@@ -73,20 +71,6 @@ impl Chance {
     fn one_of(&mut self, all: &[i32]) -> Option<i32> {
         let position = self.below(all.len().max(1) as u64);
         all.get(usize::try_from(position).ok()?).copied()
-    }
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let outcome = condition();
-        if matches!(outcome, Ok(true)) {
-            return Ok(());
-        }
-        if begin.elapsed() > PATIENCE {
-            return outcome.and_then(|_| Err(anyhow::anyhow!("not in time"))).with_context(|| what.to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -1,13 +1,11 @@
 //! A cluster's own life: its start, its end, its death and what is left; and what keeps it from starting.
 
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sampan_testkit::Cluster;
 use sampan_testkit::kernel::holdings;
 use sampan_testkit::program::{self, printed, run};
-use tokio::time::Instant;
+use sampan_testkit::{Cluster, eventually};
 
 /// A Deployment of two Pods behind a Service.
 const ECHO: &str = r#"
@@ -39,7 +37,7 @@ fn start_echo(cluster: &Cluster) -> Result<()> {
     cluster.import_busybox()?;
     cluster.apply(ECHO)?;
     cluster.kubectl("rollout status deployment/echo --timeout=60s")?;
-    eventually("the Service answers", || fetch(cluster).is_ok())
+    eventually("the Service answers", || Ok(fetch(cluster).is_ok()))
 }
 
 /// What the Service answers.
@@ -50,15 +48,6 @@ fn fetch(cluster: &Cluster) -> Result<String> {
 
 fn fetch_from(cluster: &Cluster, address: &str) -> Result<String> {
     run(cluster.command("curl").args(["-s", "-f", "-m", "2", &format!("http://{address}/")]))
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) -> Result<()> {
-    let start = Instant::now();
-    while !condition() {
-        ensure!(start.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
 }
 
 fn refused(mut command: Command) -> Result<String> {
@@ -82,7 +71,7 @@ fn down_leaves_nothing_behind_and_up_brings_everything_back() -> Result<()> {
 
     cluster.up()?;
     cluster.kubectl("rollout status deployment/echo --timeout=60s")?;
-    eventually("the Service answers again", || fetch(&cluster).is_ok())
+    eventually("the Service answers again", || Ok(fetch(&cluster).is_ok()))
 }
 
 #[test]
