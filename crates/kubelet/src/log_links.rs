@@ -32,8 +32,13 @@ fn name(pod: &Pod, container: &str, id: &str) -> String {
 
 /// Removes the links of the container `id`.
 pub(crate) fn remove(links: &Path, id: &str) {
-    let end = format!("-{id}{SUFFIX}");
-    remove_if(links, |link| link.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&end)));
+    remove_if(links, |link| link.file_name().is_some_and(|name| is_of(&name.to_string_lossy(), id)));
+}
+
+/// Whether the name is that of a link to the log of the container `id`, of which a long name has only the beginning.
+fn is_of(name: &str, id: &str) -> bool {
+    let Some((_, tail)) = name.strip_suffix(SUFFIX).and_then(|stem| stem.rsplit_once('-')) else { return false };
+    tail == id || (name.len() == NAME_BYTES && !tail.is_empty() && id.starts_with(tail))
 }
 
 /// Removes links to logs below `logs` that are not there any more.
@@ -110,7 +115,13 @@ mod tests {
     fn a_name_fits_into_a_directory() {
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"name": "p".repeat(250), "namespace": "ns"}})).unwrap();
-        let name = name(&pod, "c", "1a");
-        assert!(name.len() == NAME_BYTES && name.ends_with(SUFFIX));
+        let long = name(&pod, "c", "1a");
+        assert!(long.len() == NAME_BYTES && long.ends_with(SUFFIX));
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p".repeat(200), "namespace": "ns"}})).unwrap();
+        let id = "1a".repeat(32);
+        let cut = name(&pod, "c", &id);
+        assert!(cut.len() == NAME_BYTES && is_of(&cut, &id) && !is_of(&cut, "2b"));
+        assert!(is_of("p_ns_c-1a.log", "1a") && !is_of("p_ns_c-1.log", "1a"));
     }
 }
