@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sampan_api::custom::Custom;
@@ -11,8 +12,12 @@ use tokio::sync::MutexGuard;
 use super::turns::Turns;
 use crate::cache::Object;
 
-/// No more JSON than this is kept; beyond that all is forgotten and asked for anew.
+/// No more than this is kept; beyond that all is forgotten and asked for anew.
 const MAX_BYTES: usize = 32 << 20;
+/// What an object takes beside its JSON, about.
+const OVERHEAD: usize = 512;
+/// How long another's conversion is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The converted objects.
 #[derive(Default)]
@@ -40,19 +45,25 @@ impl Conversions {
 
     /// Keeps an object in the form of `kind`.
     pub(super) fn put(&self, kind: &Arc<Custom>, made: &Arc<Object>) {
-        let (mut kept, size) = (self.kept.lock(), made.json().len());
+        let (mut kept, size) = (self.kept.lock(), taken(made));
         if kept.bytes + size > MAX_BYTES {
             *kept = Kept::default();
         }
         kept.bytes += size;
         let before = kept.objects.insert(key(kind, made), (Arc::clone(kind), Arc::clone(made)));
-        kept.bytes -= before.map_or(0, |(_, object)| object.json().len());
+        kept.bytes -= before.map_or(0, |(_, object)| taken(&object));
     }
 
-    /// Waits for the turn to have the object converted; it lasts as long as the guard. Who comes second finds it made.
-    pub(super) async fn turn(&self, kind: &Custom, object: &Object) -> MutexGuard<'_, ()> {
-        self.turns.of((path(kind), &object.namespace, &object.name, object.revision)).await
+    /// Waits for the turn to have the object converted; it lasts as long as the guard. Who comes second finds it made, or
+    /// asks without a turn when that takes long: behind a webhook that hangs nobody queues.
+    pub(super) async fn turn(&self, kind: &Custom, object: &Object) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.turns.of((path(kind), &object.namespace, &object.name, object.revision));
+        tokio::time::timeout(PATIENCE, turn).await.ok()
     }
+}
+
+fn taken(object: &Object) -> usize {
+    object.size() as usize + OVERHEAD
 }
 
 fn path(kind: &Custom) -> [&'static str; 3] {

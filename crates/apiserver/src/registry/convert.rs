@@ -34,15 +34,14 @@ impl Registry {
         let is_stored = std::ptr::eq(self.cache.room(kind)?.kind.names(), kind.names());
         let mut others: Vec<usize> = (0..objects.len()).filter(|index| !is_stored || objects[*index].foreign).collect();
         let is_asked = custom.asks_webhook();
-        let _turn = match self.not_kept(custom, &mut objects, &mut others) {
-            None => return Ok(objects),
-            Some(first) if is_asked => {
-                let turn = self.conversions.turn(custom, &first).await;
-                self.not_kept(custom, &mut objects, &mut others);
-                Some(turn)
-            }
-            Some(_) => None,
-        };
+        let mut turn = None;
+        if is_asked && let Some(first) = self.not_kept(custom, &mut objects, &mut others) {
+            turn = self.conversions.turn(custom, &first).await;
+            self.not_kept(custom, &mut objects, &mut others);
+        }
+        if others.is_empty() {
+            return Ok(objects);
+        }
         let values = others.iter().map(|index| objects[*index].value()).collect();
         for (index, value) in others.into_iter().zip(self.convert(custom, values).await?) {
             objects[index] = Arc::new(objects[index].as_form(kind, &value));
@@ -50,6 +49,7 @@ impl Registry {
                 self.conversions.put(custom, &objects[index]);
             }
         }
+        drop(turn);
         Ok(objects)
     }
 
@@ -65,16 +65,22 @@ impl Registry {
         others.first().map(|index| Arc::clone(&objects[*index]))
     }
 
-    /// What a watcher is told at once, in the form that `kind` serves: converted in one review, if it has to be.
+    /// What a watcher is told at once, in the form that `kind` serves: converted in one review, up to the first that
+    /// cannot be converted.
     pub(crate) async fn all_told(&self, kind: &KindRef, told: Vec<Told>) -> Vec<Told> {
         let objects: Vec<_> = told.iter().filter_map(Told::object).map(Arc::clone).collect();
-        if objects.len() > 1 && kind.custom().is_some_and(|custom| custom.asks_webhook()) {
+        if objects.len() > 1 {
             // What is wrong is told of each by itself.
             let _ = self.all_served(kind, objects).await;
         }
         let mut served = Vec::with_capacity(told.len());
         for one in told {
-            served.push(self.told(kind, one).await);
+            let one = self.told(kind, one).await;
+            let failed = matches!(one, Told::Failed(_));
+            served.push(one);
+            if failed {
+                break;
+            }
         }
         served
     }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Objects share turns by chance; with so many that is rare, and costs nothing but a wait.
+/// Objects share turns by chance; with so many that is rare, and costs a wait.
 const STRIPES: usize = 64;
 
 /// The turns.

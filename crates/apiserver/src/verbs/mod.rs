@@ -33,8 +33,8 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
         return reviews::answer(server, kind, call, body).await;
     }
     if kind.verbs == Verbs::ReadOnly {
-        return match kind.group {
-            "" => components::answer(server, kind, &call).await,
+        return match kind.storage {
+            "componentstatuses" => components::answer(server, kind, &call).await,
             _ => usage::answer(server, kind, &call).await,
         };
     }

@@ -1,12 +1,14 @@
 //! watch: a response that does not end by itself.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::stream::ReadyChunks;
+use futures::{Stream, StreamExt as _};
 use http::{HeaderValue, Response, header};
 use sampan_api::kind::{Kind, KindRef};
 use sampan_api::status::{Resource, Status};
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 use super::read::filter;
 use crate::cache::{Change, EventType, Match, Object, Start, Told, Watch, WatchOptions, check_watch, revision_of};
 use crate::forms::{Encoding, Shape, Wanted, shaped};
-use crate::registry::{serve, view_of};
+use crate::registry::{Registry, serve, view_of};
 use crate::request::Query;
 use crate::server::{Answer, Call, Server};
 
@@ -27,8 +29,8 @@ const MIN_SECONDS: u64 = 1800;
 /// No watch lasts longer, whatever the client asks for.
 const MAX_SECONDS: u64 = 86_400;
 
-/// So many events of a custom kind are converted at once, if they are there.
-const CONVERTED: usize = 500;
+/// So many events are converted at once, if they are there.
+const CONVERTED: usize = 100;
 
 /// Starts a watch.
 pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answer {
@@ -62,13 +64,14 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     };
     let told = match kind.custom() {
         None => told.left_stream(),
+        // Boxed: the state of a conversion is larger than all else that a watch holds, and most convert nothing.
+        Some(custom) if custom.asks_webhook() => converted(registry, served, told).left_stream().right_stream(),
         Some(_) => {
-            let chunks = told.ready_chunks(CONVERTED).then(move |told| {
+            let each = told.then(move |told| {
                 let (registry, served) = (Arc::clone(&registry), served.clone());
-                // Boxed: the state of a conversion is larger than all else that a watch holds, and most convert nothing.
-                Box::pin(async move { futures::stream::iter(registry.all_told(&served, told).await) })
+                Box::pin(async move { registry.told(&served, told).await })
             });
-            chunks.flatten().right_stream()
+            each.right_stream().right_stream()
         }
     };
     let text = former.wanted.encoding == Encoding::Json;
@@ -80,6 +83,25 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     let mut response = Response::new(Body::from_stream(body.map(Ok::<Bytes, Infallible>)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     Ok(response)
+}
+
+/// What is told, as a webhook converts it; the watch ends with what cannot be converted.
+fn converted(
+    registry: Arc<Registry>,
+    served: KindRef,
+    told: impl Stream<Item = Told> + Send + 'static,
+) -> impl Stream<Item = Told> + Send {
+    let chunks = Box::pin(told.ready_chunks(CONVERTED));
+    let next = move |chunks: Option<Pin<Box<_>>>| {
+        let (registry, served) = (Arc::clone(&registry), served.clone());
+        Box::pin(async move {
+            let mut chunks: Pin<Box<ReadyChunks<_>>> = chunks?;
+            let told = registry.all_told(&served, chunks.next().await?).await;
+            let goes_on = !matches!(told.last(), Some(Told::Failed(_)));
+            Some((futures::stream::iter(told), goes_on.then_some(chunks)))
+        })
+    };
+    futures::stream::unfold(Some(chunks), next).flatten()
 }
 
 fn seconds(query: &Query) -> Result<u64, Status> {

@@ -211,4 +211,18 @@ async fn what_the_webhook_refuses_is_told() {
         answer["message"],
         "Internal error occurred: conversion webhook for stable.example.com/v2, Kind=Endpoint failed: not this one"
     );
+
+    for name in ["fine", "refused", "zoo"] {
+        let (code, answer) = site.create("v1", name, json!({ "hostPort": "a:1" })).await;
+        assert_eq!(code, 201, "{answer:#}");
+    }
+    let before = site.seen.lock().unwrap().len();
+    let request = Request::get(path("v2", "?watch=1")).extension(in_process("admin"));
+    let body = site.cluster.send(request.body(Body::empty()).unwrap()).await.into_body();
+    let text = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the watch ends").unwrap().to_bytes();
+    let events = serde_json::Deserializer::from_slice(&text).into_iter::<Value>().map(Result::unwrap);
+    let told: Vec<(Value, Value)> =
+        events.map(|event| (event["type"].clone(), event["object"]["kind"].clone())).collect();
+    assert_eq!(told, [(json!("ADDED"), json!("Endpoint")), (json!("ERROR"), json!("Status"))]);
+    assert_eq!(site.seen.lock().unwrap().len() - before, 3, "all together, and each up to the one that is refused");
 }
