@@ -242,8 +242,9 @@ pub(crate) fn decode_lossy(segment: &str) -> Option<String> {
     let mut out = Vec::with_capacity(segment.len());
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
-            let (high, low) = (bytes.next()?, bytes.next()?);
-            out.push(u8::from_str_radix(str::from_utf8(&[high, low]).ok()?, 16).ok()?);
+            let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+            let (high, low) = (digit()?, digit()?);
+            out.push((high << 4 | low) as u8);
         } else {
             out.push(byte);
         }

@@ -6,6 +6,8 @@
 use http::{HeaderMap, HeaderName};
 use sampan_auth::Identity;
 
+use crate::request::decode_lossy;
+
 /// The headers, and who may send them. Names of headers are compared without regard to case.
 #[derive(Clone, Debug)]
 pub struct RequestHeaders {
@@ -36,55 +38,50 @@ impl Default for RequestHeaders {
 }
 
 impl RequestHeaders {
-    /// Takes the headers out of a request. Returns the user that they name, if they name one.
-    pub(crate) fn take(&self, headers: &mut HeaderMap) -> Option<Identity> {
+    /// Takes the headers out of a request. Returns the user that they name, if they name one and are `believed`.
+    pub(crate) fn take(&self, headers: &mut HeaderMap, believed: bool) -> Option<Identity> {
+        let taken: Vec<HeaderName> = headers.keys().filter(|name| self.is_one(name.as_str())).cloned().collect();
+        let named = if believed && !taken.is_empty() { self.user(headers) } else { None };
+        taken.iter().for_each(|name| drop(headers.remove(name)));
+        named
+    }
+
+    fn is_one(&self, name: &str) -> bool {
+        let mut names = [&self.username, &self.uid, &self.group].into_iter().flatten();
+        names.any(|own| own.eq_ignore_ascii_case(name))
+            || self.extra_prefix.iter().any(|prefix| key(name, prefix).is_some())
+    }
+
+    fn user(&self, headers: &HeaderMap) -> Option<Identity> {
         let first = |names: &[String]| names.iter().find_map(|name| text(headers, name).next()).unwrap_or_default();
-        let named = Identity {
+        let mut user = Identity {
             name: first(&self.username),
             uid: first(&self.uid),
             groups: self.group.iter().flat_map(|name| text(headers, name)).collect(),
-            extra: Default::default(),
+            ..Identity::default()
         };
-        let mut extra = std::collections::BTreeMap::<String, Vec<String>>::new();
-        let mut taken: Vec<HeaderName> = Vec::new();
         for prefix in &self.extra_prefix {
-            let prefix = prefix.to_ascii_lowercase();
-            for name in headers.keys() {
-                let Some(key) = name.as_str().strip_prefix(&prefix) else { continue };
-                extra.entry(unescaped(key)).or_default().extend(text(headers, name.as_str()));
-                taken.push(name.clone());
+            for name in headers.keys().map(HeaderName::as_str) {
+                let Some(key) = key(name, prefix) else { continue };
+                // One that is encoded badly stands for itself.
+                let key = decode_lossy(key).unwrap_or_else(|| key.to_owned());
+                user.extra.entry(key).or_default().extend(text(headers, name));
             }
         }
-        taken.iter().for_each(|name| drop(headers.remove(name)));
-        for name in [&self.username, &self.uid, &self.group].into_iter().flatten() {
-            headers.remove(name.as_str());
-        }
-        (!named.name.is_empty()).then_some(Identity { extra, ..named })
+        (!user.name.is_empty()).then_some(user)
     }
+}
+
+/// What is left of a header's name behind `prefix`.
+fn key<'n>(name: &'n str, prefix: &str) -> Option<&'n str> {
+    let (head, key) = name.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(key)
 }
 
 /// What a header says, leaving out what says nothing.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = String> + use<'a> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.filter(|value| !value.is_empty()).map(str::to_owned)
-}
-
-/// A key without percent-encoding; one that is encoded badly stands for itself.
-fn unescaped(key: &str) -> String {
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = after;
-            continue;
-        }
-        let pair = after.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
-        let Some(value) = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) else { return key.to_owned() };
-        bytes.push(value);
-        rest = &after[2..];
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| key.to_owned())
 }
 
 #[cfg(test)]
@@ -105,7 +102,7 @@ mod tests {
         for (name, value) in told {
             sent.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let user = headers.take(&mut sent).map(|who| json!([who.name, who.uid, who.groups, who.extra]));
+        let user = headers.take(&mut sent, true).map(|who| json!([who.name, who.uid, who.groups, who.extra]));
         assert_eq!(user.unwrap_or_default(), want, "{told:?}");
         assert_eq!(sent.keys().map(HeaderName::as_str).collect::<Vec<_>>(), left, "{told:?}");
     }
@@ -134,5 +131,8 @@ mod tests {
         let told = [("accept", "*/*"), ("x-remote-group", "system:masters"), ("x-remote-extra-a", "b")];
         check(&told, Value::Null, &["accept"]);
         check(&[("x-remote-userx", "root")], Value::Null, &["x-remote-userx"]);
+        let mut sent = HeaderMap::new();
+        sent.insert("x-remote-user", HeaderValue::from_static("root"));
+        assert!(RequestHeaders::default().take(&mut sent, false).is_none() && sent.is_empty());
     }
 }

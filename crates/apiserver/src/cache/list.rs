@@ -111,7 +111,8 @@ impl Cache {
     }
 
     /// Refuses a revision that the store has forgotten, though nothing that is asked for has changed since: how long a
-    /// revision can be used does not depend on what others write.
+    /// revision can be used does not depend on what others write. Only the store knows; with etcd that is a round trip for
+    /// each further page.
     async fn must_be_kept(&self, revision: Revision, options: &ListOptions) -> Result<(), Refused> {
         if revision < self.reached() {
             let any = PREFIX.as_bytes();

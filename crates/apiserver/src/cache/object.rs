@@ -159,7 +159,7 @@ impl Object {
 
     /// The bytes of its JSON.
     pub(crate) fn size(&self) -> u64 {
-        self.json().len() as u64
+        self.frame.bytes.len().saturating_sub(self.frame.start + FRAME_END.len()) as u64
     }
 
     /// The object, decoded.

@@ -111,9 +111,9 @@ impl Level {
             receiver = Some(waits);
             sender
         });
-        state.note(now_s);
         match (arrival, receiver) {
             (Arrival::Runs(place), _) => {
+                state.note(now_s);
                 state.totals.dispatched += 1;
                 Ok(Entered::Runs(place))
             }

@@ -14,7 +14,7 @@ use axum::body::Body;
 use futures::FutureExt as _;
 use http::{HeaderValue, Request, Response, header};
 use sampan_api::status::Status;
-use sampan_auth::Peer;
+use sampan_auth::{Identity, Peer};
 use tokio::time::Instant;
 
 use super::{
@@ -110,14 +110,13 @@ async fn answer(
     let Along { notes, audit_id, trail, flow } = along;
     let peer = request.extensions_mut().remove::<Peer>();
     let identified = authenticate::identify(&server, peer.as_ref(), request.headers_mut(), &info).await;
-    let caller = identified.as_ref().cloned().unwrap_or_default();
     *trail = server.audit.as_ref().and_then(|audit| {
-        let (uri, headers) = (request.uri(), request.headers());
-        audit.begin(&Asked { audit_id, uri, info: &info, headers, peer: peer.as_ref(), who: &caller })
+        let (uri, headers, nobody) = (request.uri(), request.headers(), Identity::default());
+        let who = identified.as_ref().unwrap_or(&nobody);
+        audit.begin(&Asked { audit_id, uri, info: &info, headers, peer: peer.as_ref(), who })
     });
-    let caller = identified?;
-    let identity = impersonate::acting(&server, &caller, request.headers_mut()).await?;
-    if let Some(trail) = trail.as_mut().filter(|_| identity != caller) {
+    let (identity, is_another) = impersonate::acting(&server, identified?, request.headers_mut()).await?;
+    if let Some(trail) = trail.as_mut().filter(|_| is_another) {
         trail.acts_as(&identity);
     }
     request.headers_mut().remove(header::AUTHORIZATION);

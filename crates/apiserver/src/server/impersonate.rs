@@ -27,15 +27,19 @@ struct Wish {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Who the request acts as: the caller, or whom it impersonates; 403 if it may not. The headers are taken out, so that
-/// nothing behind sees them.
-pub(super) async fn acting(server: &Server, caller: &Identity, headers: &mut HeaderMap) -> Result<Identity, Status> {
-    let Some(wish) = wish(headers)? else { return Ok(caller.clone()) };
+/// Who the request acts as, the caller or whom it impersonates, and whether that is another; 403 if it may not. The
+/// headers are taken out, so that nothing behind sees them.
+pub(super) async fn acting(
+    server: &Server,
+    caller: Identity,
+    headers: &mut HeaderMap,
+) -> Result<(Identity, bool), Status> {
+    let Some(wish) = wish(headers)? else { return Ok((caller, false)) };
     for attributes in wish.rights() {
-        match server.registry.rights.decide(caller, &attributes).await {
+        match server.registry.rights.decide(&caller, &attributes).await {
             Decision::Allow(_) => {}
             Decision::Deny(reason) | Decision::NoOpinion(reason) => {
-                return Err(authorize::refusal(caller, &attributes, true, &reason));
+                return Err(authorize::refusal(&caller, &attributes, true, &reason));
             }
         }
     }
@@ -43,7 +47,7 @@ pub(super) async fn acting(server: &Server, caller: &Identity, headers: &mut Hea
         |name: &&http::HeaderName| [USER, GROUP, UID].contains(&name.as_str()) || name.as_str().starts_with(EXTRA);
     let names: Vec<_> = headers.keys().filter(ours).cloned().collect();
     names.iter().for_each(|name| drop(headers.remove(name)));
-    Ok(wish.identity())
+    Ok((wish.identity(), true))
 }
 
 fn wish(headers: &HeaderMap) -> Result<Option<Wish>, Status> {

@@ -48,8 +48,9 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 /// Whether a browser sent this from a page of another origin than `Host`. Such a request is to be refused wherever
 /// credentials come with the connection (client certificates, cookies): browsers let any page open a WebSocket.
 ///
-/// `http://localhost` is no page's origin but one of this machine's root, on port 80: it is what programs write that
-/// have to write something (Go's `x/net/websocket`).
+/// `http://localhost` is let through: it is what programs write that have to write something (Go's `x/net/websocket`).
+/// A page can have that origin only from a server on port 80 of the browser's own machine; whoever runs one there is
+/// trusted with what that browser may do.
 pub fn is_cross_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     if origin == "http://localhost" {

@@ -26,15 +26,17 @@ pub(super) async fn identify(
     info: &RequestInfo,
 ) -> Result<Identity, Status> {
     let among_protocols = protocol::take_token(headers);
-    let named = server.request_headers.take(headers);
-    match (peer, named) {
-        (Some(Peer::InProcess(identity)), _) => return Ok(authenticated(identity.clone())),
-        (Some(Peer::Remote { front_proxy: true, .. }), Some(identity)) => return Ok(authenticated(identity)),
-        (Some(Peer::Remote { user: Some(identity), .. }), _) => {
-            refuse_foreign_page(headers)?;
-            return Ok(authenticated(identity.clone()));
-        }
-        _ => {}
+    let (user, front_proxy) = match peer {
+        Some(Peer::InProcess(identity)) => return Ok(authenticated(identity.clone())),
+        Some(Peer::Remote { user, front_proxy, .. }) => (user.as_ref(), *front_proxy),
+        None => (None, false),
+    };
+    if let Some(identity) = server.request_headers.take(headers, front_proxy) {
+        return Ok(authenticated(identity));
+    }
+    if let Some(identity) = user {
+        refuse_foreign_page(headers)?;
+        return Ok(authenticated(identity.clone()));
     }
     if let Some(token) = bearer(headers)?.or(among_protocols.map_err(refused)?) {
         let shown = from_token(server, &token, &[]).await;
