@@ -61,6 +61,18 @@ impl Filter {
         self
     }
 
+    /// Whether it can only be decided on objects in the form of `kind`, which is not the one they are in: a conversion may
+    /// move fields and change labels.
+    pub(crate) fn asks_form_of(&self, kind: &KindRef) -> bool {
+        (self.labels.is_some() || !self.fields.is_empty())
+            && kind.custom().is_some_and(|custom| custom.asks_webhook() || !custom.is_stored)
+    }
+
+    /// What of it is the same in every form: where an object is.
+    pub(crate) fn place(&self) -> Self {
+        Self { namespace: self.namespace.clone(), name: self.name.clone(), ..Self::default() }
+    }
+
     fn add_field(&mut self, kind: &KindRef, term: FieldTerm) -> Result<(), Status> {
         match term.field.as_str() {
             "metadata.name" if term.equal && self.name.is_empty() => self.name = term.value,

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use sampan_store::Revision;
 
-use super::object::Object;
+use super::filter::Filter;
+use super::object::{EventType, Object};
 
 /// One change, as every watcher of the kind shares it.
 #[derive(Debug)]
@@ -24,6 +25,50 @@ pub(crate) struct Change {
     pub(crate) frame: Bytes,
     /// The same in protobuf, once someone has asked for it.
     pub(crate) protobuf: OnceLock<Bytes>,
+}
+
+/// An object before and after a write, both in the form that is watched.
+pub(crate) struct Step {
+    /// Before; `None` for a creation.
+    pub(crate) before: Option<Arc<Object>>,
+    /// After; `None` for a deletion.
+    pub(crate) after: Option<Arc<Object>>,
+}
+
+impl Change {
+    /// Before and after, as they are stored.
+    pub(crate) fn step(&self) -> Step {
+        Step { before: self.before.clone(), after: self.after.clone() }
+    }
+
+    /// The change itself if its frame tells of `event`: of creation, change and removal. That an object enters or leaves a
+    /// selection is told differently.
+    pub(crate) fn as_told(self: &Arc<Self>, event: EventType) -> Option<Arc<Self>> {
+        let shared = match event {
+            EventType::Added => self.before.is_none(),
+            EventType::Modified => true,
+            EventType::Deleted => self.after.is_none(),
+        };
+        shared.then(|| Arc::clone(self))
+    }
+
+    /// Whether its frame shows this very object.
+    pub(crate) fn is_about(&self, object: &Arc<Object>) -> bool {
+        self.after.as_ref().or(self.before.as_ref()).is_some_and(|shown| Arc::ptr_eq(shown, object))
+    }
+}
+
+impl Step {
+    /// How it looks to who sees only a selection: an object that enters it is added, one that leaves it is deleted.
+    pub(crate) fn seen(self, filter: &Filter) -> Option<(EventType, Arc<Object>)> {
+        let selected = |object: &Arc<Object>| filter.matches(object);
+        match (self.before.filter(selected), self.after.filter(selected)) {
+            (None, None) => None,
+            (None, Some(after)) => Some((EventType::Added, after)),
+            (Some(_), Some(after)) => Some((EventType::Modified, after)),
+            (Some(before), None) => Some((EventType::Deleted, before)),
+        }
+    }
 }
 
 /// The cursor is older than the ring.

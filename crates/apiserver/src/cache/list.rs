@@ -22,7 +22,7 @@ pub(crate) struct List {
     /// The objects in key order.
     pub(crate) objects: Vec<Arc<Object>>,
     /// The token for the next page.
-    pub(crate) continues: Option<String>,
+    pub(crate) continues: Option<Token>,
     /// How many objects follow, where that is known.
     pub(crate) remaining: Option<u64>,
 }
@@ -172,7 +172,7 @@ impl Found {
 }
 
 fn list_of(selected: Selected, revision: Revision) -> List {
-    let continues = selected.last.map(|key| Token::new(revision, &key).encode());
+    let continues = selected.last.map(|key| Token::new(revision, &key));
     List { revision, objects: selected.objects, continues, remaining: selected.remaining }
 }
 

@@ -26,10 +26,10 @@ use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::filter::Filter;
-pub(crate) use self::history::Change;
+pub(crate) use self::history::{Change, Step};
 pub(crate) use self::list::{List, Refused};
 pub(crate) use self::object::{EventType, Object, encode, frame_of, labels};
-pub(crate) use self::options::{ListOptions, Match, check_watch, revision_of};
+pub(crate) use self::options::{ListOptions, Match, Token, check_watch, revision_of};
 use self::room::News;
 pub(crate) use self::room::Room;
 pub(crate) use self::watch::{Start, Told, Watch, WatchOptions};

@@ -34,6 +34,11 @@ pub(crate) struct ListOptions {
 }
 
 impl ListOptions {
+    /// The same list behind `token`, in a page of another size.
+    pub(crate) fn behind(token: &Token, size: usize) -> Self {
+        Self { at: token.at(), limit: Some(size), after: Some(token.start.clone()) }
+    }
+
     /// Reads `resourceVersion`, `resourceVersionMatch`, `limit` and `continue`.
     pub(crate) fn from_query(query: &Query) -> Result<Self, Status> {
         refuse(list_faults(query))?;
@@ -137,7 +142,7 @@ pub(crate) fn revision_of(text: &str) -> Result<Option<Revision>, Error> {
 
 /// Where the next page begins, as the client carries it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Token {
+pub(crate) struct Token {
     #[serde(default)]
     v: String,
     /// The list's revision; negative for "whatever is there by then".
@@ -150,7 +155,7 @@ pub(super) struct Token {
 
 impl Token {
     /// The token for the page behind the key `start` of a list that shows `revision`.
-    pub(super) fn new(revision: Revision, start: &str) -> Self {
+    pub(crate) fn new(revision: Revision, start: &str) -> Self {
         Self { v: "meta.k8s.io/v1".into(), rv: revision.try_into().unwrap_or(i64::MAX), start: start.into() }
     }
 
@@ -160,7 +165,7 @@ impl Token {
     }
 
     /// The token as clients carry it.
-    pub(super) fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 

@@ -16,7 +16,7 @@ use sampan_store::Revision;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::history::Change;
+use super::history::{Change, Step};
 use super::object::{EventType, Object};
 use super::room::Registered;
 use super::{Cache, Filter, Room};
@@ -82,6 +82,14 @@ impl Told {
         match self {
             Self::Event { object, .. } => Some(object),
             Self::Bookmark { .. } | Self::Failed(_) => None,
+        }
+    }
+
+    /// The object before and after; at the beginning of a watch there is nothing before.
+    pub(crate) fn step(&self) -> Step {
+        match self {
+            Self::Event { change: Some(change), .. } => change.step(),
+            other => Step { before: None, after: other.object().map(Arc::clone) },
         }
     }
 }
@@ -175,7 +183,10 @@ impl Watch {
             Ok(changes) => {
                 let Some(last) = changes.last() else { return false };
                 self.cursor = last.revision;
-                self.pending.extend(changes.iter().filter_map(|change| seen(&self.options.filter, change)));
+                self.pending.extend(changes.iter().filter_map(|change| {
+                    let (event, object) = change.step().seen(&self.options.filter)?;
+                    Some(Told::Event { event, revision: change.revision, change: change.as_told(event), object })
+                }));
                 true
             }
         }
@@ -204,24 +215,4 @@ impl Watch {
 
 fn added(object: Arc<Object>) -> Told {
     Told::Event { event: EventType::Added, revision: object.revision, object, change: None }
-}
-
-/// How a change looks to who sees only a selection: an object that enters it is added, one that leaves it is deleted.
-fn seen(filter: &Filter, change: &Arc<Change>) -> Option<Told> {
-    let was = change.before.as_ref().filter(|object| filter.matches(object));
-    let is = change.after.as_ref().filter(|object| filter.matches(object));
-    let (event, object) = match (was, is) {
-        (None, None) => return None,
-        (None, Some(after)) => (EventType::Added, after),
-        (Some(_), Some(after)) => (EventType::Modified, after),
-        (Some(before), None) => (EventType::Deleted, before),
-    };
-    // The shared frame tells of creation, change and removal; entering or leaving the selection is told differently.
-    let shared = match event {
-        EventType::Added => change.before.is_none(),
-        EventType::Modified => true,
-        EventType::Deleted => change.after.is_none(),
-    };
-    let shared = shared.then(|| Arc::clone(change));
-    Some(Told::Event { event, object: Arc::clone(object), revision: change.revision, change: shared })
 }

@@ -27,7 +27,7 @@ use crate::server::{Compressible, reply_status};
 pub(crate) fn list_meta(list: &List) -> Value {
     let mut meta = serde_json::json!({ "resourceVersion": list.revision.to_string() });
     if let Some(token) = &list.continues {
-        meta["continue"] = token.as_str().into();
+        meta["continue"] = token.encode().into();
     }
     if let Some(remaining) = list.remaining {
         meta["remainingItemCount"] = remaining.into();

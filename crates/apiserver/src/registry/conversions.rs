@@ -28,30 +28,63 @@ pub(super) struct Conversions {
 
 #[derive(Default)]
 struct Kept {
-    objects: HashMap<Key, (Arc<Custom>, Arc<Object>)>,
+    objects: HashMap<Key, Made>,
     bytes: usize,
+}
+
+/// One object in the form of a kind.
+struct Made {
+    kind: Arc<Custom>,
+    newest: Arc<Object>,
+    /// As it was before its last write: who watches a selection asks for both.
+    before: Option<Arc<Object>>,
+}
+
+impl Made {
+    fn bytes(&self) -> usize {
+        taken(&self.newest) + self.before.as_ref().map_or(0, taken)
+    }
+
+    /// Keeps the newest two.
+    fn put(&mut self, made: &Arc<Object>) {
+        let oldest = self.before.as_ref().map_or(0, |before| before.revision);
+        if made.revision > self.newest.revision {
+            self.before = Some(std::mem::replace(&mut self.newest, Arc::clone(made)));
+        } else if made.revision > oldest && made.revision < self.newest.revision {
+            self.before = Some(Arc::clone(made));
+        }
+    }
 }
 
 /// The kind that is served, by group, version and plural; the object's namespace and name.
 type Key = ([&'static str; 3], Box<str>, Box<str>);
 
 impl Conversions {
-    /// The object in the form of `kind`, if it has been converted since its last write.
+    /// The object in the form of `kind`, if it has been converted since that write.
     pub(super) fn get(&self, kind: &Arc<Custom>, object: &Object) -> Option<Arc<Object>> {
         let kept = self.kept.lock();
-        let (of, made) = kept.objects.get(&key(kind, object))?;
-        (Arc::ptr_eq(of, kind) && made.revision == object.revision).then(|| Arc::clone(made))
+        let made = kept.objects.get(&key(kind, object)).filter(|made| Arc::ptr_eq(&made.kind, kind))?;
+        let both = [Some(&made.newest), made.before.as_ref()];
+        both.into_iter().flatten().find(|made| made.revision == object.revision).map(Arc::clone)
     }
 
     /// Keeps an object in the form of `kind`.
     pub(super) fn put(&self, kind: &Arc<Custom>, made: &Arc<Object>) {
-        let (mut kept, size) = (self.kept.lock(), taken(made));
-        if kept.bytes + size > MAX_BYTES {
+        let mut kept = self.kept.lock();
+        if kept.bytes + taken(made) > MAX_BYTES {
             *kept = Kept::default();
         }
-        kept.bytes += size;
-        let before = kept.objects.insert(key(kind, made), (Arc::clone(kind), Arc::clone(made)));
-        kept.bytes -= before.map_or(0, |(_, object)| taken(&object));
+        let key = key(kind, made);
+        let mut all = kept.objects.remove(&key);
+        kept.bytes -= all.as_ref().map_or(0, Made::bytes);
+        match all.as_mut().filter(|all| Arc::ptr_eq(&all.kind, kind)) {
+            Some(all) => all.put(made),
+            None => all = Some(Made { kind: Arc::clone(kind), newest: Arc::clone(made), before: None }),
+        }
+        if let Some(all) = all {
+            kept.bytes += all.bytes();
+            kept.objects.insert(key, all);
+        }
     }
 
     /// Waits for the turn to have the object converted; it lasts as long as the guard. Who comes second finds it made, or
@@ -62,7 +95,7 @@ impl Conversions {
     }
 }
 
-fn taken(object: &Object) -> usize {
+fn taken(object: &Arc<Object>) -> usize {
     object.size() as usize + OVERHEAD
 }
 

@@ -9,7 +9,7 @@ use sampan_api::status::Status;
 use serde_json::Value;
 
 use super::{Registry, serve};
-use crate::cache::{Object, Told};
+use crate::cache::{Filter, Object, Step, Told};
 use crate::conversion;
 
 impl Registry {
@@ -66,36 +66,34 @@ impl Registry {
     }
 
     /// What a watcher is told at once, in the form that `kind` serves: converted in one review, up to the first that
-    /// cannot be converted.
-    pub(crate) async fn all_told(&self, kind: &KindRef, told: Vec<Told>) -> Vec<Told> {
-        let objects: Vec<_> = told.iter().filter_map(Told::object).map(Arc::clone).collect();
-        if objects.len() > 1 {
-            // What is wrong is told of each by itself.
-            let _ = self.all_served(kind, objects).await;
+    /// cannot be converted. With `selected` only that is told which is among these in that form.
+    pub(crate) async fn all_told(&self, kind: &KindRef, selected: Option<&Filter>, told: Vec<Told>) -> Vec<Told> {
+        let objects: Vec<_> = told.iter().flat_map(|one| asked(one, selected)).collect();
+        if told.len() > 1
+            && let Ok(served) = self.all_served(kind, objects).await
+        {
+            let mut served = served.into_iter();
+            return told.into_iter().filter_map(|one| in_form(one, selected, &mut served)).collect();
         }
-        let mut served = Vec::with_capacity(told.len());
+        // What is wrong is told of each by itself.
+        let mut seen = Vec::with_capacity(told.len());
         for one in told {
-            let one = self.told(kind, one).await;
-            let failed = matches!(one, Told::Failed(_));
-            served.push(one);
-            if failed {
+            seen.extend(self.told(kind, selected, one).await);
+            if matches!(seen.last(), Some(Told::Failed(_))) {
                 break;
             }
         }
-        served
+        seen
     }
 
-    /// What a watcher is told, in the form that `kind` serves.
-    pub(crate) async fn told(&self, kind: &KindRef, told: Told) -> Told {
-        let (Some(_), Told::Event { event, object, revision, change }) = (kind.custom(), &told) else { return told };
-        let as_stored = change.clone();
-        match self.all_served(kind, vec![Arc::clone(object)]).await {
-            Err(status) => Told::Failed(status),
-            Ok(mut converted) => {
-                let Some(served) = converted.pop() else { return told };
-                let change = as_stored.filter(|_| Arc::ptr_eq(&served, object));
-                Told::Event { event: *event, object: served, revision: *revision, change }
-            }
+    /// The same for one thing that a watcher is told; nothing if it is not `selected`.
+    pub(crate) async fn told(&self, kind: &KindRef, selected: Option<&Filter>, told: Told) -> Option<Told> {
+        if told.object().is_none() {
+            return Some(told);
+        }
+        match self.all_served(kind, asked(&told, selected)).await {
+            Ok(served) => in_form(told, selected, &mut served.into_iter()),
+            Err(status) => Some(Told::Failed(status)),
         }
     }
 
@@ -127,4 +125,30 @@ impl Registry {
         objects.iter_mut().for_each(|object| to.refresh(object));
         Ok(objects)
     }
+}
+
+/// What must be converted to tell it: whether something enters or leaves a selection is seen in what was before, too.
+fn asked(told: &Told, selected: Option<&Filter>) -> Vec<Arc<Object>> {
+    match selected {
+        None => told.object().map(Arc::clone).into_iter().collect(),
+        Some(_) => {
+            let Step { before, after } = told.step();
+            before.into_iter().chain(after).collect()
+        }
+    }
+}
+
+/// What is told with what was [`asked`] for, converted.
+fn in_form(told: Told, selected: Option<&Filter>, served: &mut impl Iterator<Item = Arc<Object>>) -> Option<Told> {
+    let Step { before, after } = told.step();
+    let Told::Event { event, revision, change, .. } = told else { return Some(told) };
+    let (event, object) = match selected {
+        None => (event, served.next()?),
+        Some(filter) => {
+            let before = before.and_then(|_| served.next());
+            Step { before, after: after.and_then(|_| served.next()) }.seen(filter)?
+        }
+    };
+    let change = change.and_then(|change| change.as_told(event)).filter(|change| change.is_about(&object));
+    Some(Told::Event { event, object, revision, change })
 }

@@ -89,8 +89,7 @@ impl Registry {
         list: &ListOptions,
         options: &DeleteOptions,
     ) -> Result<crate::cache::List, Refused> {
-        let room = self.cache.room(&attempt.kind)?;
-        let found = self.cache.list(&room, filter, list).await?;
+        let found = self.list(&attempt.kind, filter, list).await?;
         for object in &found.objects {
             let one = Attempt { namespace: object.namespace.to_string(), ..attempt.named(&object.name) };
             match self.delete(&one, options).await {

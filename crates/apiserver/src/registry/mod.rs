@@ -22,6 +22,7 @@ mod delete;
 mod eviction;
 mod finalize;
 mod heartbeat;
+mod list;
 mod managed;
 pub(crate) mod metadata;
 mod patch;

@@ -46,8 +46,7 @@ fn version_asked(query: &Query) -> Result<Match, Status> {
 /// The objects that the request selects, and how they are seen.
 pub(super) fn filter(kind: &KindRef, call: &Call) -> Result<Filter, Status> {
     let filter = Filter::from_query(kind, namespace(kind, call), &call.query)?;
-    let is_view = view_of(kind).is_some() || kind.custom().is_some_and(|custom| !custom.is_stored);
-    Ok(if is_view { filter.viewed_as(kind) } else { filter })
+    Ok(if view_of(kind).is_some() { filter.viewed_as(kind) } else { filter })
 }
 
 fn namespace<'c>(kind: &Kind, call: &'c Call) -> &'c str {
@@ -57,13 +56,8 @@ fn namespace<'c>(kind: &Kind, call: &'c Call) -> &'c str {
 /// A collection.
 pub(super) async fn list(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::of_kind(kind, call)?;
-    let cache = &server.registry.cache;
-    let filter = filter(kind, call)?;
-    match cache.list(&*cache.room(kind)?, &filter, &ListOptions::from_query(&call.query)?).await {
-        Ok(mut list) => {
-            list.objects = server.registry.all_served(kind, list.objects).await?;
-            Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted)))
-        }
+    match server.registry.list(kind, &filter(kind, call)?, &ListOptions::from_query(&call.query)?).await {
+        Ok(list) => Ok(wanted.response(StatusCode::OK, forms::list(kind, &list, &wanted))),
         Err(refused) => refused_list(refused, &wanted),
     }
 }

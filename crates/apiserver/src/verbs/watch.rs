@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::read::filter;
-use crate::cache::{Change, EventType, Match, Object, Start, Told, Watch, WatchOptions, check_watch, revision_of};
+use crate::cache::{
+    Change, EventType, Filter, Match, Object, Start, Told, Watch, WatchOptions, check_watch, revision_of,
+};
 use crate::forms::{Encoding, Shape, Wanted, shaped};
 use crate::registry::{Registry, serve, view_of};
 use crate::request::Query;
@@ -47,9 +49,11 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
         Match::NotOlderThan(revision) | Match::Exact(revision) => cache.reach(revision).await,
         Match::Any => Ok(()),
     };
+    // What only the served form tells is looked at behind the conversion.
+    let selected = filter.asks_form_of(kind).then(|| filter.clone());
     let options = WatchOptions {
         start,
-        filter,
+        filter: if selected.is_some() { filter.place() } else { filter },
         bookmarks: call.query.flag("allowWatchBookmarks"),
         until: Instant::now() + Duration::from_secs(seconds(&call.query)?),
     };
@@ -65,11 +69,14 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
     let told = match kind.custom() {
         None => told.left_stream(),
         // Boxed: the state of a conversion is larger than all else that a watch holds, and most convert nothing.
-        Some(custom) if custom.asks_webhook() => converted(registry, served, told).left_stream().right_stream(),
+        Some(custom) if custom.asks_webhook() => {
+            converted(registry, served, selected, told).left_stream().right_stream()
+        }
         Some(_) => {
-            let each = told.then(move |told| {
-                let (registry, served) = (Arc::clone(&registry), served.clone());
-                Box::pin(async move { registry.told(&served, told).await })
+            let selected = selected.map(Arc::new);
+            let each = told.filter_map(move |told| {
+                let (registry, served, selected) = (Arc::clone(&registry), served.clone(), selected.clone());
+                Box::pin(async move { registry.told(&served, selected.as_deref(), told).await })
             });
             each.right_stream().right_stream()
         }
@@ -89,14 +96,16 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
 fn converted(
     registry: Arc<Registry>,
     served: KindRef,
+    selected: Option<Filter>,
     told: impl Stream<Item = Told> + Send + 'static,
 ) -> impl Stream<Item = Told> + Send {
     let chunks = Box::pin(told.ready_chunks(CONVERTED));
+    let selected = selected.map(Arc::new);
     let next = move |chunks: Option<Pin<Box<_>>>| {
-        let (registry, served) = (Arc::clone(&registry), served.clone());
+        let (registry, served, selected) = (Arc::clone(&registry), served.clone(), selected.clone());
         Box::pin(async move {
             let mut chunks: Pin<Box<ReadyChunks<_>>> = chunks?;
-            let told = registry.all_told(&served, chunks.next().await?).await;
+            let told = registry.all_told(&served, selected.as_deref(), chunks.next().await?).await;
             let goes_on = !matches!(told.last(), Some(Told::Failed(_)));
             Some((futures::stream::iter(told), goes_on.then_some(chunks)))
         })

@@ -77,6 +77,19 @@ impl Site {
         self.cluster.admin("GET", &path(version, rest), "").await
     }
 
+    async fn watch(&self, version: &str, rest: &str) -> Body {
+        let request = Request::get(path(version, &format!("?watch=1{rest}"))).extension(in_process("admin"));
+        self.cluster.send(request.body(Body::empty()).unwrap()).await.into_body()
+    }
+
+    /// The names of what a list selects, and its token for the next page.
+    async fn names(&self, version: &str, rest: &str) -> (Vec<String>, String) {
+        let (code, list) = self.get(version, rest).await;
+        assert_eq!(code, 200, "{list:#}");
+        let names = list["items"].as_array().unwrap().iter().map(|item| text(&item["metadata"]["name"]).to_owned());
+        (names.collect(), text(&list["metadata"]["continue"]).to_owned())
+    }
+
     async fn create(&self, version: &str, name: &str, spec: Value) -> (u16, Value) {
         let object = json!({
             "apiVersion": format!("stable.example.com/{version}"), "kind": "Endpoint",
@@ -90,14 +103,20 @@ fn path(version: &str, rest: &str) -> String {
     format!("/apis/stable.example.com/{version}/namespaces/default/endpoints{rest}")
 }
 
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
 fn definition(remote: &Remote) -> Value {
     let version = |name: &str, fields: &[&str]| {
         let text = |field: &&str| ((*field).to_owned(), json!({ "type": "string" }));
+        let selectable: Vec<_> = fields.iter().map(|field| json!({ "jsonPath": format!(".spec.{field}") })).collect();
         let fields: serde_json::Map<_, _> = fields.iter().map(text).collect();
         let spec = json!({ "type": "object", "properties": fields });
         json!({
             "name": name, "served": true, "storage": name == "v1",
             "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": spec } } },
+            "selectableFields": selectable,
         })
     };
     let url = format!("https://localhost:{}/convert", remote.address.port());
@@ -148,20 +167,22 @@ async fn objects_are_converted_both_ways() {
     assert_eq!(site.get("v1", "/one").await.1["spec"]["hostPort"], "a:9");
 }
 
-/// The names of the next so many events of a watch.
-async fn names(body: &mut Body, count: usize) -> Vec<String> {
-    let (mut text, mut names) = (String::new(), Vec::new());
-    while names.len() < count {
+/// The next so many events of a watch: type, name and host.
+async fn events(body: &mut Body, count: usize) -> Vec<String> {
+    let (mut text, mut events) = (String::new(), Vec::new());
+    while events.len() < count {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
         text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
         while let Some((line, rest)) = text.split_once('\n') {
             let event: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(event["object"]["spec"]["host"], "a", "{event:#}");
-            names.push(event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
+            let object = &event["object"];
+            let words = [&event["type"], &object["metadata"]["name"], &object["spec"]["host"]];
+            events.push(words.map(|word| word.as_str().unwrap_or_default()).join(" "));
             text = rest.to_owned();
         }
     }
-    names
+    assert_eq!(text, "");
+    events
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,13 +194,9 @@ async fn the_webhook_is_asked_once_about_what_many_want() {
         assert_eq!(code, 201, "{answer:#}");
     }
     let asked = || site.seen.lock().unwrap().len();
-    let watch = async |from: &str| {
-        let request = Request::get(path("v2", &format!("?watch=1{from}"))).extension(in_process("admin"));
-        site.cluster.send(request.body(Body::empty()).unwrap()).await.into_body()
-    };
     let before = asked();
-    let mut first = watch("").await;
-    assert_eq!(names(&mut first, OBJECTS).await.len(), OBJECTS);
+    let mut first = site.watch("v2", "").await;
+    assert_eq!(events(&mut first, OBJECTS).await.len(), OBJECTS);
     assert_eq!(asked() - before, 1, "the beginning of a watch is converted in one review");
     let (_, list) = site.get("v2", "").await;
     assert_eq!(list["items"].as_array().unwrap().len(), OBJECTS);
@@ -189,17 +206,92 @@ async fn the_webhook_is_asked_once_about_what_many_want() {
     let mut watches = Vec::new();
     for _ in 0..20 {
         watches
-            .push(watch(&format!("&resourceVersion={}", list["metadata"]["resourceVersion"].as_str().unwrap())).await);
+            .push(site.watch("v2", &format!("&resourceVersion={}", text(&list["metadata"]["resourceVersion"]))).await);
     }
     let (code, _) = site.cluster.merge(&path("v1", "/e03"), r#"{"spec":{"hostPort":"a:9"}}"#).await;
     assert_eq!(code, 200);
-    let told = watches.iter_mut().map(|watch| names(watch, 1));
-    assert!(futures::future::join_all(told).await.iter().all(|names| names == &["e03"]));
+    let told = watches.iter_mut().map(|watch| events(watch, 1));
+    assert!(futures::future::join_all(told).await.iter().all(|events| events == &["MODIFIED e03 a"]));
     assert_eq!(asked() - before, 2, "an event is converted once for all watchers");
-    assert_eq!(names(&mut first, 1).await, ["e03"]);
+    assert_eq!(events(&mut first, 1).await, ["MODIFIED e03 a"]);
     let (_, list) = site.get("v2", "").await;
     assert_eq!(list["items"][3]["spec"]["port"], "9");
     assert_eq!(asked() - before, 2);
+}
+
+#[tokio::test]
+async fn lists_select_by_the_fields_of_the_version_asked_for() {
+    let site = Site::open().await;
+    for index in 0..20 {
+        let host = if index % 5 == 0 { "a" } else { "b" };
+        let (code, answer) =
+            site.create("v1", &format!("e{index:02}"), json!({ "hostPort": format!("{host}:{index}") })).await;
+        assert_eq!(code, 201, "{answer:#}");
+    }
+    let table = [
+        ("v2", "spec.host=a", vec!["e00", "e05", "e10", "e15"]),
+        ("v2", "spec.host=a,spec.port=10", vec!["e10"]),
+        ("v2", "spec.host=a,metadata.name=e05", vec!["e05"]),
+        ("v2", "spec.host=a,metadata.name!=e05", vec!["e00", "e10", "e15"]),
+        ("v2", "spec.host=c", vec![]),
+        ("v1", "spec.hostPort=b:7", vec!["e07"]),
+    ];
+    for (version, selector, want) in table {
+        assert_eq!(site.names(version, &format!("?fieldSelector={selector}")).await.0, want, "{selector}");
+    }
+    let (code, answer) = site.get("v1", "?fieldSelector=spec.host=a").await;
+    assert_eq!((code, text(&answer["message"])), (400, "field label not supported: spec.host"));
+
+    // Pages are full, whatever is between, and show what was there at the first.
+    let page = "?fieldSelector=spec.host=a&limit=3";
+    let (names, token) = site.names("v2", page).await;
+    assert_eq!(names, ["e00", "e05", "e10"]);
+    let (code, _) = site.cluster.merge(&path("v1", "/e15"), r#"{"spec":{"hostPort":"b:15"}}"#).await;
+    assert_eq!(code, 200);
+    assert_eq!(site.names("v2", &format!("{page}&continue={token}")).await, (vec!["e15".to_owned()], String::new()));
+    assert_eq!(site.names("v2", "?fieldSelector=spec.host=a").await.0, ["e00", "e05", "e10"]);
+
+    let selected = path("v2", "?fieldSelector=spec.host=a,spec.port=5");
+    let (code, answer) = site.cluster.admin("DELETE", &selected, "").await;
+    assert_eq!((code, &answer["items"][0]["spec"]), (200, &json!({ "host": "a", "port": "5" })), "{answer:#}");
+    assert_eq!(site.names("v2", "").await.0.len(), 19);
+    assert_eq!(site.names("v2", "?fieldSelector=spec.host=a").await.0, ["e00", "e10"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_select_by_the_fields_of_the_version_asked_for() {
+    let site = Site::open().await;
+    for (name, host) in [("one", "a:1"), ("two", "b:1")] {
+        assert_eq!(site.create("v1", name, json!({ "hostPort": host })).await.0, 201);
+    }
+    let mut from_now = site.watch("v2", "&fieldSelector=spec.host=a").await;
+    assert_eq!(events(&mut from_now, 1).await, ["ADDED one a"]);
+    let at = site.get("v1", "").await.1["metadata"]["resourceVersion"].clone();
+    let mut watches = Vec::new();
+    for _ in 0..10 {
+        let rest = format!("&fieldSelector=spec.host=a&resourceVersion={}", text(&at));
+        watches.push(site.watch("v2", &rest).await);
+    }
+    let mut by_stored = site.watch("v1", "&fieldSelector=spec.hostPort=a:2").await;
+    let change = async |name: &str, to: &str| {
+        let patch = json!({ "spec": { "hostPort": to } }).to_string();
+        assert_eq!(site.cluster.merge(&path("v1", &format!("/{name}")), &patch).await.0, 200);
+    };
+    let before = site.seen.lock().unwrap().len();
+    change("two", "b:2").await; // Neither before nor after.
+    change("one", "a:2").await;
+    change("one", "b:2").await;
+    change("two", "a:3").await;
+    assert_eq!(site.cluster.admin("DELETE", &path("v1", "/two"), "").await.0, 200);
+    assert_eq!(site.create("v2", "three", json!({ "host": "a", "port": "2" })).await.0, 201);
+    let want = ["MODIFIED one a", "DELETED one a", "ADDED two a", "DELETED two a", "ADDED three a"];
+    assert_eq!(events(&mut from_now, want.len()).await, want);
+    for watch in &mut watches {
+        assert_eq!(events(watch, want.len()).await, want);
+    }
+    assert_eq!(events(&mut by_stored, 3).await, ["ADDED one ", "DELETED one ", "ADDED three "]);
+    let asked = site.seen.lock().unwrap().len() - before;
+    assert!(asked <= 20, "the watches share what is converted, but {asked} reviews were asked for");
 }
 
 #[tokio::test]
@@ -217,8 +309,7 @@ async fn what_the_webhook_refuses_is_told() {
         assert_eq!(code, 201, "{answer:#}");
     }
     let before = site.seen.lock().unwrap().len();
-    let request = Request::get(path("v2", "?watch=1")).extension(in_process("admin"));
-    let body = site.cluster.send(request.body(Body::empty()).unwrap()).await.into_body();
+    let body = site.watch("v2", "").await;
     let text = tokio::time::timeout(PATIENCE, body.collect()).await.expect("the watch ends").unwrap().to_bytes();
     let events = serde_json::Deserializer::from_slice(&text).into_iter::<Value>().map(Result::unwrap);
     let told: Vec<(Value, Value)> =
