@@ -11,14 +11,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Tasks {
     stop: CancellationToken,
     tracker: TaskTracker,
-    panics: Panics,
+    /// How many of them have ended in a panic.
+    panics: Arc<AtomicUsize>,
 }
 
-/// How many tasks have ended in a panic. Goes along with each of them.
-#[derive(Clone, Debug, Default)]
-struct Panics(Arc<AtomicUsize>);
+/// Goes along with one task, and counts its panic.
+struct Witness(Arc<AtomicUsize>);
 
-impl Drop for Panics {
+impl Drop for Witness {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fetch_add(1, Ordering::Relaxed);
@@ -38,9 +38,9 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (stop, panics) = (self.stop.clone(), self.panics.clone());
+        let (stop, witness) = (self.stop.clone(), Witness(Arc::clone(&self.panics)));
         self.tracker.spawn(async move {
-            let _panics = panics;
+            let _witness = witness;
             stop.run_until_cancelled(future).await;
         });
     }
@@ -50,9 +50,9 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let panics = self.panics.clone();
+        let witness = Witness(Arc::clone(&self.panics));
         self.tracker.spawn(async move {
-            let _panics = panics;
+            let _witness = witness;
             future.await;
         });
     }
@@ -62,7 +62,7 @@ impl Tasks {
         if self.stop.is_cancelled() {
             return Err("it has been stopped".to_owned());
         }
-        match self.panics.0.load(Ordering::Relaxed) {
+        match self.panics.load(Ordering::Relaxed) {
             0 => Ok(()),
             1 => Err("a task of it has panicked; the log says why".to_owned()),
             count => Err(format!("{count} tasks of it have panicked; the log says why")),
@@ -98,5 +98,18 @@ mod tests {
         assert!(tasks.health().is_err_and(|why| why.starts_with("a task of it has panicked")));
         tasks.shutdown().await;
         assert_eq!(tasks.health(), Err("it has been stopped".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_spawns_others_panics_once() {
+        let tasks = Tasks::new();
+        let own = tasks.clone();
+        tasks.spawn(async move {
+            own.spawn(std::future::pending());
+            panic!("on purpose")
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(tasks.health(), Err("a task of it has panicked; the log says why".to_owned()));
+        tasks.shutdown().await;
     }
 }
