@@ -31,6 +31,9 @@ pub(super) trait Keeper:
     /// The object as a ReplicaSet.
     fn set(&self) -> Cow<'_, ReplicaSet>;
 
+    /// What the kind has a place for of a status.
+    fn kept(status: ReplicaSetStatus) -> ReplicaSetStatus;
+
     /// The object with this status.
     fn with_status(&self, status: ReplicaSetStatus) -> Self;
 }
@@ -40,6 +43,10 @@ impl Keeper for ReplicaSet {
 
     fn set(&self) -> Cow<'_, ReplicaSet> {
         Cow::Borrowed(self)
+    }
+
+    fn kept(status: ReplicaSetStatus) -> ReplicaSetStatus {
+        status
     }
 
     fn with_status(&self, status: ReplicaSetStatus) -> Self {
@@ -56,6 +63,10 @@ impl Keeper for ReplicationController {
             spec: self.spec.as_ref().map(spec).unwrap_or_default(),
             status: self.status.as_ref().map(status),
         })
+    }
+
+    fn kept(status: ReplicaSetStatus) -> ReplicaSetStatus {
+        ReplicaSetStatus { terminating_replicas: None, ..status }
     }
 
     fn with_status(&self, status: ReplicaSetStatus) -> Self {
@@ -88,7 +99,7 @@ fn status(status: &ReplicationControllerStatus) -> ReplicaSetStatus {
         fully_labeled_replicas: status.fully_labeled_replicas,
         ready_replicas: status.ready_replicas,
         available_replicas: status.available_replicas,
-        // A ReplicationController has no place for it.
+        // See `kept`.
         terminating_replicas: None,
         observed_generation: status.observed_generation,
         conditions: conditions.map(|conditions| conditions.iter().map(condition).collect()),
@@ -133,5 +144,16 @@ mod tests {
         assert_eq!((set.spec.replicas, set.spec.min_ready_seconds), (Some(3), Some(5)));
         assert_eq!(set.spec.selector.match_labels, former.spec.as_ref().unwrap().selector);
         assert_eq!(former.with_status(set.status.clone().unwrap()), former);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_status_is_what_comes_back() {
+        fn check<K: Keeper>(object: &K) {
+            let known = ReplicaSetStatus { replicas: 2, terminating_replicas: Some(1), ..ReplicaSetStatus::default() };
+            let written = object.with_status(known.clone());
+            assert_eq!(written.set().status, Some(K::kept(known)));
+        }
+        check(&ReplicaSet::default());
+        check(&ReplicationController::default());
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
@@ -108,8 +108,12 @@ impl<K: Keeper> Reconcile for Controller<K> {
         let pods = self.claim(&keeper, &set).await?;
         let seen = Seen { set: &set, pods: &pods, settled: self.expectations.settled(key), now: sampan_clock::now() };
         let plan = plan::plan(&seen);
-        let failure = self.carry_out(key, &keeper, &plan).await;
-        self.write_status(&keeper, &plan, failure.as_ref()).await?;
+        let failure = self.carry_out(key, &keeper, &set, &plan).await;
+        let known = failure.as_ref().map(ToString::to_string);
+        let status = K::kept(plan::with_failure(&set, &plan.status, known, sampan_clock::now()));
+        if set.status.as_ref() != Some(&status) {
+            self.write_status(&keeper, status).await?;
+        }
         match failure {
             Some(error) => Err(error),
             None => Ok(plan.wake),
@@ -172,21 +176,22 @@ impl<K: Keeper> Controller<K> {
     }
 
     /// Creates or deletes what the plan says. Returns the first failure.
-    async fn carry_out(&self, key: &Key, keeper: &K, plan: &Plan) -> Option<Error> {
+    async fn carry_out(&self, key: &Key, keeper: &K, set: &ReplicaSet, plan: &Plan) -> Option<Error> {
         if plan.create > 0 {
-            return self.create(key, keeper, plan.create).await.err();
+            let pod = plan::pod(set, owners::reference(keeper));
+            return self.create(key, keeper, &pod, plan.create).await.err();
         }
         let deletions = plan.delete.iter().map(|pod| self.delete(key, keeper, pod));
         join_all(deletions).await.into_iter().find_map(Result::err)
     }
 
     /// Creates Pods in batches of 1, 2, 4, ...: a template that is refused is refused once, not hundreds of times.
-    async fn create(&self, key: &Key, keeper: &K, count: usize) -> Result<(), Error> {
+    async fn create(&self, key: &Key, keeper: &K, pod: &Pod, count: usize) -> Result<(), Error> {
         let mut left = count;
         let mut batch = 1;
         while left > 0 {
             let size = batch.min(left);
-            let outcomes = join_all((0..size).map(|_| self.create_one(key, keeper))).await;
+            let outcomes = join_all((0..size).map(|_| self.create_one(key, keeper, pod))).await;
             outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;
             left -= size;
             batch *= 2;
@@ -194,9 +199,8 @@ impl<K: Keeper> Controller<K> {
         Ok(())
     }
 
-    async fn create_one(&self, key: &Key, keeper: &K) -> Result<(), Error> {
-        let pod = plan::pod(keeper);
-        match self.pods_of(keeper).create(&PostParams::default(), &pod).await {
+    async fn create_one(&self, key: &Key, keeper: &K, pod: &Pod) -> Result<(), Error> {
+        match self.pods_of(keeper).create(&PostParams::default(), pod).await {
             Ok(pod) => {
                 let name = pod.name_any();
                 if self.pods.get(&Key::new(&key.namespace, &name)).is_none() {
@@ -243,16 +247,9 @@ impl<K: Keeper> Controller<K> {
         }
     }
 
-    async fn write_status(&self, keeper: &K, plan: &Plan, failure: Option<&Error>) -> Result<(), Error> {
-        let set = keeper.set();
-        let status = plan::with_failure(&set, &plan.status, failure.map(ToString::to_string), sampan_clock::now());
-        let updated = keeper.with_status(status);
-        // Compared as the kind keeps them: it may have no place for all that a plan knows.
-        if updated.set().status == set.status {
-            return Ok(());
-        }
+    async fn write_status(&self, keeper: &K, status: ReplicaSetStatus) -> Result<(), Error> {
         let api = Api::<K>::namespaced(self.client.clone(), &keeper.namespace().unwrap_or_default());
-        let written = api.replace_status(&keeper.name_any(), &PostParams::default(), &updated).await;
+        let written = api.replace_status(&keeper.name_any(), &PostParams::default(), &keeper.with_status(status)).await;
         allow_missing(written).map_err(Error::api("writing the status")).map(drop)
     }
 }

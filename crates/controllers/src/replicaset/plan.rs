@@ -6,12 +6,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::ResourceExt;
 
-use super::keeper::Keeper;
 use super::{is_active, rank};
-use crate::owners;
 
 /// Pods created or deleted in one go; the rest follows in the next round.
 const BURST: usize = 500;
@@ -122,9 +120,8 @@ pub(super) fn with_failure(
     status
 }
 
-/// A Pod of the keeper's template.
-pub(super) fn pod<K: Keeper>(keeper: &K) -> Pod {
-    let set = keeper.set();
+/// A Pod of the set's template, which is `owner`'s.
+pub(super) fn pod(set: &ReplicaSet, owner: OwnerReference) -> Pod {
     let template = set.spec.template.clone();
     let PodTemplateSpec { metadata, spec } = template.unwrap_or_default();
     let template = metadata.unwrap_or_default();
@@ -137,7 +134,7 @@ pub(super) fn pod<K: Keeper>(keeper: &K) -> Pod {
             labels: template.labels,
             annotations: template.annotations,
             finalizers: template.finalizers,
-            owner_references: Some(vec![owners::reference(keeper)]),
+            owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
         spec,
