@@ -137,7 +137,8 @@ fn of_file(sources: &Sources<'_>, selector: &FileKeySelector) -> Result<Option<V
     let FileKeySelector { volume_name, path, key, optional } = selector;
     let text = sources.files.get(&(volume_name.clone(), path.clone())).and_then(Option::as_ref);
     let value = match text {
-        Some(text) => env_file::value(text, key).map_err(|_| Error::Config("couldn't parse env file".to_owned()))?,
+        Some(text) => env_file::value(text, key)
+            .map_err(|env_file::Malformed| Error::Config("couldn't parse env file".to_owned()))?,
         None => None,
     };
     match value {

@@ -7,8 +7,12 @@
 //! NAME=text               # ends with the line; blanks around it do not count
 //! ```
 
-/// The value of `key` in `text`; an error says what cannot be read.
-pub(super) fn value(text: &str, key: &str) -> Result<Option<String>, String> {
+/// What stands in the file cannot be read. Nothing more is said of it: it may be a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The value of `key` in `text`.
+pub(super) fn value(text: &str, key: &str) -> Result<Option<String>, Malformed> {
     let mut rest = text;
     while let Some((name, value, after)) = variable(rest)? {
         if name == key {
@@ -20,7 +24,7 @@ pub(super) fn value(text: &str, key: &str) -> Result<Option<String>, String> {
 }
 
 /// The next variable, its value, and what follows.
-fn variable(mut text: &str) -> Result<Option<(&str, &str, &str)>, String> {
+fn variable(mut text: &str) -> Result<Option<(&str, &str, &str)>, Malformed> {
     loop {
         text = text.trim_start();
         match text.strip_prefix('#') {
@@ -30,15 +34,15 @@ fn variable(mut text: &str) -> Result<Option<(&str, &str, &str)>, String> {
         }
     }
     let (line, _) = text.split_once('\n').unwrap_or((text, ""));
-    let (name, _) = line.split_once('=').ok_or_else(|| format!("invalid environment variable format: {line}"))?;
+    let (name, _) = line.split_once('=').ok_or(Malformed)?;
     let value = &text[name.len() + 1..];
     match value.strip_prefix('\'') {
         Some(quoted) => {
-            let end = quoted.find('\'').ok_or_else(|| format!("the value of {name} has no closing quote"))?;
+            let end = quoted.find('\'').ok_or(Malformed)?;
             let (value, after) = (&quoted[..end], &quoted[end + 1..]);
             let (tail, _) = after.split_once('\n').unwrap_or((after, ""));
             if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
-                return Err(format!("unexpected text behind the value of {name}"));
+                return Err(Malformed);
             }
             Ok(Some((name.trim(), value, after_line(after))))
         }
@@ -59,9 +63,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, want: Result<Option<&str>, &str>) {
-        let want = want.map(|found| found.map(str::to_owned)).map_err(str::to_owned);
-        assert_eq!(value(text, "KEY"), want, "{text}");
+    fn check(text: &str, want: Result<Option<&str>, Malformed>) {
+        assert_eq!(value(text, "KEY"), want.map(|found| found.map(str::to_owned)), "{text}");
     }
 
     #[test]
@@ -74,8 +77,8 @@ mod tests {
         check("KEY=plain  # said\nB=2", Ok(Some("plain")));
         check("KEY=a=b\n", Ok(Some("a=b")));
         check("KEYS=1", Ok(None));
-        check("KEY", Err("invalid environment variable format: KEY"));
-        check("KEY='a", Err("the value of KEY has no closing quote"));
-        check("A='a'b\nKEY=1", Err("unexpected text behind the value of A"));
+        check("KEY", Err(Malformed));
+        check("KEY='a", Err(Malformed));
+        check("A='a'b\nKEY=1", Err(Malformed));
     }
 }
