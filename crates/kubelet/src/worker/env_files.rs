@@ -9,7 +9,7 @@ use super::Env;
 use crate::config::env::Files;
 use crate::{Error, volumes};
 
-/// More of a file is not read.
+/// A file that is longer is not a list of variables.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Every file that `container` names, by volume and path; nothing for one that is not there. Nobody who can write into the
@@ -25,14 +25,35 @@ pub(super) async fn read(env: &Env, container: &Container) -> Result<Files, Erro
         let path = source.path.clone();
         let text = tokio::task::spawn_blocking(move || {
             let Some(file) = volumes::open_beneath(&place.path, &path)? else { return Ok(None) };
-            let mut text = String::new();
-            match file.take(MAX_BYTES).read_to_string(&mut text) {
-                Ok(_) => Ok(Some(text)),
-                Err(error) => Err(Error::io("reading", &place.path.join(&path))(error)),
-            }
+            read_whole(file).map(Some).map_err(Error::io("reading", &place.path.join(&path)))
         });
         let text = text.await.map_err(|panic| Error::Config(format!("reading {}: {panic}", source.path)))??;
         files.insert((source.volume_name.clone(), source.path.clone()), text);
     }
     Ok(files)
+}
+
+/// The text of a file, all of it or none.
+fn read_whole(file: impl Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    // One more, to see that it is too long.
+    if file.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
+        let why = format!("it is larger than the {MAX_BYTES} bytes that a file of variables may have");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let read = |bytes: u64| read_whole(std::io::repeat(b'a').take(bytes)).map(|text| text.len() as u64);
+        assert_eq!(read(0).ok(), Some(0));
+        assert_eq!(read(MAX_BYTES).ok(), Some(MAX_BYTES));
+        let why = read(MAX_BYTES + 1).map_err(|error| error.to_string());
+        assert_eq!(why, Err("it is larger than the 1048576 bytes that a file of variables may have".to_owned()));
+    }
 }
