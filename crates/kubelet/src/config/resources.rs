@@ -6,11 +6,12 @@ use sampan_cri::v1::{HugepageLimit, LinuxContainerResources};
 use super::swap;
 use crate::options::SwapBehavior;
 use crate::seen::Limits;
-use crate::{cpus, quantity, spec};
+use crate::{quantity, spec};
 
 const CPU_PERIOD_US: i64 = 100_000;
 const LEAST_QUOTA_US: i64 = 1000;
-const NO_QUOTA: i64 = -1;
+/// For a container with processors of its own: nobody else is there from whom time would have to be kept.
+pub(crate) const NO_QUOTA: i64 = -1;
 const SHARES_PER_CORE: i64 = 1024;
 const LEAST_SHARES: i64 = 2;
 const MOST_SHARES: i64 = 262_144;
@@ -44,8 +45,6 @@ pub(crate) struct Machine {
     pub(crate) swap: SwapBehavior,
     /// Control groups bound swap space apart from memory.
     pub(crate) bounds_swap: bool,
-    /// Containers can have processors of their own.
-    pub(crate) exclusive_cpus: bool,
 }
 
 /// What the kernel is told for one container. A container without a limit of its own is bounded by the Pod's.
@@ -62,10 +61,6 @@ pub(crate) fn of_container(pod: &Pod, container: &Container, machine: &Machine) 
         hugepage_limits: huge_pages(container),
         ..amounts.to_linux()
     };
-    if machine.exclusive_cpus && cpus::wanted(pod, container).is_some() {
-        // Nobody else is there from whom time would have to be kept.
-        linux.cpu_quota = NO_QUOTA;
-    }
     swap::limit(&mut linux, pod, amounts.memory_request, machine);
     linux
 }
@@ -220,22 +215,6 @@ mod tests {
 
     fn machine() -> Machine {
         Machine { memory_bytes: 8 << 30, ..Machine::default() }
-    }
-
-    #[test]
-    fn who_has_processors_of_its_own_has_no_quota() {
-        for (cpu, exclusive_cpus, want) in [("2", true, -1), ("2", false, 200_000), ("1500m", true, 150_000)] {
-            let amounts = json!({"cpu": cpu, "memory": "64Mi"});
-            let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [
-                {"name": "c", "resources": {"limits": amounts.clone(), "requests": amounts}}]}}))
-            .unwrap();
-            let machine = Machine { exclusive_cpus, ..machine() };
-            assert_eq!(
-                of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &machine).cpu_quota,
-                want,
-                "{cpu}"
-            );
-        }
     }
 
     fn check_pod(spec: Value, want: (i64, i64, i64), group: (i64, i64, i64)) {

@@ -42,7 +42,7 @@ mod tests {
     fn check(resources: Value, swap: SwapBehavior, bounds_swap: bool, want: (Option<&str>, i64)) {
         let pod: Pod =
             serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "resources": resources}]}})).unwrap();
-        let machine = Machine { memory_bytes: 8 << 30, swap_bytes: 4 << 30, swap, bounds_swap, exclusive_cpus: false };
+        let machine = Machine { memory_bytes: 8 << 30, swap_bytes: 4 << 30, swap, bounds_swap };
         let linux = of_container(&pod, &pod.spec.as_ref().unwrap().containers[0], &machine);
         let own = linux.unified.get(FILE).map(String::as_str);
         assert_eq!((own, linux.memory_swap_limit_in_bytes), want, "{resources}");

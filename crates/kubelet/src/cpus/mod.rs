@@ -15,11 +15,12 @@ mod set;
 mod shared;
 mod topology;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use parking_lot::Mutex;
-use sampan_cri::v1::ContainerConfig;
+use sampan_cri::v1::LinuxContainerResources;
 use tokio::sync::watch;
 
 pub(crate) use ledger::Refusal;
@@ -28,6 +29,7 @@ pub(crate) use shared::keep as keep_shared;
 
 use self::ledger::{Ledger, Policy};
 use self::topology::Topology;
+use crate::config::resources::NO_QUOTA;
 use crate::{Error, Options, quantity, spec};
 
 /// Where the kernel tells of processors.
@@ -63,10 +65,12 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Has the container made so that it runs on them. Nobody takes time from a processor of one's own: no quota then.
-    pub(crate) fn apply(&self, config: &mut ContainerConfig) {
-        let resources = config.linux.get_or_insert_default().resources.get_or_insert_default();
-        resources.cpuset_cpus = self.cpus.to_string();
+    /// Has the container run on them.
+    pub(crate) fn apply(&self, linux: &mut LinuxContainerResources) {
+        linux.cpuset_cpus = self.cpus.to_string();
+        if self.exclusive {
+            linux.cpu_quota = NO_QUOTA;
+        }
     }
 }
 
@@ -112,6 +116,11 @@ impl Cpus {
             Some(own) => Given { cpus: own.clone(), exclusive: true },
             None => Given { cpus: ledger.shared.clone(), exclusive: false },
         })
+    }
+
+    /// The containers of the Pod `uid` that have processors of their own.
+    pub(crate) fn owners(&self, uid: &str) -> BTreeSet<String> {
+        self.ledger.lock().held.get(uid).into_iter().flat_map(|own| own.keys().cloned()).collect()
     }
 
     /// The processors that a container has for itself; none for most.
@@ -192,4 +201,18 @@ fn left_over(file: &Path) -> String {
          please drain this node and delete the CPU manager checkpoint file {:?} before restarting Kubelet",
         file.display().to_string()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_processors_of_ones_own_have_no_quota() {
+        for (exclusive, want) in [(true, NO_QUOTA), (false, 200_000)] {
+            let mut linux = LinuxContainerResources { cpu_quota: 200_000, ..LinuxContainerResources::default() };
+            Given { cpus: "1-2".parse().unwrap(), exclusive }.apply(&mut linux);
+            assert_eq!((linux.cpuset_cpus.as_str(), linux.cpu_quota), ("1-2", want));
+        }
+    }
 }

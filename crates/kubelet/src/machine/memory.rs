@@ -78,6 +78,8 @@ pub(crate) struct Memory {
     pub(crate) condemned: BTreeMap<String, String>,
     /// Containers (by id) that have been killed on purpose, so that no second event is told.
     pub(crate) killed: BTreeSet<String>,
+    /// Containers (by name) that have processors of their own.
+    pub(crate) own_cpus: BTreeSet<String>,
     /// Why the node does not take the Pod: reason and message.
     pub(crate) rejected: Option<(String, String)>,
     /// Why the node ends the Pod, if it does.

@@ -47,7 +47,11 @@ pub(super) fn steps(view: &View<'_>, container: &Container, running: &Instance, 
 /// What the kernel has for the container and what it should have, if they differ.
 fn difference(view: &View<'_>, container: &Container, running: &Instance) -> Option<(Limits, Limits)> {
     let has = running.limits.filter(|_| running.running())?;
-    let wanted = Limits::of(&resources::of_container(view.pod, container, &view.node.machine));
+    let mut wanted = resources::of_container(view.pod, container, &view.node.machine);
+    if view.memory.own_cpus.contains(&container.name) {
+        wanted.cpu_quota = resources::NO_QUOTA;
+    }
+    let wanted = Limits::of(&wanted);
     (has != wanted).then_some((has, wanted))
 }
 

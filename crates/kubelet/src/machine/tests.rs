@@ -647,6 +647,19 @@ fn a_resize_is_in_place_or_a_restart_by_its_policy() {
 }
 
 #[test]
+fn who_has_processors_of_its_own_is_not_resized_for_want_of_a_quota() {
+    let spec = json!({"containers": [{"name": "web", "image": "i", "resources": {"limits": {"cpu": "1"}}}]});
+    let mut sim = Sim::new(spec, &[]);
+    sim.run(5).history.clear();
+    sim.memory.own_cpus = ["web".to_owned()].into();
+    sim.seen.containers[0].limits.as_mut().unwrap().cpu_quota_us = 0;
+    sim.run(1).expect("");
+    // Of one that has none, the quota is missing.
+    sim.memory.own_cpus.clear();
+    sim.run(1).expect("6 resize web#0");
+}
+
+#[test]
 fn a_resize_that_does_not_fit_is_told() {
     let mut sim = Sim::new(sized("1", "NotRequired"), &[]);
     sim.run(5);

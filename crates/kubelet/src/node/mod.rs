@@ -89,7 +89,6 @@ impl Node {
             swap_bytes: capacity.swap_bytes,
             swap: options.swap,
             bounds_swap: cgroups.bounds_swap(&all_pods),
-            exclusive_cpus: cpus.are_given(),
         };
         let services =
             Informer::start(kube::Api::all(client.clone()), kube::runtime::watcher::Config::default(), tasks);

@@ -160,8 +160,14 @@ impl Worker {
         self.env.node.cpus.release(self.inbox.uid());
     }
 
-    /// Has devices and processors given to a Pod that was not taken before; without them it is not taken.
+    /// Has devices and processors given to a Pod that was not taken before; without them it is not taken. One that runs
+    /// keeps what it was given, be it by a kubelet that gave nobody processors of its own.
     async fn admit(&mut self) {
+        self.give().await;
+        self.memory.own_cpus = self.env.node.cpus.owners(self.inbox.uid());
+    }
+
+    async fn give(&mut self) {
         let pod = self.inbox.pod();
         if self.memory.rejected.is_some() || self.inbox.removed() || spec::status(&pod).start_time.is_some() {
             return;

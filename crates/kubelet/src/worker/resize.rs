@@ -71,6 +71,9 @@ pub(super) async fn resize(env: &Env, pod: &Pod, id: &str, name: &str) -> Result
     let Some((_, container)) = spec::container(pod, name) else { return Ok(()) };
     let parent = resources::cgroup_parent(&env.node.options.cgroup_root, pod);
     env.node.cgroups.limit(&parent, &resources::group(pod))?;
-    let linux = resources::of_container(pod, &container, &env.node.facts.machine);
+    let mut linux = resources::of_container(pod, &container, &env.node.facts.machine);
+    if let Some(given) = env.node.cpus.of_container(spec::uid(pod), name) {
+        given.apply(&mut linux);
+    }
     env.node.runtime.update_resources(id, linux).await
 }

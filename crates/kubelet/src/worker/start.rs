@@ -144,7 +144,7 @@ impl Job<'_> {
         node.devices.before_start(uid, name).await?;
         node.devices.of_container(uid, name).apply(&mut config);
         if let Some(given) = node.cpus.of_container(uid, name) {
-            given.apply(&mut config);
+            given.apply(config.linux.get_or_insert_default().resources.get_or_insert_default());
         }
         Ok(config)
     }
