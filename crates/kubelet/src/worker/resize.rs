@@ -18,7 +18,7 @@ pub(crate) type Room = Arc<dyn Fn(&Pod) -> Fit + Send + Sync>;
 
 impl Worker {
     /// Judges the wish of `pod` if it differs from what the Pod was given.
-    pub(super) fn judge(&mut self, pod: &Pod) {
+    pub(super) fn judge(&mut self, pod: &Arc<Pod>) {
         if !self.allocation.differs(pod) {
             self.memory.resize = None;
             return;
@@ -44,10 +44,11 @@ impl Worker {
     }
 
     /// Whether the wish can be granted. Processors of one's own are given once.
-    fn fit(&self, pod: &Pod) -> Fit {
-        let wanted = |pod: &Pod| spec::containers(pod).map(|(_, container)| cpus::wanted(pod, container)).collect();
-        let (given, wish): (Vec<_>, Vec<_>) = (wanted(&self.allocation.apply(&Arc::new(pod.clone()))), wanted(pod));
-        match self.env.node.cpus.are_given() && given != wish {
+    fn fit(&self, pod: &Arc<Pod>) -> Fit {
+        let wanted = |pod: &Pod| -> Vec<Option<usize>> {
+            spec::containers(pod).map(|(_, container)| cpus::wanted(pod, container)).collect()
+        };
+        match self.env.node.cpus.are_given() && wanted(&self.allocation.apply(pod)) != wanted(pod) {
             true => Fit::Infeasible(NOT_BESIDE_STATIC.to_owned()),
             false => (self.room)(pod),
         }
