@@ -168,6 +168,24 @@ impl PodTable {
     fn shown(&self) -> Vec<crate::worker::Shown> {
         self.inboxes.lock().values().map(|inbox| inbox.shown()).collect()
     }
+
+    fn entry(&self, shown: crate::worker::Shown) -> server::PodEntry {
+        let paths = PodPaths::of(&shown.pod, &self.node.options.root_dir, &self.node.options.log_dir);
+        let names: std::collections::BTreeSet<&str> = shown.seen.containers.iter().map(|c| c.name.as_str()).collect();
+        let containers = names.into_iter().map(|name| {
+            let mut instances = shown.seen.containers.iter().filter(|container| container.name == name).map(instance);
+            let current = instances.next();
+            // While the next one is waited for, the last one is the current one and the one before as well.
+            let previous = if waits(&shown.pod, name) { current.clone() } else { instances.next() };
+            server::Container { name: name.to_owned(), current, previous }
+        });
+        server::PodEntry {
+            containers: containers.collect(),
+            sandbox: shown.seen.sandboxes.first().map(|sandbox| sandbox.id.clone()),
+            log_directory: paths.logs,
+            pod: shown.pod,
+        }
+    }
 }
 
 /// A Pod of which only its sandbox is known, as an object: enough to take it down.
@@ -213,6 +231,10 @@ impl server::Pods for PodTable {
         self.shown().into_iter().map(|shown| shown.pod).collect()
     }
 
+    fn entries(&self) -> Vec<server::PodEntry> {
+        self.shown().into_iter().map(|shown| self.entry(shown)).collect()
+    }
+
     fn find(&self, namespace: &str, name: &str) -> Option<server::PodEntry> {
         let found = self
             .shown()
@@ -220,21 +242,7 @@ impl server::Pods for PodTable {
             .filter(|shown| spec::namespace(&shown.pod) == namespace && spec::name(&shown.pod) == name);
         // While a Pod is taken down, its namesake may run already: the newer one is meant.
         let shown = found.max_by_key(|shown| shown.pod.metadata.creation_timestamp.clone())?;
-        let paths = PodPaths::of(&shown.pod, &self.node.options.root_dir, &self.node.options.log_dir);
-        let names: std::collections::BTreeSet<&str> = shown.seen.containers.iter().map(|c| c.name.as_str()).collect();
-        let containers = names.into_iter().map(|name| {
-            let mut instances = shown.seen.containers.iter().filter(|container| container.name == name).map(instance);
-            let current = instances.next();
-            // While the next one is waited for, the last one is the current one and the one before as well.
-            let previous = if waits(&shown.pod, name) { current.clone() } else { instances.next() };
-            server::Container { name: name.to_owned(), current, previous }
-        });
-        Some(server::PodEntry {
-            containers: containers.collect(),
-            sandbox: shown.seen.sandboxes.first().map(|sandbox| sandbox.id.clone()),
-            log_directory: paths.logs,
-            pod: shown.pod,
-        })
+        Some(self.entry(shown))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -175,6 +175,10 @@ impl Pods for OnePod {
         vec![Arc::new(pod("u", 1))]
     }
 
+    fn entries(&self) -> Vec<PodEntry> {
+        Vec::new()
+    }
+
     fn find(&self, _: &str, _: &str) -> Option<PodEntry> {
         None
     }

@@ -11,6 +11,9 @@ pub trait Pods: Send + Sync + 'static {
     /// Every Pod of this node, with the newest status the kubelet knows: the answer of `/pods`.
     fn list(&self) -> Vec<Arc<Pod>>;
 
+    /// Every Pod with what the runtime made of it.
+    fn entries(&self) -> Vec<PodEntry>;
+
     /// The Pod `namespace/name`, or nothing if it is not of this node.
     fn find(&self, namespace: &str, name: &str) -> Option<PodEntry>;
 

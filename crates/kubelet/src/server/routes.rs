@@ -8,10 +8,9 @@ use axum::{
     middleware,
     routing::{any, get},
 };
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{access, logs, metrics, streaming};
+use super::{PodEntry, access, logs, metrics, streaming};
 use crate::spec;
 
 /// A request body is never more than a few parameters; streams come by upgrade.
@@ -50,13 +49,12 @@ async fn list_pods(State(state): State<Arc<super::State>>) -> Json<Value> {
 
 /// What runs, as the runtime tells it: a Pod has its name and its running containers, and nothing else.
 async fn running_pods(State(state): State<Arc<super::State>>) -> Json<Value> {
-    let items: Vec<Value> = state.pods.list().iter().filter_map(|pod| running(&state, pod)).collect();
+    let items: Vec<Value> = state.pods.entries().iter().filter_map(running).collect();
     Json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}))
 }
 
-fn running(state: &super::State, pod: &Pod) -> Option<Value> {
-    let metadata = &pod.metadata;
-    let entry = state.pods.find(metadata.namespace.as_deref()?, metadata.name.as_deref()?)?;
+fn running(entry: &PodEntry) -> Option<Value> {
+    let (pod, metadata) = (&entry.pod, &entry.pod.metadata);
     let runs = |container: &&super::Container| container.current.as_ref().is_some_and(|instance| instance.running);
     let image = |name: &str| spec::container(pod, name).and_then(|(_, container)| container.image.clone());
     let containers = entry.containers.iter().filter(runs);
@@ -69,4 +67,34 @@ fn running(state: &super::State, pod: &Pod) -> Option<Value> {
 /// `/configz`
 async fn configz(State(state): State<Arc<super::State>>) -> Json<Value> {
     Json(json!({"kubeletconfig": state.configuration}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Container, Instance};
+    use super::*;
+
+    #[test]
+    fn a_pod_that_runs_is_told_with_its_own_containers() {
+        let entry = |uid: &str, running: &[(&str, bool)]| {
+            let pod = json!({"metadata": {"namespace": "ns", "name": "p", "uid": uid},
+                "spec": {"containers": [{"name": "a", "image": "i"}]}});
+            let container = |&(name, running): &(&str, bool)| Container {
+                name: name.to_owned(),
+                current: Some(Instance { id: name.to_owned(), log: "/log".into(), running }),
+                previous: None,
+            };
+            PodEntry {
+                pod: Arc::new(serde_json::from_value(pod).unwrap()),
+                sandbox: None,
+                log_directory: "/logs".into(),
+                containers: running.iter().map(container).collect(),
+            }
+        };
+        // One that is taken down, and its namesake that comes after it.
+        assert_eq!(running(&entry("old", &[("a", false)])), None);
+        let want = json!({"metadata": {"name": "p", "namespace": "ns", "uid": "new"},
+            "spec": {"containers": [{"name": "a", "image": "i", "resources": {}}]}, "status": {}});
+        assert_eq!(running(&entry("new", &[("a", true), ("b", false)])), Some(want));
+    }
 }
