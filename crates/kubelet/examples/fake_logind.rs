@@ -6,7 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -18,6 +18,7 @@ const PATH: &str = "/org/freedesktop/login1";
 
 struct Manager {
     locks: Arc<AtomicUsize>,
+    goes_down: Arc<AtomicBool>,
 }
 
 #[zbus::interface(name = "org.freedesktop.login1.Manager")]
@@ -44,6 +45,11 @@ impl Manager {
         60_000_000
     }
 
+    #[zbus(property)]
+    async fn preparing_for_shutdown(&self) -> bool {
+        self.goes_down.load(Ordering::Relaxed)
+    }
+
     #[zbus(signal)]
     async fn prepare_for_shutdown(emitter: &SignalEmitter<'_>, start: bool) -> zbus::Result<()>;
 }
@@ -51,7 +57,8 @@ impl Manager {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut down, mut up) = (signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?);
-    let manager = Manager { locks: Arc::default() };
+    let goes_down = Arc::<AtomicBool>::default();
+    let manager = Manager { locks: Arc::default(), goes_down: Arc::clone(&goes_down) };
     let bus = zbus::connection::Builder::system()?;
     let bus = bus.name("org.freedesktop.login1")?.serve_at(PATH, manager)?.build().await?;
     println!("ready");
@@ -60,6 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ = down.recv() => true,
             _ = up.recv() => false,
         };
+        goes_down.store(start, Ordering::Relaxed);
         let emitter = SignalEmitter::new(&bus, PATH)?;
         Manager::prepare_for_shutdown(&emitter, start).await?;
     }

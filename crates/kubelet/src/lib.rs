@@ -57,4 +57,4 @@ pub use node::disk_is_scarce;
 pub use options::{DEFAULT_IMAGE_GC_PERCENT, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, Options, SwapBehavior, Thresholds};
 pub use purge::purge;
 pub use quantity::sum_of_amounts;
-pub use shutdown::ShutdownPhase;
+pub use shutdown::{ShutdownPhase, forget_shutdown};
