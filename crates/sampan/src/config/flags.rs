@@ -176,10 +176,10 @@ pub(crate) struct Flags {
     pub(crate) swap_behavior: Option<String>,
     /// Seconds that Pods have to end when the machine goes down; 0 to let it go down at once [default: 0]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) shutdown_grace_period: Option<u64>,
+    pub(crate) shutdown_grace_period: Option<u32>,
     /// How many of them are for critical Pods, which end last [default: 0]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) shutdown_grace_period_critical_pods: Option<u64>,
+    pub(crate) shutdown_grace_period_critical_pods: Option<u32>,
     /// In place of both: seconds by priority, as 0=20,2000000000=10
     #[arg(long, value_name = "PRIORITY=SECONDS", value_delimiter = ',')]
     pub(crate) shutdown_grace_period_by_pod_priority: Option<Vec<String>>,

@@ -22,23 +22,34 @@ pub(super) fn phases(flags: &Flags, file: &Flags) -> Result<Vec<ShutdownPhase>> 
                 "shutdown-grace-period-by-pod-priority: it stands in place of shutdown-grace-period; give one of them"
             );
         }
-        return list.iter().map(|entry| by_pod_priority(entry)).collect();
+        return by_pod_priority(list);
     }
     if critical_s > whole_s {
         bail!("shutdown-grace-period-critical-pods: {critical_s} is more than shutdown-grace-period, {whole_s}");
     }
-    let phase = |priority, seconds| ShutdownPhase { priority, grace: Duration::from_secs(seconds) };
     Ok(match whole_s {
         0 => Vec::new(),
         _ => vec![phase(0, whole_s - critical_s), phase(CRITICAL, critical_s)],
     })
 }
 
-fn by_pod_priority(entry: &str) -> Result<ShutdownPhase> {
-    let parsed = entry.split_once('=').and_then(|(priority, s)| Some((priority.parse().ok()?, s.parse().ok()?)));
-    let wrong = || anyhow!("shutdown-grace-period-by-pod-priority: {entry:?} is no priority with seconds: 0=20");
-    let (priority, seconds) = parsed.ok_or_else(wrong)?;
-    Ok(ShutdownPhase { priority, grace: Duration::from_secs(seconds) })
+fn by_pod_priority(list: &[String]) -> Result<Vec<ShutdownPhase>> {
+    let mut phases: Vec<ShutdownPhase> = Vec::with_capacity(list.len());
+    for entry in list {
+        let parsed = entry.split_once('=').and_then(|(priority, s)| Some((priority.parse().ok()?, s.parse().ok()?)));
+        let wrong = || anyhow!("shutdown-grace-period-by-pod-priority: {entry:?} is no priority with seconds: 0=20");
+        let (priority, seconds) = parsed.ok_or_else(wrong)?;
+        if phases.iter().any(|phase| phase.priority == priority) {
+            bail!("shutdown-grace-period-by-pod-priority: the priority {priority} is given twice; give it once");
+        }
+        phases.push(phase(priority, seconds));
+    }
+    Ok(phases)
+}
+
+/// So many seconds that no sum of them goes beyond what can be counted.
+fn phase(priority: i32, seconds: u32) -> ShutdownPhase {
+    ShutdownPhase { priority, grace: Duration::from_secs(seconds.into()) }
 }
 
 #[cfg(test)]
@@ -46,7 +57,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(whole: u64, critical: u64, by_priority: &[&str], want: Result<&[(i32, u64)], &str>) {
+    fn check(whole: u32, critical: u32, by_priority: &[&str], want: Result<&[(i32, u64)], &str>) {
         let list: Vec<String> = by_priority.iter().map(|&entry| entry.to_owned()).collect();
         let flags = Flags {
             shutdown_grace_period: Some(whole),
@@ -69,5 +80,10 @@ mod tests {
             "shutdown-grace-period-by-pod-priority: it stands in place of shutdown-grace-period; give one of them";
         check(5, 0, &["0=20"], Err(why));
         check(0, 0, &["x"], Err("shutdown-grace-period-by-pod-priority: \"x\" is no priority with seconds: 0=20"));
+        let twice = "shutdown-grace-period-by-pod-priority: the priority 7 is given twice; give it once";
+        check(0, 0, &["7=1", "0=20", "07=2"], Err(twice));
+        let far = "shutdown-grace-period-by-pod-priority: \"0=18446744073709551615\" is no priority with seconds: 0=20";
+        check(0, 0, &["0=18446744073709551615"], Err(far));
+        check(0, 0, &["0=4294967295", "1=4294967295"], Ok(&[(0, 4_294_967_295), (1, 4_294_967_295)]));
     }
 }
