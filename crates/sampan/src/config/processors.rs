@@ -21,6 +21,8 @@ pub(super) fn resolve(flags: &Flags, file: &Flags) -> Result<Processors> {
     let full_pcpus_only = full_pcpus_only(options.map(Vec::as_slice).unwrap_or_default())?;
     let reserved = flags.reserved_cpus.as_ref().or(file.reserved_cpus.as_ref());
     let reserved = reserved.map(|text| text.parse().map_err(|why| anyhow!("reserved-cpus: {why}"))).transpose()?;
+    // Who names none has not named them: as many as are reserved are chosen then.
+    let reserved = reserved.filter(|named: &CpuSet| !named.is_empty());
     let policy = flags.cpu_manager_policy.as_deref().or(file.cpu_manager_policy.as_deref());
     let policy = match policy.unwrap_or("none") {
         "none" if full_pcpus_only => bail!("cpu-manager-policy-options: they are the static policy's; choose that"),
@@ -80,5 +82,14 @@ mod tests {
         check(Some("dynamic"), &[], Err("cpu-manager-policy: \"dynamic\" is neither none nor static"));
         let why = "cpu-manager-policy-options: \"x\" is not full-pcpus-only=true or =false";
         check(Some("static"), &["x"], Err(why));
+    }
+
+    #[test]
+    fn reserved_processors_are_named_or_left_open() {
+        for (text, want) in [(None, None), (Some(""), None), (Some(" "), None), (Some("1,0"), Some("0-1"))] {
+            let flags = Flags { reserved_cpus: text.map(str::to_owned), ..Flags::default() };
+            let got = resolve(&flags, &Flags::default()).unwrap().reserved.map(|named| named.to_string());
+            assert_eq!(got.as_deref(), want, "{text:?}");
+        }
     }
 }
