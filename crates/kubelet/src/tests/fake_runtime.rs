@@ -28,6 +28,8 @@ struct State {
     calls: Vec<String>,
     /// Exit code of the next commands run by exec.
     exec_code: i32,
+    /// Sandboxes that cannot be stopped.
+    stuck: BTreeSet<String>,
     /// How a container behaves when it is asked to stop: its exit code.
     next: u32,
 }
@@ -74,6 +76,11 @@ impl FakeRuntime {
 
     pub(super) fn set_exec_code(&self, code: i32) {
         self.state.lock().exec_code = code;
+    }
+
+    /// From now on the sandbox cannot be stopped.
+    pub(super) fn get_stuck(&self, sandbox: &str) {
+        self.state.lock().stuck.insert(sandbox.to_owned());
     }
 
     pub(super) fn add_image(&self, name: &str) {
@@ -200,6 +207,9 @@ impl RuntimeService for Service {
         stop_pod_sandbox(service, request: StopPodSandboxRequest) -> StopPodSandboxResponse {
             let mut state = service.state.lock();
             state.calls.push("stop sandbox".to_owned());
+            if state.stuck.contains(&request.pod_sandbox_id) {
+                return Err(Status::internal(format!("{} is stuck", request.pod_sandbox_id)));
+            }
             if let Some(sandbox) = state.sandboxes.get_mut(&request.pod_sandbox_id) {
                 sandbox.state = PodSandboxState::SandboxNotready.into();
             }

@@ -207,3 +207,18 @@ async fn the_node_is_registered_and_beats() {
     world.api.until("leases", "kube-node-lease", "n1", |lease| renewed(lease) != renewed(first.as_ref())).await;
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_purged_of_every_pod_that_ends() {
+    let mut world = World::new().await;
+    for name in ["a", "b", "c"] {
+        world.pod(name, one("Always"));
+        world.running(name).await;
+    }
+    world.kubelet.take().unwrap().shutdown().await;
+    world.runtime.get_stuck("sandbox-1");
+    let runtime = crate::cri::Runtime::over(world.runtime.connect().await);
+    let outcome = crate::purge::end_pods(&runtime).await;
+    assert_eq!(outcome.map_err(|error| error.to_string()), Err("sandbox-1 is stuck".to_owned()));
+    assert_eq!(world.runtime.count().0, 1, "the others are gone");
+}
