@@ -58,6 +58,31 @@ struct Known {
     refused: Option<String>,
 }
 
+impl Known {
+    /// Takes the answer to what was asked for. Nothing if `request` is no longer that: then its key is gone too.
+    fn take(&mut self, request: &PodCertificateRequest, now: Timestamp) -> Option<Result<Credential, Error>> {
+        let (_, key_pem) = self.asked.take_if(|(asked, _)| *asked == Key::of(request))?;
+        Some(match outcome(request, now) {
+            Ok((chain_pem, renew_at)) => {
+                let credential = Credential { key_pem, chain_pem, renew_at };
+                self.issued = Some(credential.clone());
+                Ok(credential)
+            }
+            Err(why) => {
+                self.refused = Some(why.clone());
+                Err(Error::Config(why))
+            }
+        })
+    }
+
+    /// What there is while an answer is waited for.
+    fn meanwhile(&self, now: Timestamp) -> Result<Credential, Error> {
+        let renew_at = now.checked_add(RENEWAL).unwrap_or(now);
+        let old = self.issued.clone().map(|old| Credential { renew_at, ..old });
+        old.ok_or_else(|| Error::Missing("the certificate has not been issued yet".to_owned()))
+    }
+}
+
 /// See the module.
 pub(crate) struct PodCertificates {
     client: Client,
@@ -135,25 +160,11 @@ impl PodCertificates {
             let asked = self.ask(pod, projection).await?;
             self.known.lock().entry(place.clone()).or_default().asked = Some(asked);
         }
-        let Some(request) = self.answered(place).await else {
-            let old = self.known.lock().get(place).and_then(|known| known.issued.clone());
-            let old = old.map(|old| Credential { renew_at: now.checked_add(RENEWAL).unwrap_or(now), ..old });
-            return old.ok_or_else(|| Error::Missing("the certificate has not been issued yet".to_owned()));
-        };
+        let request = self.answered(place).await;
         let mut all = self.known.lock();
         let known = all.entry(place.clone()).or_default();
-        let key_pem = known.asked.take().map(|(_, key_pem)| key_pem).unwrap_or_default();
-        match outcome(&request, now) {
-            Ok((chain_pem, renew_at)) => {
-                let credential = Credential { key_pem, chain_pem, renew_at };
-                known.issued = Some(credential.clone());
-                Ok(credential)
-            }
-            Err(why) => {
-                known.refused = Some(why.clone());
-                Err(Error::Config(why))
-            }
-        }
+        let answer = request.and_then(|request| known.take(&request, now));
+        answer.unwrap_or_else(|| known.meanwhile(now))
     }
 
     /// What needs no asking.
@@ -274,12 +285,16 @@ mod tests {
 
     use super::*;
 
-    #[track_caller]
-    fn check(status: Value, want: Result<(&str, &str), &str>) {
+    fn request(status: &Value) -> PodCertificateRequest {
         let spec = json!({"nodeName": "n", "nodeUID": "nu", "podName": "p", "podUID": "pu", "serviceAccountName": "s",
             "serviceAccountUID": "su", "signerName": "a.test/b", "stubPKCS10Request": ""});
         let request = json!({"metadata": {"name": "req-p-1", "namespace": "ns"}, "spec": spec, "status": status});
-        let request: PodCertificateRequest = serde_json::from_value(request).unwrap();
+        serde_json::from_value(request).unwrap()
+    }
+
+    #[track_caller]
+    fn check(status: Value, want: Result<(&str, &str), &str>) {
+        let request = request(&status);
         let got = outcome(&request, Timestamp::UNIX_EPOCH).map(|(chain, at)| (chain, at.to_string()));
         let want = want.map(|(chain, at)| (chain.to_owned(), at.to_owned())).map_err(str::to_owned);
         assert_eq!(got, want, "{status}");
@@ -301,5 +316,24 @@ mod tests {
         check(json!({"conditions": condition("Denied")}), Err(why));
         check(json!({"conditions": condition("Failed")}), Err(&why.replace("denied", "failed")));
         check(json!({}), Err("PodCertificateRequest \"ns/req-p-1\" has no answer"));
+    }
+
+    #[test]
+    fn an_answer_is_taken_with_the_key_of_its_request() {
+        let issued = json!({"conditions": [{"type": "Issued", "status": "True", "reason": "Because",
+            "message": "so it is", "lastTransitionTime": "2026-01-01T00:00:00Z"}], "certificateChain": ""});
+        let request = request(&issued);
+        let keys = |asked: Option<(&str, &str)>| {
+            let asked = asked.map(|(name, key)| (Key::new("ns", name), key.to_owned()));
+            let mut known = Known { asked, ..Known::default() };
+            let taken = known.take(&request, Timestamp::UNIX_EPOCH);
+            let key = |credential: Credential| credential.key_pem;
+            (taken.map(|answer| answer.map(key).unwrap()), known.issued.map(key))
+        };
+        let key = Some("key".to_owned());
+        assert_eq!(keys(Some(("req-p-1", "key"))), (key.clone(), key));
+        // It was deleted, and maybe another one was asked for, before its answer was taken.
+        assert_eq!(keys(None), (None, None));
+        assert_eq!(keys(Some(("req-p-2", "key"))), (None, None));
     }
 }
