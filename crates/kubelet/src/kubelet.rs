@@ -128,7 +128,10 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
     });
     informer.synced().await;
     run_static_pods(&node, &pods, &tasks).await;
-    log_links::sweep(&node.options.log_links, &node.options.log_dir);
+    let (links, logs) = (node.options.log_links.clone(), node.options.log_dir.clone());
+    if let Err(panic) = tokio::task::spawn_blocking(move || log_links::sweep(&links, &logs)).await {
+        tracing::warn!(error = %panic, "links to logs that are gone are left");
+    }
     match pods_of_runtime(&node).await {
         Ok(known) => pods.remove_orphans(&known),
         Err(error) => tracing::warn!(%error, "orphaned Pods were not looked for"),

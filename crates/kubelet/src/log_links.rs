@@ -5,6 +5,7 @@
 //! <links>/<pod>_<namespace>_<container>-<id>.log -> <logs>/<namespace>_<pod>_<uid>/<container>/<attempt>.log
 //! ```
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -16,43 +17,53 @@ const SUFFIX: &str = ".log";
 /// The longest name that a file can have.
 const NAME_BYTES: usize = 255;
 
-/// Links the log of the container `id`.
-pub(crate) fn make(links: &Path, pod: &Pod, (container, id): (&str, &str), log: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(links).map_err(Error::io("creating", links))?;
-    let link = links.join(name(pod, container, id));
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(log, &link).map_err(Error::io("linking", &link))
+/// The link to one container's log.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    link: PathBuf,
+    log: PathBuf,
 }
 
+impl Link {
+    /// The link below `links` to `log`, which is that of the container `id`.
+    pub(crate) fn of(links: &Path, pod: &Pod, (container, id): (&str, &str), log: PathBuf) -> Self {
+        Self { link: links.join(name(pod, container, id)), log }
+    }
+
+    /// Makes it.
+    pub(crate) fn make(&self) -> Result<(), Error> {
+        if let Some(links) = self.link.parent() {
+            std::fs::create_dir_all(links).map_err(Error::io("creating", links))?;
+        }
+        let _ = std::fs::remove_file(&self.link);
+        std::os::unix::fs::symlink(&self.log, &self.link).map_err(Error::io("linking", &self.link))
+    }
+
+    /// Removes it, unless it leads to another log: containers whose names are cut may have one name.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        if std::fs::read_link(&self.link).is_ok_and(|log| log == self.log) {
+            return std::fs::remove_file(&self.link).or_else(allow_missing).map_err(Error::io("removing", &self.link));
+        }
+        Ok(())
+    }
+}
+
+fn allow_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Upstream's; what is too long for a file has only its beginning.
 fn name(pod: &Pod, container: &str, id: &str) -> String {
     let mut name = format!("{}_{}_{container}-{id}", spec::name(pod), spec::namespace(pod));
     name.truncate(NAME_BYTES - SUFFIX.len());
     name + SUFFIX
 }
 
-/// Removes the links of the container `id`.
-pub(crate) fn remove(links: &Path, id: &str) {
-    remove_if(links, |link| link.file_name().is_some_and(|name| is_of(&name.to_string_lossy(), id)));
-}
-
-/// Whether the name is that of a link to the log of the container `id`, of which a long name has only the beginning.
-fn is_of(name: &str, id: &str) -> bool {
-    let Some((_, tail)) = name.strip_suffix(SUFFIX).and_then(|stem| stem.rsplit_once('-')) else { return false };
-    tail == id || (name.len() == NAME_BYTES && !tail.is_empty() && id.starts_with(tail))
-}
-
 /// Removes links to logs below `logs` that are not there any more.
 pub(crate) fn sweep(links: &Path, logs: &Path) {
-    remove_if(links, |link| leads_below(link, logs) && !link.exists());
-}
-
-fn leads_below(link: &Path, logs: &Path) -> bool {
-    std::fs::read_link(link).is_ok_and(|target| target.starts_with(logs))
-}
-
-fn remove_if(links: &Path, doomed: impl Fn(&Path) -> bool) {
+    let leads_below = |link: &PathBuf| std::fs::read_link(link).is_ok_and(|log| log.starts_with(logs));
     let entries = std::fs::read_dir(links).into_iter().flatten().flatten().map(|entry| entry.path());
-    for link in entries.filter(|link| link.is_symlink() && doomed(link)) {
+    for link in entries.filter(|link| leads_below(link) && !link.exists()) {
         if let Err(error) = std::fs::remove_file(&link) {
             tracing::warn!(link = %link.display(), %error, "the link to a log was not removed");
         }
@@ -99,12 +110,14 @@ mod tests {
             names.sort();
             names
         };
-        for id in ["1a", "2b"] {
-            make(&links, &pod, ("c", id), &log).unwrap();
+        let [first, second] = ["1a", "2b"].map(|id| Link::of(&links, &pod, ("c", id), log.clone()));
+        for link in [&first, &second] {
+            link.make().unwrap();
         }
         assert_eq!(there(), ["p_ns_c-1a.log", "p_ns_c-2b.log"]);
         assert_eq!(std::fs::read_to_string(links.join("p_ns_c-1a.log")).unwrap(), "a line");
-        remove(&links, "1a");
+        first.remove().unwrap();
+        first.remove().unwrap();
         sweep(&links, &logs);
         assert_eq!(there(), ["p_ns_c-2b.log"]);
         remove_logs(&root, &logs, &links).unwrap();
@@ -112,16 +125,29 @@ mod tests {
     }
 
     #[test]
-    fn a_name_fits_into_a_directory() {
-        let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"name": "p".repeat(250), "namespace": "ns"}})).unwrap();
-        let long = name(&pod, "c", "1a");
-        assert!(long.len() == NAME_BYTES && long.ends_with(SUFFIX));
-        let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"name": "p".repeat(200), "namespace": "ns"}})).unwrap();
-        let id = "1a".repeat(32);
-        let cut = name(&pod, "c", &id);
-        assert!(cut.len() == NAME_BYTES && is_of(&cut, &id) && !is_of(&cut, "2b"));
-        assert!(is_of("p_ns_c-1a.log", "1a") && !is_of("p_ns_c-1.log", "1a"));
+    fn containers_whose_names_are_cut_keep_their_own_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = |pod: usize, id: &str, log: &str| {
+            let pod = json!({"metadata": {"name": "p".repeat(pod), "namespace": "ns"}});
+            let pod = serde_json::from_value(pod).unwrap();
+            Link::of(dir.path(), &pod, ("c", id), dir.path().join(log))
+        };
+        let check = |(first, second): (Link, Link), left: bool| {
+            assert!([&first, &second].iter().all(|one| {
+                let name = one.link.file_name().unwrap().to_str().unwrap();
+                name.len() == NAME_BYTES && name.ends_with(SUFFIX)
+            }));
+            first.make().unwrap();
+            second.make().unwrap();
+            first.remove().unwrap();
+            assert_eq!(std::fs::read_link(&second.link).is_ok(), left);
+            second.remove().unwrap();
+            assert!(second.link.symlink_metadata().is_err());
+        };
+        let (one, two) = ("1a".repeat(32), "1b".repeat(32));
+        // One digit of the id is left, or none: then the next attempt has the name.
+        check((link(244, &one, "0.log"), link(243, &two, "1.log")), true);
+        check((link(250, &one, "0.log"), link(250, &two, "1.log")), true);
+        check((link(250, &one, "0.log"), link(250, &one, "0.log")), false);
     }
 }

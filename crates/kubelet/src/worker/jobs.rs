@@ -10,8 +10,10 @@ use kube::api::{DeleteParams, Preconditions};
 use tokio::task::AbortHandle;
 
 use super::{Env, Worker, allocation, kill, places, resize, sandbox, start};
+use crate::log_links::Link;
 use crate::machine::{Action, Slot, Work};
-use crate::{Error, log_links, spec, volumes};
+use crate::seen::Instance;
+use crate::{Error, spec, volumes};
 
 /// Kills under way, by container id: one with a shorter grace replaces them.
 pub(super) type Kills = BTreeMap<String, AbortHandle>;
@@ -67,8 +69,11 @@ impl Worker {
             }
             Action::KillContainer(kill) => self.begin_kill(env, pod, kill, facts),
             Action::RemoveContainer { id } => {
-                let log = self.seen.containers.iter().find(|c| c.id == id).map(|c| c.log_path.clone());
-                self.job(Slot::Instance(id.clone()), async move { Done::Instance(remove(&env, &id, log).await) });
+                let instance = self.seen.containers.iter().find(|c| c.id == id).cloned();
+                self.job(
+                    Slot::Instance(id.clone()),
+                    async move { Done::Instance(remove(&env, &pod, &id, instance).await) },
+                );
             }
             Action::DeleteFromApi => {
                 self.job(Slot::Api, async move { Done::DeletedFromApi(delete_from_api(&env, &pod).await) });
@@ -187,12 +192,16 @@ async fn release(env: &Arc<Env>, pod: &Pod, everything: bool) -> Result<(), Erro
     }
 }
 
-async fn remove(env: &Env, id: &str, log: Option<String>) -> Result<(), Error> {
+async fn remove(env: &Env, pod: &Pod, id: &str, instance: Option<Instance>) -> Result<(), Error> {
     env.node.runtime.remove_container(id).await?;
-    log_links::remove(&env.node.options.log_links, id);
-    if let Some(log) = log.filter(|log| !log.is_empty()) {
-        env.node.logs.remove(&env.paths.logs, std::path::Path::new(&log)).await;
+    let Some(Instance { name, log_path, .. }) = instance.filter(|instance| !instance.log_path.is_empty()) else {
+        return Ok(());
+    };
+    let link = Link::of(&env.node.options.log_links, pod, (&name, id), env.paths.logs.join(&log_path));
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || link.remove()).await {
+        tracing::warn!(pod = %spec::describe(pod), %error, "the link to a container's log is left");
     }
+    env.node.logs.remove(&env.paths.logs, std::path::Path::new(&log_path)).await;
     Ok(())
 }
 

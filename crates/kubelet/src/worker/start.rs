@@ -12,9 +12,10 @@ use crate::config::paths::log_path;
 use crate::config::{container, service_env};
 use crate::hooks::{self, Hook};
 use crate::images::{Ready, Wish};
+use crate::log_links::Link;
 use crate::machine::Start;
 use crate::spec::Role;
-use crate::{Error, log_links, spec};
+use crate::{Error, spec};
 
 /// A container that runs.
 pub(crate) struct Started {
@@ -67,17 +68,17 @@ impl Job<'_> {
             return Err(self.failed("RunContainerError", &error));
         }
         self.env.node.cpus.look_again();
-        self.link_log(&id);
+        self.link_log(&id).await;
         self.normal("Started", "Container started");
         let hook_failed = self.post_start(&id).await;
         Ok(Started { id, hook_failed })
     }
 
     /// Names the container's log for log agents. A container runs without that too.
-    fn link_log(&self, id: &str) {
+    async fn link_log(&self, id: &str) {
         let log = self.env.paths.logs.join(log_path(&self.container.name, self.start.attempt));
-        let links = &self.env.node.options.log_links;
-        if let Err(error) = log_links::make(links, self.pod, (&self.container.name, id), &log) {
+        let link = Link::of(&self.env.node.options.log_links, self.pod, (&self.container.name, id), log);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || link.make()).await {
             tracing::warn!(pod = %spec::describe(self.pod), %error, "a container's log has no link");
         }
     }
