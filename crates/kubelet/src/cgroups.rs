@@ -76,6 +76,13 @@ impl Mounts {
         self.memory.as_ref().is_some_and(|hierarchy| hierarchy.unified && file(&hierarchy.point).exists())
     }
 
+    /// How much memory the group `path` has, in bytes; nothing if nobody counts it, or there is no such group.
+    pub(crate) fn memory_in_use(&self, path: &str) -> Option<i64> {
+        let Hierarchy { point, unified } = self.memory.as_ref()?;
+        let file = if *unified { "memory.current" } else { "memory.usage_in_bytes" };
+        std::fs::read_to_string(point.join(path.trim_matches('/')).join(file)).ok()?.trim().parse().ok()
+    }
+
     /// Bounds how many processes the group `parent` may have, making it if the runtime has not yet.
     pub(crate) fn limit_pids(&self, parent: &str, limit: u64) -> Result<(), Error> {
         let Some(pids) = &self.pids else { return Ok(()) };

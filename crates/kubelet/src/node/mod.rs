@@ -83,6 +83,7 @@ impl Node {
         let client = options.client.clone();
         let capacity = Capacity::read(&options)?;
         let cpus = Arc::new(Cpus::open(&options)?);
+        allocatable::check(&options, &capacity)?;
         let all_pods = allocatable::enforce(&options, &capacity, &cgroups);
         let machine = Machine {
             memory_bytes: capacity.memory_bytes,
