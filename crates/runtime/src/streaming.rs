@@ -21,7 +21,7 @@ use sampan_streams::remotecommand::{self, ExitStatus, TerminalSize};
 use sampan_streams::{Body, BoxError, Sessions, portforward};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,10 +90,13 @@ impl Server {
     pub(crate) async fn start(node: Arc<Node>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let urls = Urls { address: listener.local_addr()?, tokens: Arc::default() };
-        let server =
-            Self { urls, sessions: Sessions::default(), stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let room = Arc::new(Semaphore::new(MAX_SESSIONS));
-        let service = Service { node, urls: server.urls.clone(), sessions: server.sessions.clone(), room };
+        let server = Self {
+            urls,
+            sessions: Sessions::new(MAX_SESSIONS),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let service = Service { node, urls: server.urls.clone(), sessions: server.sessions.clone() };
         let (stop, tasks) = (server.stop.clone(), server.tasks.clone());
         server.tasks.spawn(async move {
             while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -124,8 +127,6 @@ struct Service {
     node: Arc<Node>,
     urls: Urls,
     sessions: Sessions,
-    /// A permit for each session.
-    room: Arc<Semaphore>,
 }
 
 impl Service {
@@ -142,37 +143,23 @@ impl Service {
         let Some(target) = self.urls.redeem(request.uri().path()) else {
             return refusal(StatusCode::NOT_FOUND, "unknown or used token");
         };
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            return refusal(StatusCode::TOO_MANY_REQUESTS, "too many sessions at once on this node");
-        };
         request.extensions_mut().insert(self.sessions.clone());
         let node = Arc::clone(&self.node);
         match target {
             Target::Exec { container, command, wanted } => {
                 remotecommand::serve(request, options(wanted), move |session| {
-                    keeping(place, exec(node, container, command, wanted, session))
+                    exec(node, container, command, wanted, session)
                 })
             }
-            Target::Attach { container, wanted } => remotecommand::serve(request, options(wanted), move |session| {
-                keeping(place, attach(node, container, wanted, session))
+            Target::Attach { container, wanted } => {
+                remotecommand::serve(request, options(wanted), move |session| attach(node, container, wanted, session))
+            }
+            Target::PortForward { sandbox, ports } => portforward::serve(request, ports, move |port| {
+                let (node, sandbox) = (Arc::clone(&node), sandbox.clone());
+                async move { sessions::dial(&node, &sandbox, port).await.map_err(|error| Box::new(error) as BoxError) }
             }),
-            Target::PortForward { sandbox, ports } => {
-                let place = Arc::new(place);
-                portforward::serve(request, ports, move |port| {
-                    // The place is kept for as long as someone may ask for a port.
-                    let (node, sandbox, _place) = (Arc::clone(&node), sandbox.clone(), Arc::clone(&place));
-                    async move { sessions::dial(&node, &sandbox, port).await.map_err(|error| Box::new(error) as BoxError) }
-                })
-            }
         }
     }
-}
-
-/// `work`, holding `place` until it is done.
-async fn keeping<T>(place: OwnedSemaphorePermit, work: impl Future<Output = T>) -> T {
-    let done = work.await;
-    drop(place);
-    done
 }
 
 /// A response whose body failed; a name for hyper, which wants a type of its own.
