@@ -18,6 +18,7 @@ mod cpus;
 mod cri;
 pub mod device_plugin;
 mod devices;
+mod directory;
 mod error;
 mod events;
 mod eviction;

@@ -2,20 +2,18 @@
 //! tells when a file changes; then the whole directory is read again. Start at [`follow`].
 
 use std::collections::BTreeMap;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Toleration};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::WatchFlags;
 use sampan_api::decode::{self, Format};
 use sampan_api::kind::KindRef;
 use sampan_api::kinds::POD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::io::unix::AsyncFd;
 
+use crate::directory::Watch;
 use crate::{Error, spec};
 
 /// The digest of what a static Pod's file says, in the Pod and in its mirror.
@@ -41,32 +39,12 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
 /// Tells `on_change` what the directory says, now and whenever it says something else; ends only with an error.
 pub(crate) async fn follow(dir: &Path, node: &str, on_change: impl Fn(StaticPods)) -> Result<(), Error> {
     tokio::fs::create_dir_all(dir).await.map_err(Error::io("creating", dir))?;
-    let notify = watch(dir).map_err(Error::io("watching", dir))?;
+    let changes = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+    let watch = Watch::of(dir, changes)?;
     loop {
         on_change(read(dir, node).await);
-        changed(&notify).await.map_err(Error::io("watching", dir))?;
+        watch.changed().await?;
     }
-}
-
-#[expect(
-    deprecated,
-    reason = "an OwnedFd stays open while it is registered, which is all that the unsafe successor asks"
-)]
-fn watch(dir: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
-    let notify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
-    inotify::add_watch(&notify, dir, flags)?;
-    AsyncFd::new(notify)
-}
-
-/// Waits until the kernel tells of a change, and takes all that it tells.
-async fn changed(notify: &AsyncFd<OwnedFd>) -> std::io::Result<()> {
-    let mut ready = notify.readable().await?;
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut reader = inotify::Reader::new(notify.get_ref(), &mut buffer);
-    while reader.next().is_ok() {}
-    ready.clear_ready();
-    Ok(())
 }
 
 /// What the directory says.

@@ -37,14 +37,7 @@ pub(super) async fn open(
     socket: &Path,
     options: DevicePluginOptions,
 ) -> Result<(), String> {
-    let path = socket.to_path_buf();
-    let connector = tower::service_fn(move |_: Uri| {
-        let path = path.clone();
-        async move { UnixStream::connect(path).await.map(TokioIo::new) }
-    });
-    let dial = tonic::transport::Endpoint::from_static("http://localhost").connect_timeout(CONNECT);
-    let channel =
-        dial.connect_with_connector(connector).await.map_err(|error| format!("{}: {error}", socket.display()))?;
+    let channel = dial(socket).await?;
     let endpoint = {
         let mut all = devices.endpoints.lock();
         let number = all.get(&resource).map_or(0, |before| before.number + 1);
@@ -54,6 +47,17 @@ pub(super) async fn open(
     };
     devices.tasks.spawn(follow(Arc::clone(devices), resource, endpoint));
     Ok(())
+}
+
+/// Connects to whoever serves on `socket`.
+pub(super) async fn dial(socket: &Path) -> Result<Channel, String> {
+    let path = socket.to_path_buf();
+    let connector = tower::service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    let dial = tonic::transport::Endpoint::from_static("http://localhost").connect_timeout(CONNECT);
+    dial.connect_with_connector(connector).await.map_err(|error| format!("{}: {error}", socket.display()))
 }
 
 /// Notes the plugin's devices until it goes, and forgets them if it does not come back.

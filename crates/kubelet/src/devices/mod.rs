@@ -1,6 +1,8 @@
 //! Devices that plugins offer: which there are, which containers have which, and what a container needs to use its own.
 //!
 //! ```text
+//!   its socket is found (plugins) -----------------+
+//!                                                  v
 //!   plugin --Register--> kubelet.sock (registration) --> endpoint: ListAndWatch --> Ledger <--> checkpoint file
 //!                                                                                    |
 //!   Pod is taken: ledger chooses -> Allocate at the plugin -> ledger notes what the containers need
@@ -14,6 +16,7 @@ mod allocation;
 mod checkpoint;
 mod endpoint;
 mod ledger;
+mod plugins;
 mod registration;
 mod resources;
 #[cfg(test)]
@@ -63,6 +66,7 @@ impl Devices {
             changes: watch::Sender::new(0),
         });
         registration::listen(&devices)?;
+        plugins::watch(&devices, root_dir.join(plugins::DIRECTORY))?;
         Ok(devices)
     }
 

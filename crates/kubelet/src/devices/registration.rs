@@ -16,7 +16,7 @@ use crate::device_plugin::v1beta1::registration_server::{Registration, Registrat
 use crate::device_plugin::v1beta1::{Empty, RegisterRequest};
 
 /// The one version there is.
-const VERSION: &str = "v1beta1";
+pub(super) const VERSION: &str = "v1beta1";
 
 /// Listens from now on, as a task of `devices`.
 pub(super) fn listen(devices: &Arc<Devices>) -> Result<(), Error> {
@@ -83,7 +83,7 @@ fn check(directory: &Path, request: &RegisterRequest) -> Result<PathBuf, String>
 }
 
 /// `vendor-domain/name`, and no domain of Kubernetes' own.
-fn is_extended_resource(name: &str) -> bool {
+pub(super) fn is_extended_resource(name: &str) -> bool {
     let label = |text: &str| {
         let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);

@@ -14,11 +14,13 @@ use sampan_client::Tasks;
 use sampan_cri::v1::ContainerConfig;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{UnixListenerStream, WatchStream};
 use tonic::transport::{Channel, Server, Uri};
 use tonic::{Request, Response, Status};
 
+use super::plugins::v1::registration_server::{Registration, RegistrationServer};
+use super::plugins::v1::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
 use super::resources::v1;
 use super::{Devices, Lister, serve_pod_resources};
 use crate::cpus::Cpus;
@@ -84,14 +86,19 @@ async fn dial(socket: &Path) -> Channel {
     endpoint.connect_with_connector(connector).await.unwrap()
 }
 
-/// Serves a plugin with two devices, and registers it with the kubelet of `root`.
-async fn plugin(root: &Path) -> Plugin {
+/// A plugin with two devices.
+fn two_devices() -> Plugin {
     let device = |id: &str| Device {
         id: id.to_owned(),
         health: "Healthy".to_owned(),
         topology: Some(TopologyInfo { nodes: vec![NumaNode { id: 1 }] }),
     };
-    let plugin = Plugin { devices: watch::Sender::new(vec![device("a"), device("b")]), asked: Arc::default() };
+    Plugin { devices: watch::Sender::new(vec![device("a"), device("b")]), asked: Arc::default() }
+}
+
+/// Serves a plugin with two devices, and registers it with the kubelet of `root`.
+async fn plugin(root: &Path) -> Plugin {
+    let plugin = two_devices();
     let directory = root.join("device-plugins");
     let listener = UnixListener::bind(directory.join("gpu.sock")).unwrap();
     let server = Server::builder().add_service(DevicePluginServer::new(plugin.clone()));
@@ -218,5 +225,59 @@ async fn who_has_what_is_told() {
     assert_eq!(get("x").await.unwrap_err().message(), "pod x in namespace ns not found");
     let all = client.get_allocatable_resources(v1::AllocatableResourcesRequest {}).await.unwrap().into_inner();
     assert_eq!(all.devices.len(), 2);
+    tasks.shutdown().await;
+}
+
+/// What a plugin says of itself to a kubelet that finds it, and whom it tells what it is told.
+struct Found {
+    kind: &'static str,
+    told: mpsc::UnboundedSender<RegistrationStatus>,
+}
+
+#[tonic::async_trait]
+impl Registration for Found {
+    async fn get_info(&self, _: Request<InfoRequest>) -> Result<Response<PluginInfo>, Status> {
+        Ok(Response::new(PluginInfo {
+            r#type: self.kind.to_owned(),
+            name: GPU.to_owned(),
+            endpoint: String::new(),
+            supported_versions: vec!["v1alpha".to_owned(), "v1beta1".to_owned()],
+        }))
+    }
+
+    async fn notify_registration_status(
+        &self,
+        status: Request<RegistrationStatus>,
+    ) -> Result<Response<RegistrationStatusResponse>, Status> {
+        self.told.send(status.into_inner()).unwrap();
+        Ok(Response::new(RegistrationStatusResponse {}))
+    }
+}
+
+/// Puts the socket of a plugin of this kind before the kubelet; what the plugin is told.
+fn put(root: &Path, name: &str, kind: &'static str) -> mpsc::UnboundedReceiver<RegistrationStatus> {
+    let (told, tell) = mpsc::unbounded_channel();
+    let listener = UnixListener::bind(root.join("plugins_registry").join(name)).unwrap();
+    let server = Server::builder()
+        .add_service(RegistrationServer::new(Found { kind, told }))
+        .add_service(DevicePluginServer::new(two_devices()));
+    tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
+    tell
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_found_is_taken_and_told() {
+    let root = tempfile::tempdir().unwrap();
+    let tasks = Tasks::new();
+    std::fs::create_dir(root.path().join("plugins_registry")).unwrap();
+    // One is there before the kubelet, one comes later.
+    let mut csi = put(root.path(), "csi.sock", "CSIPlugin");
+    let devices = Devices::start(root.path(), &tasks).unwrap();
+    let refused = tokio::time::timeout(PATIENCE, csi.recv()).await.unwrap().unwrap();
+    assert!(!refused.plugin_registered && refused.error.contains("no handler registered"), "{refused:?}");
+    let mut gpu = put(root.path(), "gpu.sock", "DevicePlugin");
+    let taken = tokio::time::timeout(PATIENCE, gpu.recv()).await.unwrap().unwrap();
+    assert_eq!((taken.plugin_registered, taken.error.as_str()), (true, ""));
+    until(&devices, (2, 2)).await;
     tasks.shutdown().await;
 }
