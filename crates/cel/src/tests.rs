@@ -446,3 +446,84 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lists_made_from_lists() {
+    check(&[
+        ("lists.range(4)", "[0,1,2,3]"),
+        ("lists.range(0)", "[]"),
+        ("lists.range(-1)", "[]"),
+        ("[5, 1, 2, 3].reverse()", "[3,2,1,5]"),
+        ("[].reverse()", "[]"),
+        ("self.set.reverse()", r#"["b","a"]"#),
+        ("[1, 2, 3, 4].slice(0, 4)", "[1,2,3,4]"),
+        ("[1, 2, 3, 4].slice(4, 4)", "[]"),
+        ("[1, 2, 3, 4].slice(1, 3)", "[2,3]"),
+        ("[1, 2].slice(3, 0)", "cannot slice(3, 0), start index must be less than or equal to end index"),
+        ("[1, 2].slice(0, 10)", "cannot slice(0, 10), list is length 2"),
+        ("[1, 2].slice(-5, 10)", "cannot slice(-5, 10), negative indexes not supported"),
+        ("dyn([1, 2]).flatten()", "[1,2]"),
+        ("[[1], [2, 3], []].flatten()", "[1,2,3]"),
+        ("[dyn(1), dyn([2, dyn([3, 4])])].flatten()", "[1,2,[3,4]]"),
+        ("[[[1], [2]], [[3]]].flatten(2)", "[1,2,3]"),
+        ("[[1], [2]].flatten(-1)", "level must be non-negative"),
+        ("dyn({}).flatten()", "no such overload"),
+        ("[].flatten(dyn('1'))", "no such overload"),
+        ("[-2, 5, -2, 1, 1, 5].distinct()", "[-2,5,1]"),
+        ("[dyn(1), dyn(2.0), dyn('c'), dyn('c'), dyn(1)].distinct()", r#"[1,2.0,"c"]"#),
+        ("[dyn(1), dyn(1.0), dyn(2)].distinct() == [1, 2]", "true"),
+        ("[[1], [1], [2]].distinct()", "[[1],[2]]"),
+        ("[4, 3, 2, 1].sort()", "[1,2,3,4]"),
+        ("[].sort()", "[]"),
+        ("['d', 'a', 'c'].sort()", r#"["a","c","d"]"#),
+        ("[dyn('d'), dyn(3)].sort()", "list elements must have the same type"),
+        ("dyn([[1], [2]]).sort()", "list elements must be comparable"),
+        ("[0.0 / 0.0, 1.0].sort()", "NaN values cannot be ordered"),
+        ("[-3, 1, -5, -2, 4].sortBy(e, -(e * e))", "[-5,4,-3,-2,1]"),
+        ("[-3, 1, -5].map(e, e * 2).sortBy(e, -(e * e))", "[-10,-6,2]"),
+        ("lists.range(3).sortBy(e, -e)", "[2,1,0]"),
+        ("['a', 'c', 'b', 'first'].sortBy(e, e == 'first' ? '' : e)", r#"["first","a","b","c"]"#),
+        ("self.more.sortBy(p, -p.port).map(p, p.name)", r#"["c","b"]"#),
+        ("object.more.sortBy(p, p.name)[0].port", "3"),
+        ("[[2, 1], [0]].sortBy(l, l.sortBy(e, e)[0])", "[[0],[2,1]]"),
+    ]);
+    check_faults(&[
+        ("[1, 2].slice(1)", "1:13: found no matching overload for 'slice' applied to 'list(int).(int)'"),
+        ("[[1]].sort()", "1:11: found no matching overload for 'sort' applied to 'list(list(int)).()'"),
+        (
+            "{}.sortBy(e, e)",
+            "1:1: sortBy can only be applied to a list, identifier, comprehension, call or select expression",
+        ),
+        ("[1].sortBy(e.f, e)", "1:13: argument is not an identifier"),
+        (
+            "[1].sortBy(e, [e])",
+            "1:11: found no matching overload for '@sortByAssociatedKeys' applied to 'list(int).(list(list(int)))'",
+        ),
+        ("lists.range(3)", "list(int)"),
+        ("['a'].slice(0, 1)", "list(string)"),
+        ("[[1]].flatten()", "list(dyn)"),
+        ("['a'].sortBy(e, 1u)", "list(string)"),
+    ]);
+}
+
+#[test]
+fn what_making_lists_costs() {
+    check_costs(&[
+        ("lists.range(4) == [0, 1, 2, 3]", 4 + 11 + 1),
+        ("lists.range(4 / 2) == [0, 1]", 1 + 2 + 11 + 1),
+        ("lists.range(self.replicas) == [0, 1, 2]", 2 + 3 + 11 + 1),
+        ("[[1, 2], [3]].flatten(1) == [1, 2, 3]", 2 + 11 + 1),
+        ("[[1, 2], [3]].flatten(3) == [1, 2, 3]", 3 * 2 + 11 + 1),
+        ("[[1], [2], [3]].flatten() == [1, 2, 3]", 3 + 11 + 1),
+        ("[1, 1, 1].distinct() == [1]", 2 * 9 + 11 + 1),
+        ("self.set.distinct() == ['a']", 2 + 8 + 11 + 1),
+        ("[1, 2, 3].slice(1, 3) == [2, 3]", 2 + 11 + 1),
+        ("[3, 2, 1].reverse() == [1, 2, 3]", 3 + 11 + 1),
+        ("[2, 3, 1].sort() == [1, 2, 3]", 2 * 9 + 11 + 1),
+        ("self.set.sort() == ['a', 'b']", 2 + 8 + 11 + 1),
+        ("[{'x': 4}, {'x': 3}].sortBy(m, m['x']) == [{'x': 3}, {'x': 4}]", 2 + 2 * 14 + 2 + 8 + 11),
+        ("dyn([2, 3, 1]).sort() == [1, 2, 3]", 1 + 3 + 1),
+    ]);
+    // Nothing is made of what could not be paid for.
+    check(&[("lists.range(1000000000000)", "operation cancelled: actual cost limit exceeded")]);
+}

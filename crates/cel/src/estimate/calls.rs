@@ -1,7 +1,7 @@
 //! What a call can cost beside its arguments, and how large its result can be.
 
 use super::size::Size;
-use crate::eval::cost::{scaled, search, walk};
+use crate::eval::cost::{COMPARISON, LIST, TEXT_COMPARISON, scaled, search, walk};
 use crate::syntax::ast::operator;
 use crate::types::Type;
 
@@ -52,12 +52,17 @@ impl Operands {
     fn arg(&self, index: usize) -> Size {
         self.args.get(index).map_or(Size::exactly(0), Operand::size)
     }
+
+    /// The number that the argument at `index` is written as; none is below zero.
+    fn number(&self, index: usize) -> Option<u64> {
+        self.args.get(index)?.literal.map(|number| u64::try_from(number).unwrap_or(0))
+    }
 }
 
 fn of_library(function: &str, overload: &str, operands: &Operands) -> Option<Estimate> {
     let arg = |index| operands.arg(index);
     if let Some(target) = &operands.target
-        && let Some(estimate) = of_member(function, target, operands)
+        && let Some(estimate) = of_member(function, overload, target, operands)
     {
         return Some(estimate);
     }
@@ -69,12 +74,13 @@ fn of_library(function: &str, overload: &str, operands: &Operands) -> Option<Est
         "ip.isCanonical" => costs(walk_twice(arg(0).most)),
         "sets.contains" | "sets.intersects" => costs(arg(0).times(arg(1)).most.saturating_add(1)),
         "sets.equivalent" => costs(arg(0).times(arg(1)).most.saturating_mul(2).saturating_add(1)),
+        "lists.range" => made(1.0, Size::exactly(operands.number(0).unwrap_or(u64::MAX))),
         operator::EQUALS => costs(of_equality(&operands.args)?),
         _ => return None,
     })
 }
 
-fn of_member(function: &str, target: &Operand, operands: &Operands) -> Option<Estimate> {
+fn of_member(function: &str, overload: &str, target: &Operand, operands: &Operands) -> Option<Estimate> {
     let (size, arg) = (target.size(), |index| operands.arg(index));
     Some(match function {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => costs(of_comparisons(target)),
@@ -93,9 +99,30 @@ fn of_member(function: &str, target: &Operand, operands: &Operands) -> Option<Es
             Estimate { cost: search(size.most, arg(0).most), size: Some(Size { least: 0, most: size.most }) }
         }
         "containsIP" | "containsCIDR" => costs(of_containment(function == "containsCIDR", operands.args.first())),
+        "reverse" => made(1.0, size),
+        "slice" => {
+            let (start, end) = (operands.number(0).unwrap_or(0), operands.number(1).unwrap_or(size.most));
+            // As upstream: where nothing can be between them, the difference is below zero, and all there is.
+            made(1.0, Size::exactly(end.wrapping_sub(start)))
+        }
+        "flatten" if operands.args.is_empty() => made(1.0, size),
+        "flatten" => made(operands.number(0).unwrap_or(u64::MAX) as f64, size),
+        "distinct" => made(COMPARISON, size.times(size)),
+        "sort" => made(comparison(overload), size.times(size)),
+        "@sortByAssociatedKeys" => made(comparison(overload), arg(0).times(arg(0))),
         "validate" => costs(scaled(walk(arg(0).most), FORMAT_PATTERN as f64 * crate::eval::cost::PATTERN)),
         _ => return None,
     })
+}
+
+/// A list of that size, with what is looked at for each of its items.
+fn made(each: f64, size: Size) -> Estimate {
+    Estimate { cost: scaled(size.most, each).saturating_add(1 + LIST), size: Some(size) }
+}
+
+fn comparison(overload: &str) -> f64 {
+    let is_text = overload.starts_with("list_string_") || overload.starts_with("list_bytes_");
+    if is_text { TEXT_COMPARISON } else { COMPARISON }
 }
 
 /// Walking a list, and the text of its items with it; or walking a text.

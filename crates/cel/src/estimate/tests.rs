@@ -29,6 +29,7 @@ fn check(source: &str, want: u64) {
         ("number", Type::Int),
         ("any", Type::Dyn),
         ("list", Type::list_with(Type::String, ListSemantics::Atomic)),
+        ("numbers", Type::list_with(Type::Int, ListSemantics::Atomic)),
         ("map", Type::map(Type::String, Type::String)),
     ];
     let sizes = Table(&[
@@ -40,6 +41,7 @@ fn check(source: &str, want: u64) {
         ("any", 50),
         ("list", 10),
         ("list.@item", 20),
+        ("numbers", 5),
         ("map", 5),
         ("map.@key", 0),
         ("map.@value", 20),
@@ -91,6 +93,28 @@ fn loops_cost_by_what_they_go_over() {
     check("'a' in self.list", 12);
     check("sets.contains(self.list, ['a', 'b'])", 33);
     check("self.any.all(x, true)", 2 + 1 + 50 * 3);
+}
+
+#[test]
+fn making_lists_costs_by_what_is_looked_at() {
+    check("lists.range(4) == [0, 1, 2, 3]", 26);
+    check("lists.range(4 / 2) == [0, 1]", u64::MAX);
+    check("lists.range(self.number) == [0]", u64::MAX);
+    check("[[1, 2], [3]].flatten(1) == [1, 2, 3]", 54);
+    check("[[1, 2], [3]].flatten(2) == [1, 2, 3]", 56);
+    check("[[1], [2], [3]].flatten() == [1, 2, 3]", 65);
+    check("[[1, 2], [3]].flatten(self.number) == [1, 2, 3]", u64::MAX);
+    check("[1, 1, 1].distinct() == [1]", 50);
+    check("self.numbers.distinct() == [1]", 2 + 11 + 50 + 10 + 1);
+    check("[1, 2, 3, 4, 5].slice(self.number, self.number) == [2, 3]", 39 + 2);
+    check("self.numbers.slice(1, 3) == [2, 3]", 26);
+    check("[1, 2, 3].slice(1, 3) == [2, 3]", 34);
+    check("[3, 2, 1].reverse() == [1, 2, 3]", 35);
+    check("self.numbers.reverse() == [1, 2, 3]", 29);
+    check("[2, 3, 1].sort() == [1, 2, 3]", 50);
+    check("self.numbers.sort() == [1, 2, 3]", 74);
+    check("self.list.sort() == ['a', 'a', 'b', 'b', 'c', 'c']", 234);
+    check("[{'x': 4}, {'x': 3}].sortBy(m, m['x']) == [{'x': 3}, {'x': 4}]", 211);
 }
 
 #[test]

@@ -12,6 +12,10 @@ use crate::value::{List, Value};
 pub(crate) const TRAVERSAL: f64 = 0.1;
 /// What one character of a pattern costs for each unit of the text.
 pub(crate) const PATTERN: f64 = 0.25;
+/// What each pair of items costs when a list is sorted, or searched for what is there twice,
+pub(crate) const COMPARISON: f64 = 2.0;
+/// and when the items are texts.
+pub(crate) const TEXT_COMPARISON: f64 = COMPARISON + TRAVERSAL;
 /// An authorization check: two of them fit into one evaluation.
 const CHECK: u64 = 350_000;
 /// From this size on, copies cost by their size even where upstream cannot tell that something is copied.
@@ -115,6 +119,9 @@ fn of_library(
             walk(size(0) * 2) + nested + parsed
         }
         "validate" => size(0).max(1),
+        "lists.range" | "slice" | "reverse" | "flatten" | "distinct" | "sort" | "@sortByAssociatedKeys" => {
+            of_making(function, overload, args)
+        }
         _ => return None,
     })
 }
@@ -141,6 +148,36 @@ fn of_standard(function: &str, overload: Option<&str>, size: &dyn Fn(usize) -> u
 pub(crate) fn is_ordering_of_text(overload: &str) -> bool {
     let ordering = ["less_", "greater_"].iter().any(|prefix| overload.starts_with(prefix));
     ordering && (overload.ends_with("_string") || overload.ends_with("_bytes"))
+}
+
+/// What making a list of others costs: the call, the list, and by what is looked at for it.
+fn of_making(function: &str, overload: Option<&str>, args: &[Value<'_>]) -> u64 {
+    let size = |index: usize| args.get(index).map_or(0, Value::size);
+    let number = |index: usize| match args.get(index) {
+        Some(Value::Int(number)) => u64::try_from(*number).unwrap_or(0),
+        _ => 0,
+    };
+    let looked_at = match function {
+        "lists.range" => number(0),
+        "slice" => number(2).saturating_sub(number(1)),
+        "reverse" => size(0),
+        "flatten" => size(0).saturating_mul(if args.len() > 1 { number(1) } else { 1 }),
+        // What types cannot tell costs 1 upstream; sorting must not be free.
+        "sort" | "@sortByAssociatedKeys" if overload.is_none() => return size(args.len().saturating_sub(1)).max(1),
+        _ => args.last().map_or(0, comparisons),
+    };
+    looked_at.saturating_add(1 + LIST)
+}
+
+/// What comparing each item of a list with each costs.
+fn comparisons(list: &Value<'_>) -> u64 {
+    let first = match list {
+        Value::List(list) => list.get(0).and_then(Result::ok),
+        _ => None,
+    };
+    let is_text = matches!(first, Some(Value::String(_) | Value::Bytes(_)));
+    let size = list.size();
+    (size.saturating_mul(size) as f64 * if is_text { TEXT_COMPARISON } else { COMPARISON }) as u64
 }
 
 /// What types cannot tell costs 1, but large copies must not be free.

@@ -5,6 +5,7 @@
 
 pub(crate) mod authorizer;
 pub(crate) mod conversions;
+mod derived_lists;
 mod format;
 mod json_patch;
 mod lists;
@@ -42,6 +43,7 @@ pub(crate) static ALL: &[&Library] = &[
     &optionals::LIBRARY,
     &strings::LIBRARY,
     &lists::LIBRARY,
+    &derived_lists::LIBRARY,
     &sets::LIBRARY,
     &regexes::LIBRARY,
     &urls::LIBRARY,

@@ -127,6 +127,9 @@ pub(crate) struct Fold {
 /// The accumulator of the macros; no identifier can be written like this.
 pub(crate) const RESULT: &str = "@result";
 
+/// The list that `sortBy` sorts, likewise.
+pub(crate) const SORTED: &str = "@__sortBy_input__";
+
 /// The functions that operators stand for.
 pub(crate) mod operator {
     pub(crate) const NOT: &str = "!_";

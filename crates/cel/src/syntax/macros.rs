@@ -2,7 +2,7 @@
 //!
 //! Each loop has the shape that upstream gives it, since the cost of an expression is counted over that shape.
 
-use super::ast::{Access, Call, Element, Expr, Fold, Kind, Literal, RESULT, Select, operator};
+use super::ast::{Access, Call, Element, Expr, Fold, Kind, Literal, RESULT, SORTED, Select, operator};
 use super::parser::{Parsed, Parser};
 
 /// The accumulator's name in older versions: still not usable as a variable.
@@ -29,6 +29,7 @@ pub(super) fn member_call(parser: &mut Parser, at: usize, target: Expr, function
         | ("all" | "exists" | "exists_one" | "existsOne" | "transformList" | "transformMap" | "transformMapEntry", 3)
         | ("map", 2 | 3)
         | ("transformList" | "transformMap" | "transformMapEntry", 4) => expansion.fold(target, function, args),
+        ("sortBy", 2) => expansion.sort_by(target, args),
         ("optMap" | "optFlatMap", 2) => expansion.optional(target, function, args),
         _ => {
             let target = Some(target);
@@ -174,24 +175,42 @@ impl Expansion<'_> {
             return self.parser.refuse(variable.at, text);
         };
         let copy = self.copy(&target);
-        let has_value = self.member("hasValue", copy)?;
-        let init = self.member("value", target)?;
-        let fold = Fold {
-            range: self.node(Kind::List(Vec::new()))?,
-            var: "#unused".to_owned(),
-            second: None,
-            accumulator: name.clone(),
-            init,
-            condition: self.literal(Literal::Bool(false))?,
-            step: self.node(Kind::Ident(name))?,
-            result: value,
-        };
-        let mut then = self.node(Kind::Fold(Box::new(fold)))?;
+        let has_value = self.member("hasValue", copy, Vec::new())?;
+        let init = self.member("value", target, Vec::new())?;
+        let mut then = self.bind(name, init, value)?;
         if function == "optMap" {
             then = self.call("optional.of", vec![then])?;
         }
         let otherwise = self.call("optional.none", Vec::new())?;
         self.node(Kind::Ternary(Box::new([has_value, then, otherwise])))
+    }
+
+    /// `list.sortBy(v, key)`: the list by the keys of its items, `v` being `list` once: `v.@sortByAssociatedKeys(v.map(v, key))`
+    fn sort_by(&mut self, list: Expr, args: Vec<Expr>) -> Parsed {
+        if matches!(list.kind, Kind::Literal(_) | Kind::Map(_) | Kind::Struct(_)) {
+            let text = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
+            return self.parser.refuse(list.at, text);
+        }
+        let range = self.node(Kind::Ident(SORTED.to_owned()))?;
+        let keys = self.fold(range, "map", args)?;
+        let sorted = self.node(Kind::Ident(SORTED.to_owned()))?;
+        let result = self.member("@sortByAssociatedKeys", sorted, vec![keys])?;
+        self.bind(SORTED.to_owned(), list, result)
+    }
+
+    /// `value` under a name in `result`: a loop that does not turn.
+    fn bind(&mut self, name: String, value: Expr, result: Expr) -> Parsed {
+        let fold = Fold {
+            range: self.node(Kind::List(Vec::new()))?,
+            var: "#unused".to_owned(),
+            second: None,
+            accumulator: name.clone(),
+            init: value,
+            condition: self.literal(Literal::Bool(false))?,
+            step: self.node(Kind::Ident(name))?,
+            result,
+        };
+        self.node(Kind::Fold(Box::new(fold)))
     }
 
     /// The same tree, with ids of its own: each node has one type.
@@ -223,14 +242,9 @@ impl Expansion<'_> {
         self.parser.call(self.at, function, args)
     }
 
-    fn member(&mut self, function: &str, target: Expr) -> Parsed {
-        let call = Call {
-            function: function.to_owned(),
-            target: Some(target),
-            args: Vec::new(),
-            overload: None,
-            pattern: None,
-        };
+    fn member(&mut self, function: &str, target: Expr, args: Vec<Expr>) -> Parsed {
+        let target = Some(target);
+        let call = Call { function: function.to_owned(), target, args, overload: None, pattern: None };
         self.node(Kind::Call(Box::new(call)))
     }
 
