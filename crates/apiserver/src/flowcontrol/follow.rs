@@ -41,6 +41,12 @@ impl FlowControl {
         let Plan { levels, schemas, dangling } = config::plan(self.seats, &read(&levels), &read(&schemas));
         let mut config = self.config.write();
         *config = Arc::new(self.next(&config, &levels, schemas));
+        let executing = levels.iter().map(|level| level.limits.nominal as usize).sum();
+        let waiting = levels.iter().map(|level| level.shape.capacity()).sum();
+        for in_flight in [&self.read_only, &self.mutating] {
+            in_flight.executing.set_limit(self.now_s(), executing);
+            in_flight.waiting.set_limit(self.now_s(), waiting);
+        }
         Ok(dangling)
     }
 

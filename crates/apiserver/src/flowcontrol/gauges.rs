@@ -1,10 +1,13 @@
 //! What `/metrics` says of the levels.
+//!
+//! Upstream's `epoch_advance_total` is not here: virtual time is a double, and never has to begin anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::busy::Busy;
 use super::level::{Level, Seen};
+use super::queues::QueueDigest;
 use super::timing::Timing;
 use crate::metrics::{Form, Text};
 
@@ -17,15 +20,13 @@ pub(super) fn write(text: &mut Text, levels: &BTreeMap<String, Arc<Level>>, fair
             text.sample(&[("priority_level", level)], value(seen));
         }
     }
-    text.family(
-        Form::Gauge,
-        "apiserver_flowcontrol_next_s_bounds",
-        "min and max, over queues, of S(oldest waiting request in queue)",
-    );
-    for (level, seen) in &levels {
-        let waiting = seen.digest.queues.iter().filter(|queue| queue.waiting > 0).map(|queue| queue.next_start);
-        for (bound, value) in [("max", waiting.clone().reduce(f64::max)), ("min", waiting.reduce(f64::min))] {
-            value.into_iter().for_each(|value| text.sample(&[("bound", bound), ("priority_level", level)], value));
+    for (name, help, start) in BOUNDS {
+        text.family(Form::Gauge, name, help);
+        for (level, seen) in &levels {
+            let waiting = seen.digest.queues.iter().filter(|queue| queue.waiting > 0).map(start);
+            for (bound, value) in [("max", waiting.clone().reduce(f64::max)), ("min", waiting.reduce(f64::min))] {
+                value.into_iter().for_each(|value| text.sample(&[("bound", bound), ("priority_level", level)], value));
+            }
         }
     }
     text.single(
@@ -88,6 +89,21 @@ const GAUGES: [Gauge; 12] = [
     ("apiserver_flowcontrol_current_r", "R(time of last change)", |seen| seen.digest.virtual_s),
     ("apiserver_flowcontrol_dispatch_r", "R(time of last dispatch)", |seen| seen.digest.let_in.0),
     ("apiserver_flowcontrol_latest_s", "S(most recently dispatched request)", |seen| seen.digest.let_in.1),
+];
+
+type Bound = (&'static str, &'static str, fn(&QueueDigest) -> f64);
+
+const BOUNDS: [Bound; 2] = [
+    (
+        "apiserver_flowcontrol_next_s_bounds",
+        "min and max, over queues, of S(oldest waiting request in queue)",
+        |queue| queue.next_start,
+    ),
+    (
+        "apiserver_flowcontrol_next_discounted_s_bounds",
+        "min and max, over queues, of S(oldest waiting request in queue) - estimated work in progress",
+        |queue| queue.next_start - queue.in_progress,
+    ),
 ];
 
 type Phase = (Option<&'static str>, fn(&Busy) -> &Timing);

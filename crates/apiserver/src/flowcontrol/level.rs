@@ -10,6 +10,7 @@ use super::demand::Demand;
 use super::queues::{Arrival, Digest, Queued, Queues, Reason, Shape};
 use super::retry_after::RetryAfter;
 use super::shares::{Limits, Wanted};
+use super::stats::Stats;
 use super::work::Work;
 
 /// A priority level.
@@ -22,7 +23,7 @@ pub(super) struct Level {
 }
 
 struct State {
-    queues: Queues<oneshot::Sender<()>>,
+    queues: Queues<Waiter>,
     demand: Demand,
     retry_after: RetryAfter,
     limits: Limits,
@@ -32,6 +33,14 @@ struct State {
     target: f64,
     busy: Busy,
     totals: Totals,
+}
+
+/// A request that waits.
+struct Waiter {
+    /// Lets it in.
+    sender: oneshot::Sender<()>,
+    /// What is counted of its schema.
+    stats: Arc<Stats>,
 }
 
 /// What became of the requests of a level.
@@ -103,13 +112,13 @@ impl Level {
     }
 
     /// Takes a request, or says why not.
-    pub(super) fn enter(&self, now_s: f64, hash: u64, work: Work) -> Result<Entered, Reason> {
+    pub(super) fn enter(&self, now_s: f64, hash: u64, work: Work, stats: &Arc<Stats>) -> Result<Entered, Reason> {
         let mut state = self.state.lock();
         let mut receiver = None;
         let arrival = state.queues.arrive(now_s, hash, work, || {
             let (sender, waits) = oneshot::channel();
             receiver = Some(waits);
-            sender
+            Waiter { sender, stats: Arc::clone(stats) }
         });
         match (arrival, receiver) {
             (Arrival::Runs(place), _) => {
@@ -202,8 +211,11 @@ impl State {
     fn let_in(&mut self, now_s: f64) {
         while let Some(waiting) = self.queues.next(now_s) {
             // Whoever does not wait any more has left before: see `Level::leave`.
-            let _ = waiting.send(());
+            let _ = waiting.sender.send(());
             self.totals.dispatched += 1;
+        }
+        if let Some(waiting) = self.queues.too_large() {
+            waiting.stats.found_no_room();
         }
         self.note(now_s);
     }

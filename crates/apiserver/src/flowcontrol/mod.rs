@@ -19,6 +19,7 @@ mod demand;
 mod dump;
 mod follow;
 mod gauges;
+mod in_flight;
 mod level;
 mod queues;
 mod retry_after;
@@ -32,7 +33,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -46,6 +47,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::bootstrap::{ensure, keep};
 pub(crate) use self::follow::follow;
+use self::in_flight::InFlight;
 use self::level::{Entered, Level};
 use self::queues::{Queued, Reason};
 use self::stats::Stats;
@@ -75,13 +77,6 @@ pub(crate) struct FlowControl {
     /// Seats that outlast their requests.
     tails: TaskTracker,
     runtime: tokio::runtime::Handle,
-}
-
-/// Requests now.
-#[derive(Default)]
-struct InFlight {
-    executing: AtomicI64,
-    waiting: AtomicI64,
 }
 
 /// The configuration in force.
@@ -172,7 +167,7 @@ impl FlowControl {
         };
         let now_s = self.now_s();
         let seat = |queued, waited_s| Seat::take(self, flow, (queued, work), wish.info, waited_s);
-        match flow.level.enter(now_s, hash, work) {
+        match flow.level.enter(now_s, hash, work, &flow.stats) {
             Ok(Entered::Runs(queued)) => {
                 if flow.queues {
                     flow.stats.queued(1);
@@ -214,7 +209,7 @@ impl FlowControl {
         let kinds = [("mutating", &self.mutating), ("readOnly", &self.read_only)];
         text.family(Form::Gauge, "apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.");
         for (kind, in_flight) in kinds {
-            text.sample(&[("request_kind", kind)], in_flight.executing.load(Ordering::Relaxed));
+            text.sample(&[("request_kind", kind)], in_flight.executing.requests());
         }
         text.family(
             Form::Gauge,
@@ -222,13 +217,15 @@ impl FlowControl {
             "Maximal number of queued requests in this apiserver per request kind in last second.",
         );
         for (kind, in_flight) in kinds {
-            text.sample(&[("request_kind", kind)], in_flight.waiting.load(Ordering::Relaxed));
+            text.sample(&[("request_kind", kind)], in_flight.waiting.requests());
         }
+        let now_s = self.now_s();
+        in_flight::write(text, kinds, now_s);
         let config = Arc::clone(&self.config.read());
         let all: Vec<_> = config.flows.iter().map(|flow| (&*flow.level.name, &*flow.schema, &*flow.stats)).collect();
         stats::write(text, &all);
         let fair_fraction = f64::from_bits(self.fair_fraction.load(Ordering::Relaxed));
-        gauges::write(text, &config.levels, fair_fraction, self.now_s());
+        gauges::write(text, &config.levels, fair_fraction, now_s);
     }
 }
 
@@ -252,7 +249,7 @@ impl Seat {
         waited_s: f64,
     ) -> Self {
         flow.stats.runs(work.seats, (!flow.exempt).then_some(waited_s));
-        control.in_flight(info).executing.fetch_add(1, Ordering::Relaxed);
+        control.in_flight(info).executing.add(control.now_s(), 1);
         Self {
             control: Arc::clone(control),
             flow: Arc::clone(flow),
@@ -269,7 +266,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let (control, flow) = (&self.control, &self.flow);
         let in_flight = if self.is_mutating { &control.mutating } else { &control.read_only };
-        in_flight.executing.fetch_sub(1, Ordering::Relaxed);
+        in_flight.executing.add(control.now_s(), -1);
         let took_s = self.began.elapsed().as_secs_f64();
         flow.stats.answered(self.is_watch, took_s);
         let (queued, work) = (self.queued, self.work);
@@ -306,7 +303,7 @@ struct Place<'c> {
 impl<'c> Place<'c> {
     fn take(control: &'c FlowControl, flow: &'c Flow, (queued, work): (Queued, Work), info: &RequestInfo) -> Self {
         let in_flight = control.in_flight(info);
-        in_flight.waiting.fetch_add(1, Ordering::Relaxed);
+        in_flight.waiting.add(control.now_s(), 1);
         flow.stats.waits(1, work.seats);
         Self { control, flow, queued, work, in_flight, settled: false }
     }
@@ -323,12 +320,12 @@ impl<'c> Place<'c> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.in_flight.waiting.fetch_sub(1, Ordering::Relaxed);
+        let now_s = self.control.now_s();
+        self.in_flight.waiting.add(now_s, -1);
         self.flow.stats.waits(-1, self.work.seats);
         if self.settled {
             return;
         }
-        let now_s = self.control.now_s();
         if self.flow.level.leave(now_s, self.queued, Reason::Cancelled) {
             self.flow.stats.refused(Reason::Cancelled, 0.0);
         } else {

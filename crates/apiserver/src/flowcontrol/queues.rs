@@ -28,6 +28,16 @@ pub(super) enum Shape {
     Queue(Queuing),
 }
 
+impl Shape {
+    /// So many requests may wait.
+    pub(super) fn capacity(self) -> usize {
+        match self {
+            Self::Exempt | Self::Reject => 0,
+            Self::Queue(queuing) => queuing.length_limit.saturating_mul(queuing.queues as usize),
+        }
+    }
+}
+
 /// How requests wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queuing {
@@ -202,6 +212,16 @@ impl<T> Queues<T> {
         Some(head.what)
     }
 
+    /// The next one, if there are free seats, but too few for it.
+    pub(super) fn too_large(&self) -> Option<&T> {
+        if self.waiting == 0 || self.seats_in_use >= self.limit {
+            return None;
+        }
+        let (turn, seats) = self.turn()?;
+        let head = self.queues.get(&turn)?.waiting.front()?;
+        (!self.has_room(seats)).then_some(&head.what)
+    }
+
     /// Takes one away that waits; false if it does not.
     pub(super) fn leave(&mut self, now_s: f64, place: Queued) -> bool {
         self.advance(now_s);
@@ -283,14 +303,7 @@ impl<T> Queues<T> {
 
     /// Requests that wait, and that may.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        (self.waiting, self.capacity())
-    }
-
-    fn capacity(&self) -> usize {
-        match self.shape {
-            Shape::Exempt | Shape::Reject => 0,
-            Shape::Queue(queuing) => queuing.length_limit.saturating_mul(queuing.queues as usize),
-        }
+        (self.waiting, self.shape.capacity())
     }
 
     /// Requests that run, and their seats.
@@ -308,6 +321,7 @@ impl<T> Queues<T> {
             next_start: queue.next_start,
             waiting_seats: queue.waiting.iter().map(|waiting| waiting.work.seats).sum(),
             work: queue.work,
+            in_progress: f64::from(queue.seats_in_use) * GUESS_S,
         };
         Digest {
             waiting: self.waiting,
@@ -370,6 +384,8 @@ pub(super) struct QueueDigest {
     pub(super) waiting_seats: u32,
     /// Seat-seconds that are waited for.
     pub(super) work: f64,
+    /// Seat-seconds that those which run are guessed to take.
+    pub(super) in_progress: f64,
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ impl Reason {
 #[derive(Debug)]
 pub(super) struct Stats {
     dispatched: AtomicU64,
+    found_no_room: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
     waiting: Gauges,
     executing: Gauges,
@@ -59,6 +60,7 @@ impl Default for Stats {
     fn default() -> Self {
         Self {
             dispatched: AtomicU64::new(0),
+            found_no_room: AtomicU64::new(0),
             refused: Default::default(),
             waiting: Gauges::default(),
             executing: Gauges::default(),
@@ -101,6 +103,11 @@ impl Stats {
         if let Some(waited_s) = waited_s {
             self.waited_executed_s.observe(waited_s);
         }
+    }
+
+    /// It was one's turn, but there were too few free seats for it.
+    pub(super) fn found_no_room(&self) {
+        self.found_no_room.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One that ran has answered.
@@ -167,6 +174,13 @@ pub(super) fn write(text: &mut Text, all: &[(&str, &str, &Stats)]) {
         "apiserver_flowcontrol_dispatched_requests_total",
         "Number of requests executed by API Priority and Fairness subsystem",
         &|stats| stats.dispatched.load(Ordering::Relaxed).cast_signed(),
+    );
+    family(
+        text,
+        Form::Counter,
+        "apiserver_flowcontrol_request_dispatch_no_accommodation_total",
+        "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats",
+        &|stats| stats.found_no_room.load(Ordering::Relaxed).cast_signed(),
     );
     text.family(
         Form::Counter,

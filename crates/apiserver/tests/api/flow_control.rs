@@ -166,6 +166,26 @@ async fn a_level_with_queues_lets_requests_wait() {
     site.until_metric(&people("current_inqueue_requests"), "1").await;
     site.until_metric("apiserver_current_inqueue_requests{request_kind=\"readOnly\"}", "1").await;
     assert_eq!(site.get("bob", MAPS).await.status(), 429, "the queue is full");
+    let metrics = site.metrics().await;
+    let value = |series: &str| -> f64 {
+        let series = format!("apiserver_flowcontrol_{series} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        value.unwrap_or_else(|| panic!("{series}")).parse().unwrap()
+    };
+    for bound in ["min", "max"] {
+        let [start, discounted] = ["next_s_bounds", "next_discounted_s_bounds"]
+            .map(|series| value(&format!("{series}{{bound=\"{bound}\",priority_level=\"narrow\"}}")));
+        assert!(discounted < start, "one runs in its queue: {discounted} {start}");
+    }
+    for phase in ["executing", "waiting"] {
+        let labels = format!("{{phase=\"{phase}\",request_kind=\"readOnly\"}}");
+        let sum = value(&format!("read_vs_write_current_requests_sum{labels}"));
+        assert!(sum > 0.0 && sum < value(&format!("read_vs_write_current_requests_count{labels}")), "{phase}: {sum}");
+    }
+    assert_eq!(
+        value(people("request_dispatch_no_accommodation_total").trim_start_matches("apiserver_flowcontrol_")),
+        0.0
+    );
     let dump = site.get("admin", "/debug/api_priority_and_fairness/dump_priority_levels").await;
     let dump = String::from_utf8(dump.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let row: Vec<&str> = dump.lines().find(|line| line.starts_with("narrow,")).unwrap().split_whitespace().collect();

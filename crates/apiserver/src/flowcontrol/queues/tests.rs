@@ -189,3 +189,17 @@ fn more_seats_let_more_in_and_nothing_is_left_behind() {
     places.iter().for_each(|place| queues.finish(2.0, place.queue, Work::ONE, 1.0));
     assert!(queues.queues.is_empty() && queues.demand() == 0);
 }
+
+#[test]
+fn whose_turn_it_is_may_be_too_large() {
+    let mut queues = Queues::new(Shape::Queue(QUEUING), 3);
+    let work = |seats| Work { seats, tail: Duration::ZERO };
+    assert!(matches!(queues.arrive(0.0, 1, work(2), || 0), Arrival::Runs(_)));
+    assert_eq!(queues.too_large(), None, "nobody waits");
+    assert!(matches!(queues.arrive(0.0, 2, work(2), || 1), Arrival::Waits(..)));
+    assert_eq!((queues.next(0.0), queues.too_large()), (None, Some(&1)));
+    queues.set_limit(0.0, 2);
+    assert_eq!(queues.too_large(), None, "no seat is free");
+    queues.set_limit(0.0, 4);
+    assert_eq!((queues.next(0.0), queues.too_large()), (Some(1), None));
+}
