@@ -78,6 +78,8 @@ pub enum Peer {
         user: Option<Identity>,
         /// Whether it is a front proxy: its headers may say who sends a request.
         front_proxy: bool,
+        /// Whether it showed a certificate that the authority of users does not vouch for.
+        stranger: bool,
     },
     /// A component in this process, with the identity it was started with.
     InProcess(Identity),

@@ -18,7 +18,7 @@ use crate::https::{Site, client};
 use crate::support::{Cluster, in_process, read};
 
 fn nobody() -> Peer {
-    Peer::Remote { address: "192.0.2.9:1".parse().unwrap(), user: None, front_proxy: false }
+    Peer::Remote { address: "192.0.2.9:1".parse().unwrap(), user: None, front_proxy: false, stranger: false }
 }
 
 #[tokio::test]

@@ -11,8 +11,10 @@ use futures::StreamExt as _;
 use http::Request;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::ResolvesClientCert;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sampan_apiserver::{Listen, Options};
@@ -232,6 +234,73 @@ async fn front_proxies_say_who_is_there_and_nobody_else_does() {
     assert_eq!(data["requestheader-allowed-names"], r#"["front-proxy-client","outer-proxy"]"#);
     assert_eq!(data["requestheader-username-headers"], r#"["X-Remote-User","X-User"]"#);
     site.cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_makes_no_user() {
+    let site = Site::open().await;
+    let foreign = Authority::load(&Authority::generate("foreign", sampan_clock::now()).unwrap()).unwrap();
+    let stranger = || client_of(&site.authority, &foreign, ("root", "system:masters"));
+    // Not even what is for everybody.
+    for path in ["/api/v1/namespaces", "/readyz"] {
+        let answer = site.send_through(stranger(), Request::get(path).body(Body::empty()).unwrap()).await;
+        let (code, answer) = read(answer.map(Body::new)).await;
+        let want = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "Unauthorized", "reason": "Unauthorized", "code": 401 });
+        assert_eq!((code, answer), (401, want), "{path}");
+    }
+    // A token says who is there all the same.
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(site.cluster.admin("POST", accounts, r#"{"metadata":{"name":"ann"}}"#).await.0, 201);
+    let (_, made) = site.cluster.admin("POST", &format!("{accounts}/ann/token"), r#"{"spec":{}}"#).await;
+    let token = format!("Bearer {}", made["status"]["token"].as_str().unwrap());
+    let (code, user) = told(&site, stranger(), &[("authorization", &token)]).await;
+    assert_eq!((code, &user["username"]), (201, &json!("system:serviceaccount:default:ann")));
+    site.cluster.handle.shutdown().await;
+}
+
+/// Shows a certificate without having its key.
+#[derive(Debug)]
+struct Copied(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Copied {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_opens_nothing() {
+    let site = Site::open().await;
+    let root = Purpose::Client { user: "root".to_owned(), group: Some("system:masters".to_owned()) };
+    let issue = || chain(&site.authority.issue(&root, sampan_clock::now()).unwrap());
+    let ((shown, own), (_, other)) = (issue(), issue());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (key, works) in [(&own, true), (&other, false)] {
+            let key = rustls::crypto::ring::sign::any_supported_type(key).unwrap();
+            let copied = Copied(Arc::new(CertifiedKey::new(shown.clone(), key)));
+            let config = ClientConfig::builder_with_protocol_versions(&[version]);
+            let config = config.with_root_certificates(roots(&site.authority));
+            let config = config.with_client_cert_resolver(Arc::new(copied));
+            assert_eq!(answers(&site, config).await, works, "{version:?}");
+        }
+    }
+    site.cluster.handle.shutdown().await;
+}
+
+/// Whether there is any answer over a connection made so: the client may learn late that the server has closed it.
+async fn answers(site: &Site, tls: ClientConfig) -> bool {
+    let stream = TcpStream::connect(site.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let Ok(stream) = TlsConnector::from(Arc::new(tls)).connect(name, stream).await else { return false };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("/readyz").header("host", "localhost").body(Body::empty()).unwrap();
+    sender.send_request(request).await.is_ok()
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ fn request(step: &Step, variables: &HashMap<String, String>) -> Request<Body> {
     let mut builder = Request::builder().method(words.next().unwrap()).uri(words.next().unwrap());
     builder = builder.header("user-agent", "script/1");
     let (mut peer, mut media) = (Some(in_process("admin")), "application/json");
-    let nobody = Peer::Remote { address: "192.0.2.9:1".parse().unwrap(), user: None, front_proxy: false };
+    let nobody =
+        Peer::Remote { address: "192.0.2.9:1".parse().unwrap(), user: None, front_proxy: false, stranger: false };
     while let Some(word) = words.next() {
         match word {
             "as" => {

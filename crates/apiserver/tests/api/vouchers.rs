@@ -24,7 +24,7 @@ use crate::support::{Cluster, in_process, read};
 const WHO_AM_I: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 
 fn nobody() -> Peer {
-    Peer::Remote { address: "192.0.2.9:1".parse().unwrap(), user: None, front_proxy: false }
+    Peer::Remote { address: "192.0.2.9:1".parse().unwrap(), user: None, front_proxy: false, stranger: false }
 }
 
 /// Who the server takes the holder of a token for.

@@ -66,7 +66,7 @@ async fn connection(
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let user = certificate.and_then(|der| certificate::identity(der).ok());
-    let peer = Peer::Remote { address, user, front_proxy: false };
+    let peer = Peer::Remote { address, user, front_proxy: false, stranger: false };
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, mut request) = (router.clone(), request.map(Body::new));
         request.extensions_mut().insert(peer.clone());

@@ -26,10 +26,10 @@ pub(super) async fn identify(
     info: &RequestInfo,
 ) -> Result<Identity, Status> {
     let among_protocols = protocol::take_token(headers);
-    let (user, front_proxy) = match peer {
+    let (user, front_proxy, stranger) = match peer {
         Some(Peer::InProcess(identity)) => return Ok(authenticated(identity.clone())),
-        Some(Peer::Remote { user, front_proxy, .. }) => (user.as_ref(), *front_proxy),
-        None => (None, false),
+        Some(Peer::Remote { user, front_proxy, stranger, .. }) => (user.as_ref(), *front_proxy, *stranger),
+        None => (None, false, false),
     };
     if let Some(identity) = server.request_headers.take(headers, front_proxy) {
         return Ok(authenticated(identity));
@@ -42,7 +42,8 @@ pub(super) async fn identify(
         let shown = from_token(server, &token, &[]).await;
         return shown.map(|shown| authenticated(shown.identity)).map_err(refused);
     }
-    if !server.vouchers.anonymous.may_ask(&info.path) {
+    // Who shows a certificate is not anonymous, though nobody knows them.
+    if stranger || !server.vouchers.anonymous.may_ask(&info.path) {
         return Err(Status::unauthorized());
     }
     Ok(Identity { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Identity::default() })
