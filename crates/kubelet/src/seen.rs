@@ -40,6 +40,8 @@ pub(crate) struct Instance {
     pub(crate) hash: String,
     /// How long to wait before starting the next attempt when this one ends, in seconds.
     pub(crate) restart_delay_s: u32,
+    /// How often all containers of the Pod had been restarted when it was made.
+    pub(crate) round: u32,
     pub(crate) log_path: String,
     /// What the kernel was told, if the runtime says it.
     pub(crate) limits: Option<Limits>,

@@ -1,5 +1,5 @@
 //! The labels and annotations by which sandboxes and containers are found again: upstream's names, so that other
-//! tools (and a kubelet of another make) recognise them, and one annotation of our own.
+//! tools (and a kubelet of another make) recognise them, and two annotations of our own.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +19,7 @@ pub(crate) const TERMINATION_PATH: &str = "io.kubernetes.container.terminationMe
 pub(crate) const TERMINATION_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
 pub(crate) const POD_GRACE: &str = "io.kubernetes.pod.terminationGracePeriod";
 pub(crate) const RESTART_DELAY: &str = "sampan.io/restart-delay-seconds";
+pub(crate) const ROUND: &str = "sampan.io/restart-round";
 const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
 const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 
@@ -47,6 +48,7 @@ pub(crate) fn annotations_of_container(pod: &Pod, container: &Container, start: 
         (HASH, hash(container)),
         (RESTART_COUNT, start.attempt.to_string()),
         (RESTART_DELAY, start.restart_delay_s.to_string()),
+        (ROUND, start.round.to_string()),
         (TERMINATION_PATH, termination_path(container).to_owned()),
         (TERMINATION_POLICY, container.termination_message_policy.clone().unwrap_or_else(|| "File".to_owned())),
         (POD_GRACE, spec::grace_s(pod).to_string()),

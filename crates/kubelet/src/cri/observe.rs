@@ -81,6 +81,7 @@ async fn instance(sandbox: &str, status: ContainerStatus) -> Instance {
         image_id: Some(status.image_ref.clone()).filter(|id| !id.is_empty()).unwrap_or_else(|| status.image_id.clone()),
         hash: annotation(labels::HASH),
         restart_delay_s: annotation(labels::RESTART_DELAY).parse().unwrap_or(0),
+        round: annotation(labels::ROUND).parse().unwrap_or(0),
         log_path: status.log_path.clone(),
         limits: status.resources.as_ref().and_then(|resources| resources.linux.as_ref()).map(Limits::of),
         user: status.user.as_ref().and_then(|user| user.linux.as_ref()).map(|user| User {

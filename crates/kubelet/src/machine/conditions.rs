@@ -1,12 +1,13 @@
 //! The conditions of a Pod: PodReadyToStartContainers, Initialized, Ready, ContainersReady, PodScheduled, and those of
-//! a resize.
+//! a resize and of a restart of all containers.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 
-use super::{Outcome, View, container_status::seconds, resize};
+use super::{Outcome, View, container_status::seconds, resize, restart_all};
 use crate::spec::{self, Role};
 
 const RESIZE_PENDING: &str = "PodResizePending";
+const ALL_RESTARTING: &str = "AllContainersRestarting";
 pub(crate) const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
 
 /// What a condition says, without its times.
@@ -35,6 +36,7 @@ pub(super) fn conditions(view: &View<'_>, statuses: &Statuses<'_>) -> Vec<PodCon
         ("ContainersReady", containers_ready),
     ];
     ours.extend(resize(view));
+    ours.extend(restarting(view, statuses));
     let published = spec::status(view.pod).conditions.as_deref().unwrap_or_default();
     let mut all: Vec<PodCondition> = ours.into_iter().map(|(kind, v)| condition(view, kind, v, published)).collect();
     if !published.iter().any(|condition| condition.type_ == "PodScheduled") {
@@ -66,6 +68,19 @@ fn resize(view: &View<'_>) -> Vec<(&'static str, Verdict)> {
     pending.into_iter().chain(under_way).collect()
 }
 
+/// Whether all containers are being restarted, if that may happen to the Pod.
+fn restarting(view: &View<'_>, statuses: &Statuses<'_>) -> Option<(&'static str, Verdict)> {
+    let (status, reason, message) = match statuses.outcome {
+        Some(Outcome::Succeeded) => (false, Some("PodCompleted"), None),
+        Some(Outcome::Failed) => (false, Some("PodFailed"), None),
+        None if restart_all::under_way(view) => {
+            (true, Some("RestartAllContainersStarted"), Some("container exited with restart policy rule".to_owned()))
+        }
+        None => (false, None, None),
+    };
+    restart_all::possible(view.pod).then_some((ALL_RESTARTING, Verdict { status, reason, message }))
+}
+
 fn yes(status: bool) -> Verdict {
     Verdict { status, reason: None, message: None }
 }
@@ -89,7 +104,11 @@ fn initialized(view: &View<'_>, statuses: &Statuses<'_>) -> Verdict {
     if statuses.outcome == Some(Outcome::Succeeded) {
         return Verdict { status: true, reason: Some("PodCompleted"), message: None };
     }
-    if statuses.app.iter().any(|status| status.container_id.is_some()) {
+    let is_begun = |app: &ContainerStatus| {
+        let newest = view.seen.newest(&app.name);
+        app.container_id.is_some() && newest.is_none_or(|newest| restart_all::is_current(view, newest))
+    };
+    if statuses.app.iter().any(is_begun) {
         return yes(true);
     }
     let incomplete: Vec<&str> = statuses.init.iter().filter(|s| !init_done(view, s)).map(|s| s.name.as_str()).collect();

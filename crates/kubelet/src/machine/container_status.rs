@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Ending, Slot, View, probing, resize, restart};
+use super::{Ending, Slot, View, probing, resize, restart, restart_all};
 use crate::seen::{Exit, Instance, State, User};
 use crate::spec::{self, Role};
 
@@ -30,7 +30,10 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
         state: Some(state),
         last_state: Some(last.unwrap_or_default()),
         ready: match role {
-            Role::Init => newest.and_then(Instance::exit).is_some_and(|exit| exit.code == 0),
+            Role::Init => {
+                let current = newest.filter(|newest| restart_all::is_current(view, newest));
+                current.and_then(Instance::exit).is_some_and(|exit| exit.code == 0)
+            }
             Role::Ephemeral => false,
             Role::App | Role::Sidecar => newest.is_some_and(|instance| probing::ready(view, container, instance)),
         },

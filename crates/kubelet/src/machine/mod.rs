@@ -25,6 +25,7 @@ mod memory;
 mod probing;
 mod resize;
 mod restart;
+mod restart_all;
 mod run;
 mod status;
 mod status_patch;
@@ -44,7 +45,7 @@ pub(crate) use restart::next_delay_s;
 pub(crate) use status_patch::status_patch;
 
 use crate::config::resources::Machine;
-use crate::seen::Seen;
+use crate::seen::{Instance, Seen};
 
 /// Everything a plan depends on.
 #[derive(Clone, Copy)]
@@ -125,6 +126,8 @@ pub(crate) struct Start {
     pub(crate) attempt: u32,
     /// Kept with the container: how long to wait after its end.
     pub(crate) restart_delay_s: u32,
+    /// Kept with the container: how often all containers have been restarted before.
+    pub(crate) round: u32,
     /// The running container (by id) whose processes it shall see, if it asks for one and that one runs.
     pub(crate) target: Option<String>,
 }
@@ -137,6 +140,14 @@ pub(crate) struct Kill {
     /// What the event says.
     pub(crate) message: String,
     pub(crate) grace_s: i64,
+    /// Whether its hook before stop is run.
+    pub(crate) pre_stop: bool,
+}
+
+impl Kill {
+    fn of(instance: &Instance, message: String, grace_s: i64) -> Self {
+        Self { id: instance.id.clone(), name: instance.name.clone(), message, grace_s, pre_stop: true }
+    }
 }
 
 /// Why a Pod is on its way out.

@@ -11,18 +11,18 @@ use crate::spec::{self, RestartPolicy, Role};
 
 const FIRST_DELAY_S: u32 = 10;
 const LONGEST_DELAY_S: u32 = 300;
+/// The rule's action that restarts all containers of the Pod: see `restart_all`.
+pub(super) const RESTART_ALL: &str = "RestartAllContainers";
 /// Having run for this long makes a container start over at no delay.
 const RESET_AFTER: SignedDuration = SignedDuration::from_secs(600);
 
 /// Whether a container of this role that ended so is started again: its own rules come first, then its own policy, then
 /// the Pod's.
 pub(super) fn wanted(pod: &Pod, role: Role, container: &Container, exit: &Exit) -> bool {
-    let own = container.restart_policy.as_deref();
-    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
-    if own.is_some() && rules.iter().any(|rule| restarts(rule, exit.code)) {
+    if matches!(rule(container, exit.code), Some("Restart" | RESTART_ALL)) {
         return true;
     }
-    let policy = own.map_or_else(|| spec::restart_policy(pod), spec::policy);
+    let policy = container.restart_policy.as_deref().map_or_else(|| spec::restart_policy(pod), spec::policy);
     match (role, policy) {
         (Role::Sidecar, _) => true,
         (Role::Ephemeral, _) | (_, RestartPolicy::Never) => false,
@@ -31,9 +31,15 @@ pub(super) fn wanted(pod: &Pod, role: Role, container: &Container, exit: &Exit) 
     }
 }
 
-/// Whether `rule` asks for a restart after this exit code.
-fn restarts(rule: &ContainerRestartRule, code: i32) -> bool {
-    let Some(codes) = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart") else { return false };
+/// The action of the first of the container's own rules that is for this exit code.
+pub(super) fn rule(container: &Container, code: i32) -> Option<&str> {
+    container.restart_policy.as_ref()?;
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    rules.find(|rule| is_for(rule, code)).map(|rule| rule.action.as_str())
+}
+
+fn is_for(rule: &ContainerRestartRule, code: i32) -> bool {
+    let Some(codes) = &rule.exit_codes else { return false };
     let listed = codes.values.iter().flatten().any(|value| *value == code);
     match codes.operator.as_str() {
         "In" => listed,

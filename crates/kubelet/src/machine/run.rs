@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Container;
 
-use super::{Action, Kill, Slot, Start, Steps, View, Work, next_delay_s, probing, resize, restart};
+use super::{Action, Kill, Slot, Start, Steps, View, Work, next_delay_s, probing, resize, restart, restart_all};
 use crate::config::labels;
 use crate::seen::{Instance, Sandbox, State};
 use crate::spec::{self, Role};
@@ -21,6 +21,9 @@ pub(super) fn steps(view: &View<'_>, steps: &mut Steps) {
         return;
     };
     ephemeral_containers(view, sandbox, steps);
+    if !restart_all::steps(view, steps) {
+        return;
+    }
     if init_containers(view, sandbox, steps) {
         for container in &spec::of(view.pod).containers {
             keep_running(view, Role::App, container, sandbox, steps);
@@ -92,7 +95,7 @@ fn ephemeral_containers(view: &View<'_>, sandbox: &Sandbox, steps: &mut Steps) {
 fn init_containers(view: &View<'_>, sandbox: &Sandbox, steps: &mut Steps) -> bool {
     let initialized = initialized(view, sandbox);
     for (role, container) in spec::containers(view.pod).filter(|(role, _)| *role != Role::App) {
-        let instance = view.seen.newest_in(&sandbox.id, &container.name);
+        let instance = newest_in(view, sandbox, &container.name);
         let done = match role {
             Role::Sidecar => {
                 keep_running(view, role, container, sandbox, steps);
@@ -113,16 +116,22 @@ fn init_containers(view: &View<'_>, sandbox: &Sandbox, steps: &mut Steps) -> boo
 /// Whether app containers have been started in `sandbox`: its init containers are not run again.
 pub(super) fn initialized(view: &View<'_>, sandbox: &Sandbox) -> bool {
     let apps = &spec::of(view.pod).containers;
-    apps.iter().any(|app| view.seen.newest_in(&sandbox.id, &app.name).is_some())
+    apps.iter().any(|app| newest_in(view, sandbox, &app.name).is_some())
+}
+
+/// The newest container called `name` of `sandbox`, if it is of the current round.
+fn newest_in<'a>(view: &View<'a>, sandbox: &Sandbox, name: &str) -> Option<&'a Instance> {
+    view.seen.newest_in(&sandbox.id, name).filter(|instance| restart_all::is_current(view, instance))
 }
 
 fn keep_running(view: &View<'_>, role: Role, container: &Container, sandbox: &Sandbox, steps: &mut Steps) {
     if view.starting(&container.name) {
         return;
     }
-    let Some(last) = view.seen.newest_in(&sandbox.id, &container.name) else {
+    let Some(last) = newest_in(view, sandbox, &container.name) else {
         // What ended for good in a sandbox before this one stays ended; init containers prepare every sandbox anew.
-        let before = view.seen.newest(&container.name).and_then(Instance::exit);
+        let before = view.seen.newest(&container.name).filter(|before| restart_all::is_current(view, before));
+        let before = before.and_then(Instance::exit);
         if role == Role::App && before.is_some_and(|exit| !restart::wanted(view.pod, role, container, exit)) {
             return;
         }
@@ -162,6 +171,7 @@ fn start(view: &View<'_>, container: &Container, sandbox: &Sandbox, steps: &mut 
         sandbox: sandbox.id.clone(),
         attempt: last.map_or_else(|| attempt_by_status(view, &container.name), |last| last.attempt + 1),
         restart_delay_s: next_delay_s(last),
+        round: restart_all::round(view),
         target: target(view, &container.name),
     }));
 }
@@ -213,19 +223,19 @@ fn restart_grace_s(view: &View<'_>, container: &Container, running: &Instance) -
 
 /// Kills `instance`, unless that is under way with the same or a shorter grace.
 pub(super) fn kill(view: &View<'_>, instance: &Instance, message: &str, grace_s: i64, steps: &mut Steps) {
-    let slot = Slot::Instance(instance.id.clone());
+    carry_out(view, Kill::of(instance, message.to_owned(), grace_s), steps);
+}
+
+/// See [`kill`].
+pub(super) fn carry_out(view: &View<'_>, kill: Kill, steps: &mut Steps) {
+    let slot = Slot::Instance(kill.id.clone());
     let under_way = match view.memory.busy.get(&slot) {
-        Some(Work::Kill { grace_s: running }) => *running <= grace_s,
+        Some(Work::Kill { grace_s: running }) => *running <= kill.grace_s,
         Some(Work::Other) => true,
         None => !view.may_try(&slot, steps),
     };
     if !under_way {
-        steps.push(Action::KillContainer(Kill {
-            id: instance.id.clone(),
-            name: instance.name.clone(),
-            message: message.to_owned(),
-            grace_s,
-        }));
+        steps.push(Action::KillContainer(kill));
     }
 }
 

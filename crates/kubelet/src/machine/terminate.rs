@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 
-use super::{Action, Ending, Outcome, Slot, Steps, View, restart, run, status_patch};
+use super::{Action, Ending, Outcome, Slot, Steps, View, restart, restart_all, run, status_patch};
 use crate::seen::Instance;
 use crate::spec::{self, Role};
 
@@ -54,7 +54,8 @@ fn outcome(view: &View<'_>) -> Option<Outcome> {
 /// The exit code of a container that has ended and is not started again.
 fn for_good(view: &View<'_>, role: Role, container: &Container) -> Option<i32> {
     let idle = !view.starting(&container.name);
-    let exit = view.seen.newest(&container.name).filter(|_| idle).and_then(Instance::exit)?;
+    let newest = view.seen.newest(&container.name).filter(|newest| idle && restart_all::is_current(view, newest));
+    let exit = newest.and_then(Instance::exit)?;
     (!restart::wanted(view.pod, role, container, exit)).then_some(exit.code)
 }
 

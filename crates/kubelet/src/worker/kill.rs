@@ -1,4 +1,4 @@
-//! Stopping a container: its hook, then its stop signal, then SIGKILL, all within its grace.
+//! Stopping a container: its hook if that is wanted, then its stop signal, then SIGKILL, all within its grace.
 
 use std::time::Duration;
 
@@ -23,7 +23,9 @@ pub(super) async fn kill(env: &Env, pod: &Pod, kill: &Kill, facts: &Facts, first
         let role = spec::container(pod, &kill.name).map_or(Role::App, |(role, _)| role);
         let regarding = spec::container_reference(pod, role, &kill.name);
         env.node.recorder.normal(&regarding, "Killing", kill.message.as_str());
-        pre_stop(env, pod, kill, facts, grace).await;
+        if kill.pre_stop {
+            pre_stop(env, pod, kill, facts, grace).await;
+        }
     }
     let left = grace.saturating_sub(begun.elapsed()).max(LEAST_GRACE.min(grace));
     env.node.runtime.stop_container(&kill.id, i64::try_from(left.as_secs()).unwrap_or(i64::MAX)).await

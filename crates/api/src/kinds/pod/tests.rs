@@ -68,7 +68,8 @@ fn init_containers_are_not_probed_unless_they_stay() {
 fn a_container_may_have_a_restart_policy_and_rules_of_its_own() {
     container("restartPolicy: OnFailure", &[]);
     container(
-        "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]",
+        "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}, \
+         {action: RestartAllContainers, exitCodes: {operator: NotIn, values: [0]}}]",
         &[],
     );
     container(
@@ -80,7 +81,7 @@ fn a_container_may_have_a_restart_policy_and_rules_of_its_own() {
         "restartPolicyRules: [{action: Stop}, {action: Restart, exitCodes: {operator: Over}}]",
         &[
             "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
-            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\"",
+            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"",
             "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified",
             "spec.containers[0].restartPolicyRules[1].exitCodes.operator: Unsupported value: \"Over\": supported values: \
              \"In\", \"NotIn\"",
@@ -419,6 +420,35 @@ fn a_pod_may_change_a_little() {
            tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n  \
            spec.containers[0].command\n  spec.hostNetwork"],
     );
+}
+
+#[test]
+fn a_container_that_ended_runs_again_if_something_says_so() {
+    #[track_caller]
+    fn check(pod: &str, container: &str, code: i64, may: bool) {
+        let with = |state: &str| {
+            object(&format!(
+                "{{spec: {{restartPolicy: {pod}, containers: [{{name: other}}, {{name: c, {container}}}]}}, \
+                 status: {{containerStatuses: [{{name: c, state: {state}}}]}}}}"
+            ))
+        };
+        let ended = with(&format!("{{terminated: {{exitCode: {code}}}}}"));
+        let faults = crate::validation::status_update(&with("{running: {}}"), &ended);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let forbidden =
+            "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state".to_owned();
+        assert_eq!(faults, if may { vec![] } else { vec![forbidden] });
+    }
+    check("Always", "", 0, true);
+    check("OnFailure", "", 1, true);
+    check("OnFailure", "", 0, false);
+    check("Never", "", 1, false);
+    check("Never", "restartPolicy: OnFailure", 1, true);
+    check("OnFailure", "restartPolicy: Never", 1, false);
+    let rule = "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]";
+    check("Never", rule, 42, true);
+    check("Never", rule, 1, false);
+    check("Never", &rule.replace("Restart,", "RestartAllContainers,"), 1, true);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::restart;
 use crate::field::Error;
 use crate::validation::cursor::{Cursor, check};
 use crate::validation::names;
@@ -15,18 +16,14 @@ pub(crate) fn status_update(new: &Value, old: &Value) -> Vec<Error> {
             nominated.may_follow(names::subdomain);
         }
         let restart_policy = spec.get("restartPolicy").text();
-        let sidecars: Vec<&str> = spec
-            .get("initContainers")
-            .items()
-            .filter(|container| container.get("restartPolicy").text() == "Always")
-            .map(|container| container.get("name").text())
-            .collect();
-        for (list, policy, exempt) in [
-            ("containerStatuses", restart_policy, &[][..]),
-            ("initContainerStatuses", restart_policy, &sidecars[..]),
-            ("ephemeralContainerStatuses", "Never", &[][..]),
-        ] {
-            stays_terminated(&status.get(list), &old["status"][list], policy, exempt);
+        if !restart::may_restart_all(&spec) {
+            for (list, containers, policy) in [
+                ("containerStatuses", "containers", restart_policy),
+                ("initContainerStatuses", "initContainers", restart_policy),
+                ("ephemeralContainerStatuses", "ephemeralContainers", "Never"),
+            ] {
+                stays_terminated(&status.get(list), &old["status"][list], &spec.get(containers), policy);
+            }
         }
         for field in ["podIPs", "hostIPs"] {
             for address in status.get(field).items() {
@@ -37,15 +34,16 @@ pub(crate) fn status_update(new: &Value, old: &Value) -> Vec<Error> {
 }
 
 /// A container that has ended and may not be restarted cannot run again.
-fn stays_terminated(new: &Cursor<'_>, old: &Value, restart_policy: &str, exempt: &[&str]) {
-    if restart_policy == "Always" {
+fn stays_terminated(new: &Cursor<'_>, old: &Value, containers: &Cursor<'_>, pod_policy: &str) {
+    if pod_policy == "Always" {
         return;
     }
     for (index, before) in old.as_array().into_iter().flatten().enumerate() {
         let ended = &before["state"]["terminated"];
-        let may_restart = restart_policy == "OnFailure" && ended["exitCode"] != 0;
         let name = before["name"].as_str().unwrap_or_default();
-        if !ended.is_object() || may_restart || exempt.contains(&name) {
+        let container = containers.items().find(|container| container.get("name").text() == name);
+        let code = ended["exitCode"].as_i64().unwrap_or_default();
+        if !ended.is_object() || restart::restarts(container.as_ref(), pod_policy, code) {
             continue;
         }
         let revived =
