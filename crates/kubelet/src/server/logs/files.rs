@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 /// Where one instance of a container writes, and wrote before rotation: `<log>.<time>`.
 #[derive(Clone, Debug)]
@@ -60,7 +61,11 @@ impl LogFiles {
         let root = rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let file: OwnedFd = rustix::fs::openat2(&root, inside, flags, Mode::empty(), resolve)?;
+        let file: OwnedFd =
+            rustix::fs::openat2(&root, inside, flags, Mode::empty(), resolve).map_err(|errno| match errno {
+                Errno::XDEV => io::Error::other("the container's log leads out of its Pod's log directory"),
+                errno => errno.into(),
+            })?;
         let file = File::from(file);
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("the container's log is not a regular file"));
@@ -113,8 +118,15 @@ mod tests {
         };
         assert!(open("inside.log").is_ok());
         assert!(open("link.log").is_ok());
-        for name in ["relative.log", "absolute.log", "fifo.log", "missing.log", "../../secret"] {
-            assert!(open(name).is_err(), "{name}");
+        for (name, why) in [
+            ("relative.log", "leads out"),
+            ("absolute.log", "leads out"),
+            ("../../secret", "leads out"),
+            ("fifo.log", "not a regular file"),
+            ("missing.log", "No such file"),
+        ] {
+            let said = open(name).expect_err(name).to_string();
+            assert!(said.contains(why), "{name}: {said}");
         }
         assert!(LogFiles::new(root, "/etc/passwd".into()).is_err());
     }

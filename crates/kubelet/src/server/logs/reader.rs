@@ -87,10 +87,15 @@ impl Follow {
 }
 
 impl Reader {
-    /// A reader of what `query` asks for.
+    /// A reader of what `query` asks for. It has its first file open: whoever asks is told of a log that cannot be read,
+    /// before an answer has begun.
     pub(super) async fn open(files: LogFiles, query: &LogQuery, follow: Option<Follow>) -> io::Result<Self> {
         let starts = tail::starts(&files, query.tail).await?.into();
-        Ok(Self { files, starts, open: None, filter: query.filter.clone(), follow })
+        let mut reader = Self { files, starts, open: None, filter: query.filter.clone(), follow };
+        if let Some(first) = reader.starts.pop_front() {
+            reader.open = reader.open_at(&first).await?;
+        }
+        Ok(reader)
     }
 
     /// The next chunk, as soon as there is one; none at the end.
