@@ -92,6 +92,11 @@ impl Cluster {
         text.trim().parse().with_context(|| format!("{} holds no process id", path.display()))
     }
 
+    /// Kills the server with no chance to end in order.
+    pub fn kill_server(&self) -> Result<()> {
+        run(Command::new("kill").args(["-9", &self.server_pid()?.to_string()])).map(drop)
+    }
+
     /// A command that runs inside the cluster's network namespace, with its kubeconfig.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");

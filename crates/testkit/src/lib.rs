@@ -14,4 +14,5 @@ mod wait;
 
 pub use cluster::Cluster;
 pub use containerd::Containerd;
-pub use wait::eventually;
+pub use program::Helper;
+pub use wait::{eventually, retry};

@@ -1,10 +1,7 @@
 //! A node that is short of memory by its own thresholds: what it says of itself, whom it turns away and whom it ends.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use sampan_testkit::Cluster;
-use tokio::time::Instant;
+use sampan_testkit::{Cluster, retry};
 
 /// A Pod that is bound to the node without the scheduler's consent.
 fn pod(name: &str, node: &str, resources: &str) -> String {
@@ -29,15 +26,11 @@ spec:
 
 /// Waits until `get` prints something that `is` wants.
 fn until(cluster: &Cluster, get: &str, is: impl Fn(&str) -> bool) -> Result<String> {
-    let start = Instant::now();
-    loop {
+    retry(get, || {
         let printed = cluster.kubectl(get)?;
-        if is(&printed) {
-            return Ok(printed);
-        }
-        ensure!(start.elapsed() < Duration::from_secs(60), "{get}: still {printed:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        ensure!(is(&printed), "still {printed:?}");
+        Ok(printed)
+    })
 }
 
 #[test]

@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
-use sampan_testkit::Cluster;
-use sampan_testkit::program::{self, printed, run, tree};
-use tokio::time::Instant;
+use sampan_testkit::program::{self, refused, run, tree};
+use sampan_testkit::{Cluster, Helper, eventually};
 
 /// Where the others are; the network is the cluster's own.
 const PORT: &str = "9443";
@@ -50,25 +48,11 @@ contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 ";
 
-/// A process that ends with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Starts the others and writes the files that lead to them.
-fn start_others(cluster: &Cluster, dir: &Path) -> Result<Ended> {
+fn start_others(cluster: &Cluster, dir: &Path) -> Result<Helper> {
     let program = tree().join("crates/testkit/tests/identity/stand_in.py");
-    let others = Ended(cluster.command("/usr/bin/python3").arg(program).arg(dir).arg(PORT).spawn()?);
-    let start = Instant::now();
-    while !dir.join("ready").exists() {
-        ensure!(start.elapsed() < Duration::from_secs(60), "the others never got ready");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let others = Helper::start(cluster.command("/usr/bin/python3").arg(program).arg(dir).arg(PORT), Stdio::inherit())?;
+    eventually("the others are ready", || Ok(dir.join("ready").exists()))?;
     let shown = dir.display().to_string();
     let ca = serde_json::Value::from(fs::read_to_string(dir.join("ca.crt"))?).to_string();
     fs::write(dir.join("authentication.yaml"), AUTHENTICATION.replace("CA}", &format!("{ca}}}")))?;
@@ -86,12 +70,6 @@ fn kubectl(cluster: &Cluster, token: &str, args: &str) -> Command {
     command.arg("--certificate-authority").arg(cluster.data_dir().join("pki/ca.crt"));
     command.args(args.split_whitespace());
     command
-}
-
-fn refused(mut command: Command) -> Result<String> {
-    let output = command.output()?;
-    ensure!(!output.status.success(), "{command:?} succeeded: {}", printed(&output));
-    Ok(printed(&output))
 }
 
 #[test]
@@ -113,13 +91,13 @@ fn others_vouch_for_users_and_say_what_they_may() -> Result<()> {
     const WHO: &str = "auth whoami -o jsonpath={.status.userInfo.username}{.status.userInfo.groups}";
     ensure!(run(&mut ann(WHO))? == r#"ann@corp["corp:crew","system:authenticated"]"#, "{}", run(&mut ann(WHO))?);
     ensure!(run(&mut wendy(WHO))? == r#"wendy["hooked","system:authenticated"]"#, "{}", run(&mut wendy(WHO))?);
-    let said = refused(kubectl(&cluster, "of-nobody", WHO))?;
+    let said = refused(&mut kubectl(&cluster, "of-nobody", WHO))?;
     ensure!(said.contains("Unauthorized"), "{said}");
 
     run(&mut wendy("get configmaps"))?;
-    let said = refused(wendy("get secrets"))?;
+    let said = refused(&mut wendy("get secrets"))?;
     ensure!(said.contains("Forbidden") && said.contains("not for the hooked"), "{said}");
-    refused(ann("get configmaps"))?;
+    refused(&mut ann("get configmaps"))?;
     cluster.kubectl("create rolebinding crew --clusterrole=view --group=corp:crew")?;
     run(&mut ann("get configmaps"))?;
 
@@ -176,8 +154,7 @@ fn a_file_with_a_fault_is_refused_by_its_field() -> Result<()> {
         let file = dir.path().join("file.yaml");
         fs::write(&file, &text)?;
         let mut up = cluster.sampan("up")?;
-        up.arg(format!("--{flag}")).arg(&file);
-        let said = refused(up)?;
+        let said = refused(up.arg(format!("--{flag}")).arg(&file))?;
         ensure!(said.contains(flag) && said.contains(told), "{flag} {text}: {said}");
     }
     Ok(())

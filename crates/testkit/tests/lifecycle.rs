@@ -1,10 +1,10 @@
 //! A cluster's own life: its start, its end, its death and what is left; and what keeps it from starting.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use sampan_testkit::kernel::holdings;
-use sampan_testkit::program::{self, printed, run};
+use sampan_testkit::program::{self, refused, run};
 use sampan_testkit::{Cluster, eventually};
 
 /// A Deployment of two Pods behind a Service.
@@ -50,12 +50,6 @@ fn fetch_from(cluster: &Cluster, address: &str) -> Result<String> {
     run(cluster.command("curl").args(["-s", "-f", "-m", "2", &format!("http://{address}/")]))
 }
 
-fn refused(mut command: Command) -> Result<String> {
-    let output: Output = command.output()?;
-    ensure!(!output.status.success(), "{command:?} succeeded");
-    Ok(printed(&output))
-}
-
 #[test]
 fn down_leaves_nothing_behind_and_up_brings_everything_back() -> Result<()> {
     let cluster = Cluster::prepare(&[])?;
@@ -83,7 +77,7 @@ fn pods_survive_the_death_of_the_server() -> Result<()> {
     let before = cluster.kubectl(seen)?;
     ensure!(before.contains("sampan://"), "{before}");
 
-    run(Command::new("kill").arg("-9").arg(cluster.server_pid()?.to_string()))?;
+    cluster.kill_server()?;
     for _ in 0..20 {
         fetch_from(&cluster, &address).context("while the server is dead")?;
     }
@@ -99,13 +93,13 @@ fn pods_survive_the_death_of_the_server() -> Result<()> {
 #[test]
 fn two_servers_do_not_share_a_directory_or_a_port() -> Result<()> {
     let cluster = Cluster::start(&[])?;
-    let said = refused(cluster.sampan("server")?)?;
+    let said = refused(&mut cluster.sampan("server")?)?;
     ensure!(said.contains("another sampan") && said.contains("sampan down"), "{said}");
 
     let other = Cluster::prepare(&[])?;
     let mut second = cluster.command(program::sampan()?);
     second.args(["up", "--instance", other.instance()]);
-    let said = refused(second)?;
+    let said = refused(&mut second)?;
     ensure!(said.contains("cannot listen on 0.0.0.0:6443") && said.contains("--port"), "{said}");
     Ok(())
 }
@@ -117,7 +111,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() -> Result<()> {
     let up = |flag: &str, value: &str| -> Result<String> {
         let mut command = cluster.sampan("up")?;
         command.args([flag, value]);
-        refused(command)
+        refused(&mut command)
     };
     for (flag, value, told) in [
         ("--cluster-cidr", "10.43.0.0/16", "overlap"),
@@ -134,7 +128,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() -> Result<()> {
     std::fs::copy(&program, &copy)?;
     let mut as_nobody = Command::new("setpriv");
     as_nobody.args(["--reuid", "65534", "--clear-groups"]).arg(&copy).arg("up");
-    let said = refused(as_nobody)?;
+    let said = refused(&mut as_nobody)?;
     ensure!(said.contains("only root") && said.contains("sudo"), "{said}");
     let left: Vec<_> = holdings(&cluster).difference(&before).cloned().collect();
     ensure!(left.is_empty(), "left behind: {left:#?}");

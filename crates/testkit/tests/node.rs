@@ -1,14 +1,10 @@
 //! What a node does with its processors, with the bound on all Pods, and when its machine goes down.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use sampan_testkit::{Cluster, program};
-use tokio::time::Instant;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use sampan_testkit::{Cluster, Helper, eventually, program, retry};
 
 fn pod(name: &str, more: &str, resources: &str) -> String {
     format!(
@@ -29,23 +25,13 @@ spec:
     )
 }
 
-fn apply(cluster: &Cluster, manifest: &str) -> Result<()> {
-    let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), manifest)?;
-    cluster.kubectl(&format!("apply -f {}", file.path().display())).map(drop)
-}
-
 /// Waits until what `look` finds is what is wanted.
 fn until<T: PartialEq + std::fmt::Debug>(what: &str, want: &T, look: impl Fn() -> Result<T>) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let found = look();
-        if found.as_ref().is_ok_and(|found| found == want) {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "{what}: {found:?}, not {want:?}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    retry(what, || {
+        let found = look()?;
+        ensure!(found == *want, "{found:?}, not {want:?}");
+        Ok(())
+    })
 }
 
 /// The processors that the container of `pod` may run on, as its own processes see it.
@@ -89,14 +75,14 @@ fn a_guaranteed_pod_has_processors_of_its_own() -> Result<()> {
         "{allocatable}"
     );
 
-    apply(&cluster, &pod("guest", "", "{}"))?;
+    cluster.apply(&pod("guest", "", "{}"))?;
     cluster.kubectl("wait --for=condition=Ready pod/guest --timeout=60s")?;
     until("all share all", &all, || cpus(&cluster, "guest"))?;
-    apply(&cluster, &pod("own", "", "{limits: {cpu: 1, memory: 32Mi}}"))?;
+    cluster.apply(&pod("own", "", "{limits: {cpu: 1, memory: 32Mi}}"))?;
     cluster.kubectl("wait --for=condition=Ready pod/own --timeout=60s")?;
     ensure!(cpus(&cluster, "own")? == "1", "its processor is its own");
     until("the others share what is left", &others, || cpus(&cluster, "guest"))?;
-    apply(&cluster, &pod("late", "", "{}"))?;
+    cluster.apply(&pod("late", "", "{}"))?;
     cluster.kubectl("wait --for=condition=Ready pod/late --timeout=60s")?;
     ensure!(cpus(&cluster, "late")? == others, "who comes later shares what is left too");
 
@@ -104,23 +90,13 @@ fn a_guaranteed_pod_has_processors_of_its_own() -> Result<()> {
     let state = cluster.data_dir().join("kubelet/cpu_manager_state");
     let before = std::fs::read_to_string(&state)?;
     ensure!(before.contains(&format!("\"defaultCpuSet\":\"{others}\"")), "{before}");
-    program::run(Command::new("kill").args(["-9", &cluster.server_pid()?.to_string()]))?;
+    cluster.kill_server()?;
     cluster.up()?;
     ensure!(cpus(&cluster, "own")? == "1" && cpus(&cluster, "guest")? == others);
     ensure!(std::fs::read_to_string(&state)? == before);
 
     cluster.kubectl("delete pod own --timeout=60s")?;
     until("its processor is shared again", &all, || cpus(&cluster, "guest"))
-}
-
-/// A process that ends with the test.
-struct Helper(Child);
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
 }
 
 /// A bus with a logind on it, which is told of shutdowns by signals, and what that prints.
@@ -137,43 +113,37 @@ impl Machine {
         let dir = tempfile::tempdir()?;
         let address = format!("unix:path={}", dir.path().join("bus").display());
         let mut bus = Command::new("dbus-daemon");
-        bus.args(["--session", "--nofork", "--nopidfile", "--address", &address]).stdout(Stdio::null());
-        let bus = Helper(bus.spawn().context("starting dbus-daemon")?);
-        until("there is a bus", &true, || Ok(dir.path().join("bus").exists()))?;
+        bus.args(["--session", "--nofork", "--nopidfile", "--address", &address]);
+        let bus = Helper::start(&bus, Stdio::null())?;
+        eventually("there is a bus", || Ok(dir.path().join("bus").exists()))?;
         let said = dir.path().join("said");
         let program = std::env::current_exe()?.with_file_name("../examples/fake_logind");
         let mut logind = Command::new(&program);
-        logind.env("DBUS_SYSTEM_BUS_ADDRESS", &address).stdout(std::fs::File::create(&said)?);
-        let logind = Helper(logind.spawn().with_context(|| format!("starting {}", program.display()))?);
+        logind.env("DBUS_SYSTEM_BUS_ADDRESS", &address);
+        let logind = Helper::start(&logind, std::fs::File::create(&said)?)?;
         let machine = Self { address, logind, said, _bus: bus, _dir: dir };
         machine.until_said("ready")?;
         Ok(machine)
     }
 
     fn until_said(&self, what: &str) -> Result<()> {
-        until(what, &true, || Ok(std::fs::read_to_string(&self.said)?.lines().any(|line| line == what)))
-    }
-
-    fn signal(&self, signal: &str) -> Result<()> {
-        program::run(Command::new("kill").args([signal, &self.logind.0.id().to_string()])).map(drop)
+        eventually(what, || Ok(std::fs::read_to_string(&self.said)?.lines().any(|line| line == what)))
     }
 }
 
 #[test]
 fn pods_end_before_the_machine_goes_down() -> Result<()> {
     let machine = Machine::start()?;
-    let cluster = Cluster::prepare(&[])?;
+    let cluster = Cluster::prepare(&["--shutdown-grace-period", "20", "--shutdown-grace-period-critical-pods", "5"])?;
     let mut up = cluster.sampan("up")?;
-    up.args(["--eviction-hard", "memory.available<100Mi", "--image-gc-high-threshold", "100"]);
-    up.args(["--shutdown-grace-period", "20", "--shutdown-grace-period-critical-pods", "5"]);
-    program::run(up.env("DBUS_SYSTEM_BUS_ADDRESS", &machine.address))?;
+    program::run(up.args(cluster.flags()).env("DBUS_SYSTEM_BUS_ADDRESS", &machine.address))?;
     machine.until_said("inhibited: shutdown kubelet delay")?;
     cluster.import_busybox()?;
-    apply(&cluster, &pod("plain", "", "{}"))?;
+    cluster.apply(&pod("plain", "", "{}"))?;
     cluster.kubectl("wait --for=condition=Ready pod/plain --timeout=60s")?;
 
     // It is about to go down: Pods end in the words of upstream, then the machine may.
-    machine.signal("-USR1")?;
+    machine.logind.signal("-USR1")?;
     let status = "get pod plain -o jsonpath={.status.phase}|{.status.reason}|{.status.message}";
     let ended = "Failed|Terminated|Pod was terminated in response to imminent node shutdown.".to_owned();
     until("the Pod has ended", &ended, || cluster.kubectl(status))?;
@@ -186,16 +156,16 @@ fn pods_end_before_the_machine_goes_down() -> Result<()> {
 
     // Nothing more is taken.
     let node = cluster.kubectl("get node -o jsonpath={.items[0].metadata.name}")?;
-    apply(&cluster, &pod("late", &format!("nodeName: {node}\n  tolerations: [{{operator: Exists}}]"), "{}"))?;
+    cluster.apply(&pod("late", &format!("nodeName: {node}\n  tolerations: [{{operator: Exists}}]"), "{}"))?;
     let status = "get pod late -o jsonpath={.status.phase}|{.status.reason}|{.status.message}";
     let refused = "Failed|NodeShutdown|Pod was rejected: Pod was rejected as the node is shutting down.".to_owned();
     until("the Pod is refused", &refused, || cluster.kubectl(status))?;
 
     // After all it does not go down.
-    machine.signal("-USR2")?;
+    machine.logind.signal("-USR2")?;
     let is_ready = "True|KubeletReady|kubelet is posting ready status".to_owned();
     until("the node is back", &is_ready, || cluster.kubectl(ready))?;
-    apply(&cluster, &pod("again", "", "{}"))?;
+    cluster.apply(&pod("again", "", "{}"))?;
     cluster.kubectl("wait --for=condition=Ready pod/again --timeout=60s")?;
     let events = cluster.kubectl("get events -A -o jsonpath={.items[?(@.reason==\"NodeShutdown\")].message}")?;
     let told = ["Shutdown manager detected shutdown event", "Shutdown manager detected shutdown cancellation"];

@@ -8,8 +8,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sampan_testkit::Cluster;
 use sampan_testkit::kernel::{holdings, remains};
+use sampan_testkit::{Cluster, retry};
 use tokio::time::Instant;
 
 const PODS: u32 = 32;
@@ -21,8 +21,6 @@ const GROWTH_PERCENT: u64 = 15;
 const GROWTH_KIB: u64 = 8 * 1024;
 /// Connections and watches of clients that come and go.
 const SPARE_FILES: usize = 16;
-/// How long the last traces may take to go.
-const SETTLE: Duration = Duration::from_secs(60);
 
 /// A share of the Pods does nothing, one has all that a Pod can hold, and one ends by itself.
 fn manifest(pods: u32) -> Result<String> {
@@ -191,14 +189,10 @@ fn many_pods_leave_nothing_behind() -> Result<()> {
 
 /// The cluster's state when nothing is left any more, by what `left` tells.
 fn settled(cluster: &Cluster, left: impl Fn(&State) -> Vec<String>) -> Result<State> {
-    let begin = Instant::now();
-    loop {
+    retry("nothing is left behind", || {
         let state = State::of(cluster)?;
         let left = left(&state);
-        if left.is_empty() {
-            return Ok(state);
-        }
-        ensure!(begin.elapsed() < SETTLE, "left behind: {left:#?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        ensure!(left.is_empty(), "left behind: {left:#?}");
+        Ok(state)
+    })
 }
