@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::program::{self, run};
 
@@ -39,7 +39,8 @@ impl Cluster {
         static SWEPT: std::sync::Once = std::sync::Once::new();
         SWEPT.call_once(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let instance = format!("{PREFIX}{}{}", base36(std::process::id()), base36(number));
+        ensure!(number < 36, "the names of a test process are enough for 36 clusters");
+        let instance = name_of(std::process::id(), number);
         let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         if !flags.iter().any(|flag| flag == "--eviction-hard") {
             flags.extend(ROOMY.map(str::to_owned));
@@ -152,6 +153,12 @@ impl Drop for Cluster {
     }
 }
 
+/// The name of the cluster with this number of the process `pid`. Only [`owner`] reads it. The largest process id there can
+/// be has five digits that begin with a 2: no word that a person would call a cluster by looks like this.
+fn name_of(pid: u32, number: u32) -> String {
+    format!("{PREFIX}{:0>5}{}", base36(pid), base36(number))
+}
+
 fn base36(mut number: u32) -> String {
     let mut digits = Vec::new();
     loop {
@@ -179,7 +186,9 @@ fn make_namespace(instance: &str) -> Result<()> {
 }
 
 /// Where a cluster and its test keep what they have: under the instance's name, or under that with a dash and more.
-const PLACES: [&str; 4] = ["/run/netns", "/run", "/var/lib", "/tmp"];
+const PLACES: [&str; 4] = ["/run/netns", "/run", "/var/lib", SHARED];
+/// Where tests of other crates have directories that begin like an instance's name, without a dash behind it.
+const SHARED: &str = "/tmp";
 
 /// Ends the cluster `instance` with everything it holds, and what its test has made beside it. What is gone already is no
 /// error.
@@ -196,10 +205,41 @@ fn remove(instance: &str) {
     }
     let script = format!(
         "ip netns delete {instance} 2>/dev/null
-         tac /proc/self/mounts | cut -d' ' -f2 | grep -E '^/(run|var/lib|tmp)/{instance}-' | xargs -r -n1 umount --lazy
-         rm -rf --one-file-system /run/{instance}-* /var/lib/{instance}-* /tmp/{instance}-*"
+         {} {}",
+        clear("/run", instance),
+        clear(SHARED, instance)
     );
     report(run(Command::new("sh").arg("-c").arg(script)));
+}
+
+/// Ends what a containerd that was killed has left running beside the cluster `instance`, and removes what it had: nobody
+/// else can any more.
+fn end_containerd(instance: &str) {
+    let script = format!(
+        "pgrep -f '^[^ ]*containerd.* /var/lib/{instance}-' | xargs -r kill -9
+         for group in /sys/fs/cgroup/{instance} /sys/fs/cgroup/*/{instance}; do
+           tries=0
+           while [ -d $group ] && [ $tries -lt 50 ]; do
+             find $group -name cgroup.procs -exec cat {{}} + | sort -u | xargs -r kill -9 2>/dev/null
+             find $group -depth -type d -delete 2>/dev/null || sleep 0.1
+             tries=$((tries + 1))
+           done
+         done
+         rm -f /run/{instance}/container-runtime-endpoint
+         {}",
+        clear("/var/lib", instance)
+    );
+    report(run(Command::new("sh").arg("-c").arg(script)));
+}
+
+/// Shell commands that unmount and remove what is in `place` under the instance's name with a dash and more.
+fn clear(place: &str, instance: &str) -> String {
+    let path = format!("{place}/{instance}-");
+    format!(
+        "tac /proc/self/mounts | cut -d' ' -f2 | grep '^{path}' | xargs -r -n1 umount --lazy
+         rm -rf --one-file-system {path}*
+        "
+    )
 }
 
 fn report(outcome: Result<String>) {
@@ -210,29 +250,42 @@ fn report(outcome: Result<String>) {
 
 /// Removes the clusters of test processes that are gone.
 fn sweep() {
-    let entries = PLACES.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().flatten();
-    let names: BTreeSet<String> =
-        entries.filter_map(|entry| instance_of(&entry.file_name().to_string_lossy()).map(str::to_owned)).collect();
+    let Some(pid_max) = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok())
+    else {
+        return;
+    };
+    let names: BTreeSet<String> = PLACES.iter().flat_map(|place| instances_in(place)).collect();
     for name in names {
-        if owner(&name).is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+        if owner(&name, pid_max).is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
             eprintln!("removing what is left of {name}");
+            if Path::new(&format!("/var/lib/{name}-containerd")).exists() {
+                end_containerd(&name);
+            }
             remove(&name);
         }
     }
 }
 
-/// The instance whose something `name` is.
-fn instance_of(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix(PREFIX)?;
-    let length = rest.find('-').unwrap_or(rest.len());
-    Some(&name[..PREFIX.len() + length])
+fn instances_in(place: &str) -> Vec<String> {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    entries.filter_map(|entry| instance_of(place, &entry.file_name().to_string_lossy()).map(str::to_owned)).collect()
 }
 
-/// The process that made the instance `name`: all digits but the last, which is the number.
-fn owner(name: &str) -> Option<u32> {
+/// The instance whose something `name` is in the directory `place`.
+fn instance_of<'a>(place: &str, name: &'a str) -> Option<&'a str> {
     let rest = name.strip_prefix(PREFIX)?;
-    let (pid, _) = rest.split_at_checked(rest.len().checked_sub(1)?)?;
-    u32::from_str_radix(pid, 36).ok()
+    match rest.find('-') {
+        Some(length) => Some(&name[..PREFIX.len() + length]),
+        None => (place != SHARED).then_some(name),
+    }
+}
+
+/// The process that made the instance `name`, if it is exactly what [`name_of`] makes of a process's id and one digit.
+fn owner(name: &str, pid_max: u32) -> Option<u32> {
+    let rest = name.strip_prefix(PREFIX)?;
+    let (pid, number) = rest.split_at_checked(rest.len().checked_sub(1)?)?;
+    let (pid, number) = (u32::from_str_radix(pid, 36).ok()?, u32::from_str_radix(number, 36).ok()?);
+    (pid <= pid_max && name == name_of(pid, number)).then_some(pid)
 }
 
 #[cfg(test)]
@@ -241,14 +294,30 @@ mod tests {
 
     #[test]
     fn an_instance_names_its_owner() {
-        let name = format!("{PREFIX}{}{}", base36(12345), base36(7));
-        assert_eq!(owner(&name), Some(12345));
-        assert!(name.len() <= 14);
-        assert_eq!(owner("sampan"), None);
-        for (name, want) in
-            [("sampan-tab0", Some("sampan-tab0")), ("sampan-tab0-home", Some("sampan-tab0")), ("sampan", None)]
+        let pid_max = 1 << 22;
+        let longest = name_of(pid_max, 35);
+        assert_eq!((name_of(12345, 7).as_str(), longest.as_str()), ("sampan-t009ix7", "sampan-t2hwcgz"));
+        assert_eq!((owner("sampan-t009ix7", pid_max), owner(&longest, pid_max)), (Some(12345), Some(pid_max)));
+        for stranger in
+            ["sampan", "sampan-t", "sampan-t7", "sampan-t9ix7", "sampan-t009IX7", "sampan-t009ix_", "sampan-t+09ix7"]
         {
-            assert_eq!(instance_of(name), want);
+            assert_eq!(owner(stranger, pid_max), None, "{stranger}");
+        }
+        for person in ["sampan-test", "sampan-try1", "sampan-tester", "sampan-trials"] {
+            assert_eq!(owner(person, pid_max), None, "{person}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_place_belongs_to_an_instance() {
+        for (place, name, want) in [
+            ("/run", "sampan-t009ix7", Some("sampan-t009ix7")),
+            ("/run", "sampan-t009ix7-home", Some("sampan-t009ix7")),
+            ("/run", "sampan", None),
+            ("/tmp", "sampan-t009ix7-host", Some("sampan-t009ix7")),
+            ("/tmp", "sampan-t009ix7", None),
+        ] {
+            assert_eq!(instance_of(place, name), want, "{place}/{name}");
         }
     }
 }
