@@ -12,12 +12,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use sampan_testkit::kernel::{holdings, remains};
 use sampan_testkit::program::{self, printed, run};
-use sampan_testkit::{Cluster, eventually};
+use sampan_testkit::{Cluster, eventually, retry};
 
 /// How often something is killed.
 const KILLS: u32 = 12;
 /// The longest time between two kills: about what a Pod takes to start.
 const PAUSE_MS: u64 = 600;
+
+/// Bytes that are left on the disk for objects of almost a megabyte each: for some, not for many.
+const ROOM: u64 = 8 << 20;
 
 /// Pods that heed their end, with files, limits and a second container.
 const PODS: &str = r#"
@@ -93,29 +96,30 @@ fn processes(cluster: &Cluster, kind: &str) -> Vec<i32> {
     pids
 }
 
+/// Kills one of the processes of this kind, as soon as there is one.
+fn kill_one(cluster: &Cluster, chance: &mut Chance, kind: &str) -> Result<i32> {
+    retry("there is something to kill", || {
+        let pid = chance.one_of(&processes(cluster, kind)).with_context(|| format!("no process in {kind}"))?;
+        // It may have ended by itself since it was looked up.
+        kill(pid).map(|()| pid)
+    })
+}
+
 /// Something is killed, or the number of Pods changes.
 fn strike(cluster: &Cluster, chance: &mut Chance) -> Result<String> {
     match chance.below(4) {
         0 => {
-            kill(cluster.server_pid()?)?;
+            cluster.kill_server()?;
             let dead_ms = chance.below(300);
             std::thread::sleep(Duration::from_millis(dead_ms));
             cluster.up()?;
             Ok(format!("the server killed, up again after {dead_ms} ms"))
         }
-        1 => {
-            let pid = chance.one_of(&processes(cluster, "shims"));
-            // It may have ended by itself since it was looked up.
-            pid.into_iter().for_each(|pid| drop(kill(pid)));
-            Ok(format!("shim {pid:?} killed"))
-        }
-        2 => {
-            let pid = chance.one_of(&processes(cluster, "kubepods"));
-            pid.into_iter().for_each(|pid| drop(kill(pid)));
-            Ok(format!("container's process {pid:?} killed"))
-        }
+        1 => Ok(format!("shim {} killed", kill_one(cluster, chance, "shims")?)),
+        2 => Ok(format!("container's process {} killed", kill_one(cluster, chance, "kubepods")?)),
         _ => {
-            let replicas = chance.below(9);
+            // Never to none: whatever comes next has something to hit.
+            let replicas = 1 + chance.below(8);
             cluster.kubectl(&format!("scale rs/web --replicas={replicas}"))?;
             Ok(format!("scaled to {replicas}"))
         }
@@ -149,6 +153,8 @@ fn whatever_is_killed_pods_come_back_and_nothing_is_left() -> Result<()> {
     cluster.kubectl("scale rs/web --replicas=1")?;
     cluster.kubectl("wait --for=jsonpath={.status.readyReplicas}=1 rs/web --timeout=120s")?;
     let first = cluster.kubectl("get pods -o jsonpath={.items[0].metadata.uid}")?;
+    let found = ["shims", "kubepods"].map(|kind| processes(&cluster, kind));
+    ensure!(found.iter().all(|pids| !pids.is_empty()), "what is to be killed is found: {found:?}");
     cluster.kubectl("scale rs/web --replicas=0")?;
     let everything = || -> BTreeSet<String> { holdings(&cluster).into_iter().chain(remains(&cluster)).collect() };
     eventually("the first Pod is gone", || Ok(processes(&cluster, "shims").is_empty()))?;
@@ -158,11 +164,11 @@ fn whatever_is_killed_pods_come_back_and_nothing_is_left() -> Result<()> {
     let (mut chance, mut story) = (Chance(seed), Vec::new());
     survive(&cluster, &mut chance, &mut story).with_context(|| format!("FAULT_SEED={seed}: {story:#?}"))?;
     cluster.kubectl("delete rs web --timeout=60s")?;
-    eventually("nothing is left", || {
+    retry("nothing is left", || {
         let now = everything();
         let left: Vec<_> = now.difference(&before).collect();
         ensure!(left.is_empty(), "FAULT_SEED={seed}: {story:#?}\nleft: {left:#?}");
-        Ok(true)
+        Ok(())
     })
 }
 
@@ -180,18 +186,20 @@ fn a_full_disk_costs_nothing_that_was_promised() -> Result<()> {
     let container = cluster.kubectl(seen)?;
 
     let filler = data.join("filler");
-    // It ends with an error when there is no more room, as it is to.
-    drop(run(Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).arg("bs=64k")));
+    let fill = format!("fallocate -l $(($(df --output=avail -B1 . | tail -1) - {ROOM})) filler");
+    run(Command::new("sh").arg("-ec").arg(fill).current_dir(&data))?;
     let (promised, refusal) = fill_store(&cluster)?;
+    ensure!(promised > 0, "something was promised: {refusal}");
     ensure!(refusal.contains("the storage's disk is full"), "the refusal is clear: {refusal}");
     ensure!(cluster.kubectl(seen)? == container, "the Pod runs on, and reads are answered");
 
     fs::remove_file(&filler)?;
     eventually("writes are taken again", || cluster.kubectl("create configmap after").map(|_| true))?;
-    kill(cluster.server_pid()?)?;
+    cluster.kill_server()?;
     cluster.up()?;
-    let kept = cluster.kubectl("get configmaps -l fill=yes -o name")?;
-    ensure!(kept.lines().count() >= promised, "{promised} were promised, {} are there", kept.lines().count());
+    let kept = cluster.kubectl("get configmaps -o name")?;
+    let kept = kept.lines().filter(|name| name.contains("/fill-")).count();
+    ensure!(kept >= promised, "{promised} were promised, {kept} are there");
     ensure!(cluster.kubectl(seen)? == container, "the Pod runs on");
     let before = cluster.kubectl("logs counter")?.lines().count();
     eventually("the log goes on", || Ok(cluster.kubectl("logs counter")?.lines().count() > before))
@@ -208,7 +216,6 @@ fn fill_store(cluster: &Cluster) -> Result<(usize, String)> {
         if !output.status.success() {
             return Ok((number, printed(&output)));
         }
-        drop(cluster.kubectl(&format!("label configmap fill-{number} fill=yes")));
     }
     anyhow::bail!("the disk is not full after 180 MB")
 }
@@ -230,9 +237,14 @@ fn another_program_takes_over_what_runs() -> Result<()> {
     std::io::Write::write_all(&mut bytes, b"another build")?;
     drop(bytes);
     run(Command::new("kill").arg("-TERM").arg(cluster.server_pid()?.to_string()))?;
-    let mut up = cluster.command(&next);
-    up.args(["up", "--instance", cluster.instance()]);
-    run(up.args(cluster.flags()))?;
+    // As long as the first has not ended, it is what runs.
+    eventually("the other program starts", || {
+        let mut up = cluster.command(&next);
+        up.args(["up", "--instance", cluster.instance()]);
+        Ok(!run(up.args(cluster.flags()))?.contains("runs already"))
+    })?;
+    let runs = fs::read_link(format!("/proc/{}/exe", cluster.server_pid()?))?;
+    ensure!(runs == next.canonicalize()?, "{} runs", runs.display());
 
     ensure!(cluster.kubectl(seen)? == before, "the same container, not restarted");
     let lines = cluster.kubectl("exec counter -- sh -c pwd")?;
