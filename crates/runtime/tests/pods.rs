@@ -1,7 +1,8 @@
 //! The runtime against the real kernel, as root, through its socket.
 //!
 //! Every test has directories, control groups and a socket of its own, whose names carry the process id; what is left
-//! after a test is itself an assertion. The program is its own shim: called with `shim`, it becomes one.
+//! after a test is itself an assertion, and what a killed run has left is removed by the next one. The program is its own
+//! shim: called with `shim`, it becomes one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -92,11 +93,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filters: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
-    let wanted = |module: &str, name: &str| {
-        filters.is_empty() || filters.iter().any(|filter| format!("{module}::{name}").contains(*filter))
-    };
-    let failed = TESTS.iter().filter(|(module, name, _)| wanted(module, name)).filter(|test| !passes(test)).count();
+    let is_meant = |filter: &str, (module, name, _): &(&str, &str, Test)| format!("{module}::{name}").contains(filter);
+    let wanted = |test: &&_| filters.is_empty() || filters.iter().any(|filter| is_meant(filter, test));
+    blocking(Fixture::sweep());
+    let failed = TESTS.iter().filter(wanted).filter(|test| !passes(test)).count();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs what tidies up to its end.
+fn blocking(tidying: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(tidying);
 }
 
 fn passes((module, name, test): &(&str, &str, Test)) -> bool {
@@ -111,8 +117,7 @@ fn passes((module, name, test): &(&str, &str, Test)) -> bool {
     });
     let took = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - begin.unwrap();
     if outcome.is_err() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Fixture::clean_up(name));
+        blocking(Fixture::clean_up(name));
     }
     println!("test {module}::{name} ... {} ({took:.2?})", if outcome.is_ok() { "ok" } else { "FAILED" });
     outcome.is_ok()

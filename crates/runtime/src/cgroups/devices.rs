@@ -173,13 +173,30 @@ mod tests {
         assert!(!allowed(&program, KIND_BLOCK, ACCESS_MAKE | ACCESS_READ, 8, 0));
     }
 
+    /// A group of a test is called by its process.
+    const PREFIX: &str = "sampan-t";
+    const SUFFIX: &str = "-devices";
+
+    /// Removes groups of tests that were killed.
+    fn remove_orphans(root: &Path) {
+        for entry in std::fs::read_dir(root).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+            if pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()) {
+                // Another run may be at it too.
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
+    }
+
     /// The kernel's verifier has the last word on every program.
     #[test]
     fn the_kernel_takes_it() {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let root = roots.into_iter().find(|root| root.join("cgroup.subtree_control").exists());
-        let group =
-            root.expect("a version 2 hierarchy is mounted").join(format!("sampan-t{}-devices", std::process::id()));
+        let root = root.expect("a version 2 hierarchy is mounted");
+        remove_orphans(root);
+        let group = root.join(format!("{PREFIX}{}{SUFFIX}", std::process::id()));
         std::fs::create_dir(&group).unwrap();
         let rules = [
             rule(false, LinuxDeviceType::A, (-1, -1), "rwm"),

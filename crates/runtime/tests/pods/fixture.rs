@@ -57,13 +57,24 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// After a test that failed.
     pub(crate) async fn clean_up(name: &str) {
-        let (directory, unique) = place(name);
-        Runtime::purge(options(&directory, &unique)).await.unwrap();
-        fs::remove_dir_all(&directory).unwrap();
+        discard(&unique(std::process::id(), name)).await.unwrap();
+    }
+
+    /// After runs that were killed.
+    pub(crate) async fn sweep() {
+        for entry in fs::read_dir(PLACE).unwrap() {
+            let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+            if owner(&name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                eprintln!("removing what is left of {name}");
+                // Another run may be at it too.
+                discard(&name).await.unwrap_or_else(|error| eprintln!("cleaning up: {error}"));
+            }
+        }
     }
 
     pub(crate) async fn new(name: &str) -> Self {
-        let (directory, unique) = place(name);
+        let unique = unique(std::process::id(), name);
+        let directory = Path::new(PLACE).join(&unique);
         fs::create_dir_all(directory.join("logs")).unwrap();
         let mut fixture = Self::connected(directory, unique).await;
         let tar = fixture.directory.join("busybox.tar");
@@ -280,9 +291,27 @@ impl Fixture {
     }
 }
 
-fn place(name: &str) -> (PathBuf, String) {
-    let unique = format!("sampan-t{}-{name}", std::process::id());
-    (Path::new("/var/tmp").join(&unique), unique)
+/// Where the tests' directories are.
+const PLACE: &str = "/var/tmp";
+/// Their names begin with this; an id of a process and the name of a test follow.
+const PREFIX: &str = "sampan-t";
+
+fn unique(pid: u32, name: &str) -> String {
+    format!("{PREFIX}{pid}-{name}")
+}
+
+/// The process whose test has this name, if it is one that [`unique`] makes.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, test) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    let pid = pid.parse().ok()?;
+    (name == unique(pid, test)).then_some(pid)
+}
+
+/// Ends whatever runs of a test and removes all of it.
+async fn discard(unique: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = Path::new(PLACE).join(unique);
+    Runtime::purge(options(&directory, unique)).await?;
+    Ok(fs::remove_dir_all(&directory)?)
 }
 
 fn options(directory: &Path, unique: &str) -> Options {
