@@ -13,6 +13,8 @@ cargo build --workspace --locked
 export KUBECTL="${KUBECTL:-$(scripts/kubectl.sh)}"
 export SAMPAN="${SAMPAN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/sampan}"
 if [ $# -gt 0 ]; then
+  # Some tests run examples, which cargo builds by itself for all tests alone.
+  cargo build --workspace --locked --examples
   exec cargo test --workspace --locked --test "$1" -- --nocapture
 fi
 # Always the whole workspace: another choice of packages is another choice of their dependencies' features, and another build.
@@ -20,4 +22,4 @@ cargo test --workspace --locked
 # What holds for the API server on its own store holds for it on etcd.
 SAMPAN_TEST_STORE=etcd cargo test --workspace --locked --test api
 # The kubelet speaks to whatever speaks CRI: the same scripts of its own, on Debian's containerd.
-RUNTIME=containerd cargo test --workspace --locked --test scripts -- init limits resize static_pods
+MUST_MATCH=1 RUNTIME=containerd cargo test --workspace --locked --test scripts -- init limits resize static_pods

@@ -2,7 +2,7 @@
 //!
 //! Every test has directories, control groups and a socket of its own, whose names carry the process id; what is left
 //! after a test is itself an assertion, and what a killed run has left is removed by the next one. The program is its own
-//! shim: called with `shim`, it becomes one.
+//! shim: called with `shim`, it becomes one. With `MUST_MATCH=1` a word that no test's name contains is an error.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -94,6 +94,11 @@ fn main() -> ExitCode {
     }
     let filters: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let is_meant = |filter: &str, (module, name, _): &(&str, &str, Test)| format!("{module}::{name}").contains(filter);
+    let missed: Vec<_> = filters.iter().filter(|filter| !TESTS.iter().any(|test| is_meant(filter, test))).collect();
+    if std::env::var_os("MUST_MATCH").is_some() && !missed.is_empty() {
+        eprintln!("no test is called {missed:?}");
+        return ExitCode::FAILURE;
+    }
     let wanted = |test: &&_| filters.is_empty() || filters.iter().any(|filter| is_meant(filter, test));
     blocking(Fixture::sweep());
     let failed = TESTS.iter().filter(wanted).filter(|test| !passes(test)).count();

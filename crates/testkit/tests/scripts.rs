@@ -3,7 +3,8 @@
 //! A script whose first line begins `# Alone` runs after the others, by itself: it changes the node for everyone.
 //!
 //! `cargo test -p sampan-testkit --test scripts -- services` runs those whose names contain the word. `SCRIPTS` names
-//! another directory of scripts. With `RUNTIME=containerd` the node makes its Pods with Debian's containerd.
+//! another directory of scripts. With `RUNTIME=containerd` the node makes its Pods with Debian's containerd. With
+//! `MUST_MATCH=1` a word that no name contains is an error: who writes words into a file wants to hear of a new name.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sampan_testkit::script::Script;
 use sampan_testkit::{Cluster, Containerd, program};
 
@@ -63,6 +64,11 @@ fn scripts(words: &[String]) -> Result<Vec<PathBuf>> {
     paths.retain(|path| path.extension().is_some_and(|e| e == "txt"));
     paths.retain(|path| words.is_empty() || words.iter().any(|word| name(path).contains(word)));
     paths.sort();
+    if std::env::var_os("MUST_MATCH").is_some() {
+        ensure!(!paths.is_empty(), "there are no scripts in {}", dir.display());
+        let missed: Vec<_> = words.iter().filter(|word| !paths.iter().any(|path| name(path).contains(*word))).collect();
+        ensure!(missed.is_empty(), "no script in {} is called {missed:?}", dir.display());
+    }
     Ok(paths)
 }
 
@@ -170,8 +176,8 @@ fn run(bench: &Bench, path: &Path) -> Result<()> {
     };
     let outcome = script.run(&dir, &shell);
     let deleted = cluster.kubectl(&format!("delete namespace {namespace} --wait=false"));
-    fs::remove_dir_all(&dir)?;
-    outcome.and(deleted.map(drop))
+    let removed = fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()));
+    outcome.and(deleted.map(drop)).and(removed)
 }
 
 /// The search path on which `kubectl` is the one to test with.
