@@ -18,6 +18,9 @@ limit=40m
 
 [ "$(id -u)" -eq 0 ] || { echo "this shares the root file system with an emulated machine: run it as root" >&2; exit 1; }
 [ "$(uname -m)" = x86_64 ] || { echo "this knows no emulated machine for $(uname -m)" >&2; exit 1; }
+for word in "$@"; do
+  find tests/scripts tests/cgroup2 -name "*$word*.txt" | grep -q . || { echo "no script is called $word" >&2; exit 1; }
+done
 scripts/deps.sh qemu-system-x86_64=qemu-system-x86 modprobe=kmod cpio=cpio mke2fs=e2fsprogs
 target=${CARGO_TARGET_DIR:-$tree/target}
 [ -n "${SAMPAN:-}" ] || cargo build --workspace --locked
@@ -27,11 +30,14 @@ kernel=$("$here/kernel.sh")
 version=$(basename "$kernel"/lib/modules/*)
 scratch=$(mktemp -d)
 clean_up() {
+  trap '' INT TERM HUP
+  [ ! -s "$scratch/machine.pid" ] || kill "$(cat "$scratch/machine.pid")" 2>/dev/null || true
   [ -z "${share:-}" ] || kill "$share" 2>/dev/null || true
   wait
   rm -rf "$scratch"
 }
 trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
 
 # Where cargo has built the programs that hold tests, by their sources: runtime_tests_pods=...
 test_programs() {
@@ -78,7 +84,8 @@ share_root() {
 }
 
 machine() {
-  timeout --kill-after=10 "$limit" qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m "$memory" \
+  timeout --foreground --kill-after=10 "$limit" qemu-system-x86_64 -pidfile "$scratch/machine.pid" \
+    -machine q35,accel=tcg -cpu max -smp 2 -m "$memory" \
     -object memory-backend-memfd,id=memory,size="$memory",share=on -numa node,memdev=memory \
     -chardev socket,id=root,path="$scratch/share.sock" -device vhost-user-fs-pci,chardev=root,tag=root \
     -drive file="$scratch/disk",format=raw,if=virtio,cache=unsafe \
@@ -95,5 +102,7 @@ truncate -s %512 "$scratch/task"
 truncate -s "$disk" "$scratch/disk"
 mke2fs -q -t ext4 "$scratch/disk"
 share_root
-machine | stdbuf -oL tr -d "\r" | tee "$scratch/console"
+# Not in the foreground: a signal is not heeded before what is there has ended.
+machine | stdbuf -oL tr -d "\r" | tee "$scratch/console" &
+wait $!
 grep -qx 'cgroup2: passed' "$scratch/console"
