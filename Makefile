@@ -5,7 +5,7 @@ SAMPAN := target/release/sampan
 .PHONY: help up down test test-cgroup2 stress fuzz check bench image-kit build deps fmt
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 up: ## Build, start a cluster here, and run the guestbook on it
 	@scripts/up.sh
@@ -13,10 +13,10 @@ up: ## Build, start a cluster here, and run the guestbook on it
 down: ## End the cluster: processes, mounts, links, rules, cgroups
 	@$(SAMPAN) down
 
-test: deps ## Run every test
+test: deps ## Run the tests: pure ones, those of the kernel, whole clusters
 	@scripts/test.sh
 
-test-cgroup2: deps ## Run the node's tests on a kernel with control groups of version 2 alone, emulated
+test-cgroup2: deps ## Run the node's tests on control groups of version 2 alone, in an emulated machine (x86_64)
 	@tests/cgroup2/run.sh
 
 stress: deps ## Start and delete 200 Pods five times over: nothing may be left of them

@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A package_of=(
   [cc]=gcc [make]=make [nft]=nftables [ip]=iproute2 [busybox]=busybox-static [curl]=curl [jq]=jq
-  [etcd]=etcd-server [openssl]=openssl [python3]=python3 [dbus-daemon]=dbus-daemon
+  [etcd]=etcd-server [openssl]=openssl [/usr/bin/python3]=python3 [dbus-daemon]=dbus-daemon
 )
 for pair in "$@"; do package_of[${pair%%=*}]=${pair#*=}; done
 missing=()
