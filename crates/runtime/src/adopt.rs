@@ -118,7 +118,7 @@ async fn discard_sandbox(node: &Arc<Node>, id: &str) -> Result<()> {
     }
     node.options.network.detach(id).await?;
     sandboxes::release(node, id).await?;
-    disk::remove_tree(&directory).map_err(Error::io_at("removing", &directory))
+    sampan_trees::remove(&directory).map_err(Error::io_at("removing", &directory))
 }
 
 fn discard_container(node: &Node, id: &str) -> Result<()> {

@@ -68,8 +68,8 @@ fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, mut config: ContainerCon
     let bundle = bundle(node, sandbox, &config, (&id, image, &record, &volumes))?;
     let written = write_files(&directory, &config, &record, &bundle);
     if let Err(error) = written {
-        let _ = disk::remove_tree(&directory);
-        let _ = disk::remove_tree(&node.places.writable().join(&id));
+        let _ = sampan_trees::remove(&directory);
+        let _ = sampan_trees::remove(&node.places.writable().join(&id));
         return Err(error);
     }
     node.add_container(Arc::new(Container::new(id.clone(), config, record, ContainerState::Created)));
@@ -253,7 +253,7 @@ pub(crate) fn erase(node: &Node, id: &str, cgroup: &str) -> Result<()> {
         Group::new(&node.hierarchies, cgroup).remove().map_err(Error::io("removing the container's groups"))?;
     }
     for path in [node.places.writable().join(id), node.places.container(id)] {
-        disk::remove_tree(&path).map_err(Error::io_at("removing", &path))?;
+        sampan_trees::remove(&path).map_err(Error::io_at("removing", &path))?;
     }
     Ok(())
 }

@@ -20,7 +20,6 @@ use sampan_network::{HostPort, Protocol};
 
 use crate::cgroups::Group;
 use crate::containers::blocking;
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Node, Sandbox};
 use crate::records::{self, Ready, SandboxRecord};
@@ -90,7 +89,7 @@ pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_hand
             if let Err(error) = take_down(node, &sandbox).await {
                 tracing::warn!(sandbox = id, %error, "a sandbox that failed to start is cleaned up at the next start");
             } else {
-                let _ = disk::remove_tree(&node.places.sandbox(&id));
+                let _ = sampan_trees::remove(&node.places.sandbox(&id));
             }
             Err(error)
         }
@@ -317,7 +316,7 @@ pub(crate) async fn remove(node: &Arc<Node>, id: &str) -> Result<()> {
         group.remove().map_err(Error::io("removing the sandbox's groups"))?;
     }
     let directory = node.places.sandbox(&sandbox.id);
-    disk::remove_tree(&directory).map_err(Error::io_at("removing", &directory))?;
+    sampan_trees::remove(&directory).map_err(Error::io_at("removing", &directory))?;
     node.forget_sandbox(&sandbox.id);
     node.announce(&sandbox.id, &sandbox.id, ContainerEventType::ContainerDeletedEvent);
     Ok(())

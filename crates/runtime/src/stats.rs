@@ -1,24 +1,19 @@
 //! What sandboxes and containers use, read from their groups when asked for.
 
-use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sampan_cri::v1::{
     ContainerAttributes, ContainerStats, CpuUsage, FilesystemIdentifier, FilesystemUsage, LinuxPodSandboxStats,
     MemoryUsage, NetworkInterfaceUsage, NetworkUsage, PodSandboxAttributes, PodSandboxStats, ProcessUsage, SwapUsage,
     UInt64Value,
 };
+use sampan_trees::Tree;
 
 use crate::cgroups::{Group, Usage};
 use crate::node::{Container, Node, Sandbox};
 use crate::records;
 use crate::status::{container_state, nanoseconds};
-
-/// Directory entries counted for one reading; a tree with more is reported as this far.
-const MAX_COUNTED: usize = 1_000_000;
-const BLOCK_BYTES: u64 = 512;
 
 fn value(value: u64) -> Option<UInt64Value> {
     Some(UInt64Value { value })
@@ -130,30 +125,12 @@ fn interfaces(table: &str) -> Vec<NetworkInterfaceUsage> {
 
 /// The space and the files that the tree at `path` takes.
 pub(crate) fn filesystem(path: &Path, timestamp: i64) -> FilesystemUsage {
-    let (mut bytes, mut counted) = (0, 0);
-    let mut seen = HashMap::new();
-    let mut pending: Vec<PathBuf> = vec![path.to_path_buf()];
-    while let Some(directory) = pending.pop() {
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
-        for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            // A file with several names takes its space once.
-            let first = metadata.nlink() < 2 || metadata.is_dir() || seen.insert(metadata.ino(), ()).is_none();
-            bytes += if first { metadata.blocks() * BLOCK_BYTES } else { 0 };
-            counted += usize::from(first);
-            if metadata.is_dir() {
-                pending.push(entry.path());
-            }
-        }
-        if counted > MAX_COUNTED {
-            break;
-        }
-    }
+    let tree = Tree::of(path);
     FilesystemUsage {
         timestamp,
         fs_id: Some(FilesystemIdentifier { mountpoint: path.display().to_string() }),
-        used_bytes: value(bytes),
-        inodes_used: value(counted as u64),
+        used_bytes: value(tree.bytes),
+        inodes_used: value(tree.inodes),
     }
 }
 

@@ -23,12 +23,7 @@ pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
             dir.display()
         );
     }
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("deleting {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
+    sampan_trees::remove(dir).with_context(|| format!("deleting {}", dir.display()))
 }
 
 /// The mount points below `dir`, in the order they were mounted.

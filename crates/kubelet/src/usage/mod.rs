@@ -15,12 +15,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub(crate) use disk::{Space, Tree};
+pub(crate) use disk::Space;
 pub(crate) use ephemeral::Ephemeral;
 #[cfg(test)]
 pub(crate) use ephemeral::VolumeUsage;
 pub(crate) use node::NodeUsage;
 pub(crate) use pods::{ContainerUsage, Interface, PodUsage};
+pub(crate) use sampan_trees::Tree;
 
 use crate::Error;
 use crate::cri::Runtime;

@@ -63,7 +63,7 @@ pub(super) fn write(volume: &Path, payload: &Payload, group: Option<i64>) -> Res
     std::fs::rename(&next, &data).map_err(Error::io("swapping in", &data))?;
     link_names(volume, payload)?;
     if let Some(current) = current {
-        let _ = std::fs::remove_dir_all(volume.join(current));
+        let _ = sampan_trees::remove(&volume.join(current));
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `fsGroup`: gives a volume to a group, with what the group needs to use it.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, chmodat, chownat, openat, statat};
@@ -46,7 +48,7 @@ fn give(parent: BorrowedFd<'_>, name: &Path, group: Gid, access: Access, depth: 
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            let name = Path::new(std::ffi::OsStr::new(name.to_str().unwrap_or_default()));
+            let name = Path::new(OsStr::from_bytes(name.to_bytes()));
             give(directory.as_fd(), name, group, access, depth + 1)?;
         }
     }

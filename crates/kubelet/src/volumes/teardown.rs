@@ -31,10 +31,7 @@ pub(crate) fn orphans(root: &Path) -> Vec<String> {
 }
 
 fn remove_dir(dir: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("removing", dir)(error)),
-        _ => Ok(()),
-    }
+    sampan_trees::remove(dir).map_err(Error::io("removing", dir))
 }
 
 fn unmount_below(dir: &Path) -> Result<(), Error> {

@@ -133,7 +133,7 @@ impl Images {
     pub(crate) fn open(root: &Path, options: PullOptions) -> Result<Self, Error> {
         let (images, layers) = (root.join("images"), root.join("layers"));
         let doing = || Error::io(format!("opening the image store in {}", root.display()));
-        disk::remove_tree(&images.join("staging")).map_err(doing())?;
+        sampan_trees::remove(&images.join("staging")).map_err(doing())?;
         fs::create_dir_all(images.join("staging")).map_err(doing())?;
         fs::create_dir_all(&layers).map_err(doing())?;
         let catalogue: Catalogue =
@@ -247,7 +247,7 @@ impl Images {
             &layer::Below { layers: &self.layers, names: below, limit_bytes: self.options.max_image_bytes },
         )?;
         let home = self.layers.join(&directory);
-        disk::remove_tree(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
+        sampan_trees::remove(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
         fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;
         let mut catalogue = self.catalogue.lock();
         catalogue.add_layer(layer.chain_id, &directory, size);
@@ -279,7 +279,7 @@ impl Images {
             self.save(&catalogue)?;
             unused
         };
-        unused.iter().try_for_each(|name| disk::remove_tree(&self.layers.join(name)).map_err(doing()))
+        unused.iter().try_for_each(|name| sampan_trees::remove(&self.layers.join(name)).map_err(doing()))
     }
 
     fn save(&self, catalogue: &Catalogue) -> Result<(), Error> {
@@ -316,7 +316,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Err(error) = disk::remove_tree(&self.path) {
+        if let Err(error) = sampan_trees::remove(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "staging directory is left until the next start");
         }
     }
