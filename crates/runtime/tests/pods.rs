@@ -58,6 +58,7 @@ const TESTS: &[(&str, &str, Test)] = tests![
     sessions::ends_with_its_client,
     images::imports_oci_and_docker_archives,
     images::confines_layers,
+    images::refuses_bombs,
     pulls::pulls_by_tag_and_digest,
     pulls::authenticates,
     pulls::keeps_credentials_at_home,

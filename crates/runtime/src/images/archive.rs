@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::config::{Config, ImageConfig, RootFs};
 use super::digest::{self, Digesting};
+use super::entries::Archive;
 use super::manifest::{self, Descriptor, Document, Manifest, architecture};
 use super::source::{LayerSource, Source, decompress};
 use super::{Error, Import};
@@ -181,7 +182,7 @@ impl Files {
         let invalid = |reason: String| Error::Archive { path: origin.to_path_buf(), reason };
         let unreadable = |error: io::Error| invalid(format!("not a readable tar: {error}"));
         let file = File::open(origin).map_err(Error::io(format!("opening {}", origin.display())))?;
-        let mut archive = tar::Archive::new(decompress(file).map_err(unreadable)?.take(MAX_ARCHIVE_BYTES));
+        let mut archive = Archive::new(decompress(file).map_err(unreadable)?.take(MAX_ARCHIVE_BYTES));
         let (mut paths, mut links) = (HashMap::new(), Vec::new());
         for (number, entry) in archive.entries().map_err(unreadable)?.enumerate() {
             let mut entry = entry.map_err(unreadable)?;

@@ -5,8 +5,10 @@
 //! through an overlay mount over those, in a mount namespace that only the unpacking thread ever sees. That also makes
 //! every deletion what it must be: a real one, which overlayfs records in its own form.
 
+use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,11 +24,16 @@ use tar::EntryType;
 
 use super::Error;
 use super::digest::Digesting;
+use super::entries::Archive;
 use super::source::{LayerSource, decompress};
 
 /// Bounds on one layer, unpacked.
 const MAX_ENTRIES: usize = 2_000_000;
 const MAX_XATTR_BYTES: usize = 64 * 1024;
+/// The paths of its directories, which are kept until their times are set.
+const MAX_DIRECTORY_PATHS_BYTES: usize = 128 << 20;
+/// Directories of the layers below, one in the other, that a layer may delete.
+const MAX_DELETED_DEPTH: usize = 512;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -86,8 +93,8 @@ fn unpack(layer: &LayerSource, diff_id: &str, root: &Path, limit_bytes: u64) -> 
     let file = File::open(&layer.path).map_err(Error::io(format!("opening {what}")))?;
     let plain = decompress(file).map_err(Error::io(format!("reading {what}")))?;
     let mut bytes = Digesting::new(plain, limit_bytes);
-    let mut tree = Tree::open(root).map_err(Error::io(format!("opening {}", root.display())))?;
-    let mut archive = tar::Archive::new(&mut bytes);
+    let mut tree = Tree::open(root, limit_bytes).map_err(Error::io(format!("opening {}", root.display())))?;
+    let mut archive = Archive::new(&mut bytes);
     let unreadable = |error: io::Error| Error::Layer(format!("{what} is not a readable tar: {error}"));
     for (number, entry) in archive.entries().map_err(unreadable)?.enumerate() {
         if number >= MAX_ENTRIES {
@@ -107,10 +114,30 @@ fn unpack(layer: &LayerSource, diff_id: &str, root: &Path, limit_bytes: u64) -> 
 struct Tree {
     root: OwnedFd,
     size_bytes: u64,
+    /// What `size_bytes` may become.
+    limit_bytes: u64,
     /// Set last: making what is inside changes them.
     directory_times: Vec<(PathBuf, Timestamps)>,
-    /// What this layer itself has put there: an opaque mark hides only what was there before.
-    own: std::collections::HashSet<PathBuf>,
+    directory_paths_bytes: usize,
+    own: Own,
+}
+
+/// What a layer itself has put in its place: an opaque mark hides only what was there before. Of a million files, the
+/// paths would take more memory than all the rest; a hash that nobody can foresee does.
+#[derive(Default)]
+struct Own {
+    hashes: HashSet<u64>,
+    state: RandomState,
+}
+
+impl Own {
+    fn insert(&mut self, path: &Path) {
+        self.hashes.insert(self.state.hash_one(path));
+    }
+
+    fn contains(&self, path: &Path) -> bool {
+        self.hashes.contains(&self.state.hash_one(path))
+    }
 }
 
 /// What an entry in a layer is for.
@@ -135,10 +162,11 @@ fn meaning(name: &OsStr) -> Meaning<'_> {
 }
 
 impl Tree {
-    fn open(root: &Path) -> io::Result<Self> {
+    fn open(root: &Path, limit_bytes: u64) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
-        Ok(Self { root, size_bytes: 0, directory_times: Vec::new(), own: std::collections::HashSet::new() })
+        let (directory_times, own) = (Vec::new(), Own::default());
+        Ok(Self { root, size_bytes: 0, limit_bytes, directory_times, directory_paths_bytes: 0, own })
     }
 
     fn add(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<()> {
@@ -153,11 +181,11 @@ impl Tree {
             Meaning::Whiteout(hidden) if matches!(hidden.as_bytes(), b"" | b"." | b"..") => {
                 Err(invalid("a deletion mark that names nothing"))
             }
-            Meaning::Whiteout(hidden) => remove(&directory, hidden),
+            Meaning::Whiteout(hidden) => remove(&directory, hidden, MAX_DELETED_DEPTH),
             Meaning::File => {
                 self.make(entry, &directory, name)?;
                 self.dress(entry, &directory, &path)?;
-                self.own.insert(path);
+                self.own.insert(&path);
                 Ok(())
             }
         }
@@ -195,7 +223,7 @@ impl Tree {
         let there = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         let is_directory = there.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
         if there.is_some() && !(kind.is_dir() && is_directory) {
-            remove(directory, name)?;
+            remove(directory, name, MAX_DELETED_DEPTH)?;
         }
         match kind {
             EntryType::Directory if is_directory => Ok(()),
@@ -211,8 +239,11 @@ impl Tree {
     fn write(&mut self, entry: &mut tar::Entry<'_, impl Read>, directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))?);
-        self.size_bytes += io::copy(entry, &mut file)?;
-        Ok(())
+        // Holes count: they are written as zeros, and a few bytes of an archive can speak of as many as they like.
+        let room = self.limit_bytes.saturating_sub(self.size_bytes);
+        let written = io::copy(&mut entry.take(room.saturating_add(1)), &mut file)?;
+        self.size_bytes += written;
+        if written > room { Err(invalid("more data than an image may have")) } else { Ok(()) }
     }
 
     /// A hard link to a file that is in the tree already.
@@ -242,6 +273,10 @@ impl Tree {
         let time = Timespec { tv_sec: entry.header().mtime()? as i64, tv_nsec: 0 };
         let times = Timestamps { last_access: time, last_modification: time };
         if kind.is_dir() {
+            self.directory_paths_bytes += path.as_os_str().len();
+            if self.directory_paths_bytes > MAX_DIRECTORY_PATHS_BYTES {
+                return Err(invalid("more directories than an image may have"));
+            }
             self.directory_times.push((path.to_path_buf(), times));
             return Ok(());
         }
@@ -254,7 +289,7 @@ impl Tree {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if !matches!(name.as_bytes(), b"." | b"..") && !self.own.contains(&path.join(name)) {
-                remove(directory, name)?;
+                remove(directory, name, MAX_DELETED_DEPTH)?;
             }
         }
         Ok(())
@@ -285,20 +320,22 @@ fn confine(path: &Path) -> io::Result<PathBuf> {
     Ok(confined)
 }
 
-/// Removes a file or a whole directory; what is not there is gone already.
-fn remove(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+/// Removes a file or a whole directory; what is not there is gone already. Not by moving anything, which an overlay does
+/// not do with directories of the layers below.
+fn remove(directory: &OwnedFd, name: &OsStr, depth: usize) -> io::Result<()> {
     match unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
         Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
+    let below = depth.checked_sub(1).ok_or_else(|| invalid("directories that are nested too deeply to be deleted"))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inner = rustix::fs::openat(directory, name, flags, Mode::empty())?;
     for entry in rustix::fs::Dir::read_from(&inner)? {
         let entry = entry?;
         let child = OsStr::from_bytes(entry.file_name().to_bytes());
         if !matches!(child.as_bytes(), b"." | b"..") {
-            remove(&inner, child)?;
+            remove(&inner, child, below)?;
         }
     }
     Ok(unlinkat(directory, name, AtFlags::REMOVEDIR)?)

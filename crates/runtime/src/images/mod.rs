@@ -13,6 +13,7 @@ mod archive;
 mod catalogue;
 mod config;
 mod digest;
+mod entries;
 mod layer;
 mod manifest;
 pub(crate) mod progress;

@@ -127,3 +127,50 @@ pub(crate) async fn confines_layers(mut fixture: Fixture) -> Fixture {
     assert!(fs::read_dir(staging).unwrap().next().is_none(), "a refused image leaves nothing");
     fixture
 }
+
+/// A file that is said to be large and has nothing in it.
+fn hollow(bytes: u64) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("hollow").unwrap();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_size(0);
+    let octal = format!("{bytes:011o}\0");
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.realsize.copy_from_slice(octal.as_bytes());
+    gnu.sparse[0].offset.copy_from_slice(octal.as_bytes());
+    gnu.sparse[0].numbytes.copy_from_slice(b"00000000000\0");
+    header.set_cksum();
+    layer(|tar| tar.append(&header, &b""[..]).unwrap())
+}
+
+pub(crate) async fn refuses_bombs(mut fixture: Fixture) -> Fixture {
+    use tar::EntryType::{GNULongName, Regular, XHeader};
+    let file = |kind, bytes: usize| {
+        layer(|tar| {
+            entry(tar, "large", kind, 0o644, &vec![b'a'; bytes]);
+            entry(tar, "small", Regular, 0o644, b"");
+        })
+    };
+    let before = fixture.footprint();
+    // An image may have sixteen megabytes here.
+    for (name, bomb, why) in [
+        ("gzip", gzip(&file(Regular, 64 << 20)), "more data than an image may have"),
+        ("zstd", zstd::encode_all(&file(Regular, 64 << 20)[..], 1).unwrap(), "more data than an image may have"),
+        ("hollow", hollow(4 << 30), "more data than an image may have"),
+        ("name", gzip(&file(GNULongName, 8 << 20)), "names and attributes of more than"),
+        ("attributes", gzip(&file(XHeader, 8 << 20)), "names and attributes of more than"),
+    ] {
+        let path = fixture.directory.join("bomb.tar");
+        fs::write(&path, &bomb).unwrap();
+        let request = ImportRequest {
+            path: path.display().to_string(),
+            name: format!("bomb-{name}"),
+            rootfs: Some(RootfsConfig::default()),
+        };
+        let said = fixture.archive.import(request).await.expect_err(name);
+        assert!(said.message().contains(why), "{name}: {}", said.message());
+        assert_eq!(fixture.footprint(), before, "{name}: what was unpacked is gone");
+    }
+    fixture
+}
