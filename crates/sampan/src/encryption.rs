@@ -3,20 +3,28 @@
 //! A cluster that is given no file makes its own, `<data-dir>/encryption.yaml`, with a fresh key for Secrets. To change
 //! the key, put a new one before the others and start again: everything is then sealed anew, and the old one can go at
 //! the next start.
+//!
+//! A KMS plugin is asked at the start already, so it cannot be a Pod of the same node.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sampan_store::sealed::{Key, Rule, Way};
+use sampan_apiserver::parse_duration;
+use sampan_store::sealed::{Key, Kms, Rule, Way};
 use serde::Deserialize;
 
 use crate::pki;
 
 /// The file that a cluster makes for itself.
 const OWN_FILE: &str = "encryption.yaml";
+/// How long a KMS plugin may take when the file does not say.
+const KMS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
@@ -39,7 +47,18 @@ struct Group {
 #[serde(deny_unknown_fields)]
 struct Provider {
     aesgcm: Option<Keys>,
+    kms: Option<KmsPlugin>,
     identity: Option<Empty>,
+}
+
+/// `apiVersion: v2, name: vault, endpoint: unix:///run/kms.sock, timeout: 3s`
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct KmsPlugin {
+    api_version: Option<String>,
+    name: String,
+    endpoint: String,
+    timeout: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -85,28 +104,30 @@ fn fresh(unsealed: bool) -> Result<String> {
 }
 
 fn parse(text: &str) -> Result<Vec<Rule>> {
-    let file: File = serde_yaml_ng::from_str(text)
-        .context("it is no EncryptionConfiguration that is understood here; the providers are aesgcm and identity")?;
+    let file: File = serde_yaml_ng::from_str(text).context(
+        "it is no EncryptionConfiguration that is understood here; the providers are aesgcm, kms and identity",
+    )?;
     if (file.api_version.as_str(), file.kind.as_str()) != ("apiserver.config.k8s.io/v1", "EncryptionConfiguration") {
         bail!("it must be an EncryptionConfiguration of apiserver.config.k8s.io/v1");
     }
-    let mut rules = Vec::new();
+    let (mut rules, mut plugins) = (Vec::new(), HashSet::new());
     for (at, group) in file.resources.iter().enumerate() {
         if group.providers.is_empty() {
             bail!("resources[{at}].providers: Required value: at least one is needed");
         }
+        let ways: Arc<[Way]> = ways(&group.providers, &mut plugins)?.into();
         for resource in &group.resources {
             let prefix = sampan_apiserver::storage_prefix(resource)
                 .with_context(|| format!("resources[{at}].resources: there is no resource {resource:?}"))?;
-            rules.push(Rule { prefix: prefix.into(), ways: ways(&group.providers)? });
+            rules.push(Rule { prefix: prefix.into(), ways: Arc::clone(&ways) });
         }
     }
     Ok(rules)
 }
 
-fn ways(providers: &[Provider]) -> Result<Vec<Way>> {
+fn ways<'f>(providers: &'f [Provider], plugins: &mut HashSet<&'f str>) -> Result<Vec<Way>> {
     let mut ways = Vec::new();
-    for Provider { aesgcm, identity } in providers {
+    for Provider { aesgcm, kms, identity } in providers {
         for NamedKey { name, secret } in aesgcm.iter().flat_map(|keys| &keys.keys) {
             let secret =
                 STANDARD.decode(secret).with_context(|| format!("the secret of the key {name:?} is no base64"))?;
@@ -115,12 +136,34 @@ fn ways(providers: &[Provider]) -> Result<Vec<Way>> {
             })?;
             ways.push(Way::Key(Box::new(key)));
         }
+        if let Some(plugin) = kms {
+            if !plugins.insert(&plugin.name) {
+                bail!("there is more than one kms provider {:?}: each needs a name of its own", plugin.name);
+            }
+            ways.push(Way::Kms(Arc::new(plugin.open()?)));
+        }
         ways.extend(identity.iter().map(|_| Way::Plain));
     }
     if ways.is_empty() {
-        bail!("a provider is either aesgcm with keys or identity");
+        bail!("a provider is either aesgcm with keys, kms or identity");
     }
     Ok(ways)
+}
+
+impl KmsPlugin {
+    fn open(&self) -> Result<Kms> {
+        let Self { api_version, name, endpoint, timeout } = self;
+        if api_version.as_deref() != Some("v2") {
+            bail!("the kms provider {name:?} needs apiVersion: v2; version 1 of the plugins' API is not spoken here");
+        }
+        let timeout = match timeout.as_deref() {
+            None => KMS_TIMEOUT,
+            Some(text) => parse_duration(text).filter(|timeout| !timeout.is_zero()).with_context(|| {
+                format!("the timeout {text:?} of the kms provider {name:?} is no length of time like 3s")
+            })?,
+        };
+        Ok(Kms::new(name, endpoint, timeout)?)
+    }
 }
 
 #[cfg(test)]
@@ -202,7 +245,17 @@ mod tests {
         for (rest, part) in [
             ("nonsense]\n  providers: [{identity: {}}]", "there is no resource \"nonsense\""),
             ("secrets]\n  providers: []", "at least one is needed"),
-            ("secrets]\n  providers: [{kms: {}}]", "the providers are aesgcm and identity"),
+            ("secrets]\n  providers: [{aescbc: {}}]", "the providers are aesgcm, kms and identity"),
+            ("secrets]\n  providers: [{kms: {name: a, endpoint: 'unix:///a'}}]", "needs apiVersion: v2"),
+            ("secrets]\n  providers: [{kms: {apiVersion: v2, name: a, endpoint: /a}}]", "is no unix:///path"),
+            (
+                "secrets]\n  providers: [{kms: {apiVersion: v2, name: a, endpoint: 'unix:///a', timeout: 0s}}]",
+                "the timeout \"0s\"",
+            ),
+            (
+                "secrets]\n  providers: [{kms: &k {apiVersion: v2, name: a, endpoint: 'unix:///a'}}, {kms: *k}]",
+                "more than one kms provider \"a\"",
+            ),
             ("secrets]\n  providers: [{aesgcm: {keys: [{name: a, secret: '!'}]}}]", "is no base64"),
             ("secrets]\n  providers: [{aesgcm: {keys: [{name: a, secret: AAAA}]}}]", "16 or 32 bytes"),
         ] {

@@ -232,6 +232,14 @@ pub enum Error {
         /// Where it lies.
         key: String,
     },
+    /// A key management service did not do what was needed of it.
+    #[error("KMS provider {name}: {why}")]
+    Kms {
+        /// The provider.
+        name: String,
+        /// What it answered, or why there was no answer.
+        why: String,
+    },
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -258,6 +266,7 @@ impl Error {
             Error::TooLarge { bytes, limit } => Error::TooLarge { bytes: *bytes, limit: *limit },
             Error::Remote { what, why } => Error::Remote { what, why: why.clone() },
             Error::Sealed { key } => Error::Sealed { key: key.clone() },
+            Error::Kms { name, why } => Error::Kms { name: name.clone(), why: why.clone() },
             Error::Closed => Error::Closed,
         }
     }

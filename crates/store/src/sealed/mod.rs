@@ -6,6 +6,7 @@
 //! object that seems not to be there.
 
 mod keys;
+mod kms;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 pub use self::keys::Key;
+pub use self::kms::Kms;
 use crate::{Entry, Error, Event, Outcome, Page, Revision, Span, Store, Write};
 
 /// How many entries are looked at at a time.
@@ -24,6 +26,8 @@ const PAGE: usize = 256;
 pub enum Way {
     /// Sealed with a key.
     Key(Box<Key>),
+    /// Sealed with keys that a KMS plugin keeps.
+    Kms(Arc<Kms>),
     /// As they are.
     Plain,
 }
@@ -33,7 +37,7 @@ pub struct Rule {
     /// `/registry/secrets/`
     pub prefix: Bytes,
     /// The first is how they are written; all of them are read. There is at least one.
-    pub ways: Vec<Way>,
+    pub ways: Arc<[Way]>,
 }
 
 /// A store with sealed values.
@@ -56,8 +60,11 @@ impl Sealed {
             let mut span = Span::prefix(&rule.prefix);
             loop {
                 let page = self.inner.range(&span, None, Some(PAGE)).await?;
-                for entry in page.entries.iter().filter(|entry| !rule.is_first_way(&entry.value)) {
-                    let value = rule.open(&entry.key, &entry.value)?;
+                for entry in &page.entries {
+                    if rule.is_first_way(&entry.value).await? {
+                        continue;
+                    }
+                    let value = rule.open(&entry.key, &entry.value).await?;
                     let write = Write::Update { key: entry.key.clone(), value, expected: entry.modified };
                     written += usize::from(matches!(self.write(write).await?, Outcome::Done(_)));
                 }
@@ -70,14 +77,14 @@ impl Sealed {
         Ok(written)
     }
 
-    fn seal(&self, write: Write) -> Result<Write, Error> {
+    async fn seal(&self, write: Write) -> Result<Write, Error> {
         Ok(match write {
-            Write::Create { key, value } => Write::Create { value: seal(&self.rules, &key, value)?, key },
+            Write::Create { key, value } => Write::Create { value: seal(&self.rules, &key, value).await?, key },
             Write::Update { key, value, expected } => {
-                Write::Update { value: seal(&self.rules, &key, value)?, key, expected }
+                Write::Update { value: seal(&self.rules, &key, value).await?, key, expected }
             }
             Write::Renew { key, value, expected } => {
-                Write::Renew { value: seal(&self.rules, &key, value)?, key, expected }
+                Write::Renew { value: seal(&self.rules, &key, value).await?, key, expected }
             }
             delete @ Write::Delete { .. } => delete,
         })
@@ -85,19 +92,25 @@ impl Sealed {
 }
 
 impl Rule {
-    fn is_first_way(&self, value: &[u8]) -> bool {
+    async fn is_first_way(&self, value: &[u8]) -> Result<bool, Error> {
         match self.ways.first() {
-            Some(Way::Key(key)) => key.sealed(value),
-            _ => !keys::is_sealed(value),
+            Some(Way::Key(key)) => Ok(key.sealed(value)),
+            Some(Way::Kms(kms)) => kms.is_current(value).await,
+            _ => Ok(!keys::is_sealed(value)),
         }
     }
 
-    fn open(&self, at: &[u8], value: &Bytes) -> Result<Bytes, Error> {
-        for way in &self.ways {
+    async fn open(&self, at: &[u8], value: &Bytes) -> Result<Bytes, Error> {
+        for way in self.ways.iter() {
             match way {
                 // Of several keys with one name each may be the one.
                 Way::Key(key) if key.sealed(value) => {
                     if let Some(plain) = key.open(at, value) {
+                        return Ok(plain);
+                    }
+                }
+                Way::Kms(kms) if kms.sealed(value) => {
+                    if let Some(plain) = kms.open(at, value).await? {
                         return Ok(plain);
                     }
                 }
@@ -113,25 +126,26 @@ fn rule<'r>(rules: &'r [Rule], key: &[u8]) -> Option<&'r Rule> {
     rules.iter().find(|rule| key.starts_with(&rule.prefix))
 }
 
-fn seal(rules: &[Rule], at: &[u8], value: Bytes) -> Result<Bytes, Error> {
+async fn seal(rules: &[Rule], at: &[u8], value: Bytes) -> Result<Bytes, Error> {
     match rule(rules, at).and_then(|rule| rule.ways.first()) {
         Some(Way::Key(key)) => {
             key.seal(at, &value).ok_or_else(|| Error::Sealed { key: String::from_utf8_lossy(at).into_owned() })
         }
+        Some(Way::Kms(kms)) => kms.seal(at, &value).await,
         _ => Ok(value),
     }
 }
 
-fn open(rules: &[Rule], entry: Entry) -> Result<Entry, Error> {
+async fn open(rules: &[Rule], entry: Entry) -> Result<Entry, Error> {
     match rule(rules, &entry.key) {
-        Some(rule) => Ok(Entry { value: rule.open(&entry.key, &entry.value)?, ..entry }),
+        Some(rule) => Ok(Entry { value: rule.open(&entry.key, &entry.value).await?, ..entry }),
         None => Ok(entry),
     }
 }
 
-fn open_event(rules: &[Rule], event: Event) -> Result<Event, Error> {
+async fn open_event(rules: &[Rule], event: Event) -> Result<Event, Error> {
     Ok(match event {
-        Event::Put { entry } => Event::Put { entry: open(rules, entry)? },
+        Event::Put { entry } => Event::Put { entry: open(rules, entry).await? },
         other @ (Event::Delete { .. } | Event::Progress { .. }) => other,
     })
 }
@@ -143,18 +157,25 @@ impl Store for Sealed {
     }
 
     async fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<Entry>, Error> {
-        self.inner.get(key, at).await?.map(|entry| open(&self.rules, entry)).transpose()
+        match self.inner.get(key, at).await? {
+            Some(entry) => open(&self.rules, entry).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn range(&self, span: &Span, at: Option<Revision>, limit: Option<usize>) -> Result<Page, Error> {
-        let page = self.inner.range(span, at, limit).await?;
-        let entries = page.entries.into_iter().map(|entry| open(&self.rules, entry)).collect::<Result<_, _>>()?;
-        Ok(Page { entries, ..page })
+        let mut page = self.inner.range(span, at, limit).await?;
+        for entry in &mut page.entries {
+            if let Some(rule) = rule(&self.rules, &entry.key) {
+                entry.value = rule.open(&entry.key, &entry.value).await?;
+            }
+        }
+        Ok(page)
     }
 
     async fn write(&self, write: Write) -> Result<Outcome, Error> {
-        match self.inner.write(self.seal(write)?).await? {
-            Outcome::Unmet(Some(entry)) => Ok(Outcome::Unmet(Some(open(&self.rules, entry)?))),
+        match self.inner.write(self.seal(write).await?).await? {
+            Outcome::Unmet(Some(entry)) => Ok(Outcome::Unmet(Some(open(&self.rules, entry).await?))),
             other => Ok(other),
         }
     }
@@ -162,7 +183,11 @@ impl Store for Sealed {
     async fn watch(&self, span: &Span, after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
         let rules = Arc::clone(&self.rules);
         let events = self.inner.watch(span, after).await?;
-        Ok(events.map(move |event| open_event(&rules, event?)).boxed())
+        let opened = events.then(move |event| {
+            let rules = Arc::clone(&rules);
+            async move { open_event(&rules, event?).await }
+        });
+        Ok(opened.boxed())
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

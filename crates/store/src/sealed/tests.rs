@@ -12,7 +12,7 @@ fn key(name: &str, byte: u8) -> Way {
 
 async fn on<T>(dir: &Path, ways: Vec<Way>, act: impl AsyncFnOnce(&Sealed, &Embedded) -> T) -> T {
     let inner = Arc::new(Embedded::open(Options { dir: dir.into() }).unwrap());
-    let rules = vec![Rule { prefix: Bytes::from_static(b"/registry/secrets/"), ways }];
+    let rules = vec![Rule { prefix: Bytes::from_static(b"/registry/secrets/"), ways: ways.into() }];
     let result = act(&Sealed::new(Arc::clone(&inner) as Arc<dyn Store>, rules), &inner).await;
     inner.close().await;
     result

@@ -1,0 +1,261 @@
+//! Keys that somebody else keeps: a KMS plugin behind a Unix socket, version 2 of its API. What lies in the store is what
+//! upstream's API server would write, so either reads what the other wrote.
+//!
+//! The plugin seals and opens nothing but seeds ([`seed`]); a value lies with its sealed seed beside it:
+//!
+//! ```text
+//! k8s:enc:kms:v2:<provider's name>:<EncryptedObject: key id, sealed seed, annotations, data>
+//! ```
+//! Nothing polls the plugin. Who writes has it say how it is, if nobody has for a minute ([`FRESH`]): another key than
+//! before means a new seed. While it does not answer, the seed that is known is used for three minutes ([`GOOD`]); then
+//! nothing more is written. What was opened once is read on: open seeds stay in memory.
+
+mod plugin;
+mod seed;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prost::Message as _;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::time::Instant;
+
+use self::plugin::Plugin;
+use self::seed::{SEED_BYTES, SEED_TYPE, Seed};
+use self::wire::{EncryptResponse, EncryptedObject};
+use crate::Error;
+
+const SCHEME: &[u8] = b"k8s:enc:kms:v2:";
+/// The version of the API.
+const VERSION: &str = "v2";
+/// The most bytes of a key's id, of a sealed seed, and of all annotations: they lie beside every value.
+const MAX_ID: usize = 1 << 10;
+const MAX_SEED: usize = 1 << 10;
+const MAX_ANNOTATIONS: usize = 32 << 10;
+/// So long what the plugin said of itself is believed,
+const FRESH: Duration = Duration::from_secs(60);
+/// and so long it is left alone after it has failed.
+const RETRY: Duration = Duration::from_secs(10);
+/// So long after the plugin was last well a seed is sealed with.
+const GOOD: Duration = Duration::from_secs(180);
+/// No more opened seeds are kept; beyond that all are forgotten, and opened anew.
+const MAX_SEEDS: usize = 4096;
+
+/// A KMS provider.
+pub struct Kms {
+    name: String,
+    header: Vec<u8>,
+    plugin: Plugin,
+    state: Mutex<State>,
+    /// The turn to ask the plugin.
+    turn: tokio::sync::Mutex<()>,
+    seeds: Mutex<HashMap<[u8; 32], Arc<Seed>>>,
+}
+
+/// With what is sealed now.
+struct State {
+    sealing: Option<Arc<Sealing>>,
+    good_until: Instant,
+    ask_at: Instant,
+    /// Why the plugin was not well when it was asked last.
+    fault: String,
+}
+
+/// A seed in use, and what lies beside the values that it seals.
+struct Sealing {
+    beside: EncryptedObject,
+    seed: Arc<Seed>,
+}
+
+impl Kms {
+    /// The provider `name` at `endpoint` (`unix:///path`), whose calls may take `timeout`. Nothing is asked yet. Fails if
+    /// the name is empty or has a colon, or the endpoint is of another form.
+    pub fn new(name: &str, endpoint: &str, timeout: Duration) -> Result<Self, Error> {
+        let fault = |why: String| Error::Kms { name: name.to_owned(), why };
+        if name.is_empty() || name.contains(':') {
+            return Err(fault("a name is needed, without colons".to_owned()));
+        }
+        let plugin = Plugin::new(endpoint, timeout).map_err(fault)?;
+        let now = Instant::now();
+        Ok(Self {
+            name: name.to_owned(),
+            header: [SCHEME, name.as_bytes(), b":"].concat(),
+            plugin,
+            state: Mutex::new(State { sealing: None, good_until: now, ask_at: now, fault: String::new() }),
+            turn: tokio::sync::Mutex::default(),
+            seeds: Mutex::default(),
+        })
+    }
+
+    /// Whether a value says that this provider sealed it.
+    pub(super) fn sealed(&self, value: &[u8]) -> bool {
+        value.starts_with(&self.header)
+    }
+
+    /// Whether a value is sealed as it would be now.
+    pub(super) async fn is_current(&self, value: &[u8]) -> Result<bool, Error> {
+        let beside = &self.sealing().await?.beside;
+        Ok(self.decode(value).is_some_and(|object| {
+            (object.key_id, object.encrypted_dek_source_type) == (beside.key_id.clone(), SEED_TYPE)
+        }))
+    }
+
+    /// Seals `plain` for the place `at`.
+    pub(super) async fn seal(&self, at: &[u8], plain: &[u8]) -> Result<Bytes, Error> {
+        let sealing = self.sealing().await?;
+        let sealed = sealing.seed.seal(at, plain);
+        let encrypted_data = sealed.ok_or_else(|| self.fault("the system gives no randomness".to_owned()))?;
+        let object = EncryptedObject { encrypted_data, ..sealing.beside.clone() };
+        let mut value = self.header.clone();
+        object.encode(&mut value).map_err(|error| self.fault(error.to_string()))?;
+        Ok(value.into())
+    }
+
+    /// Opens a value that [`Kms::sealed`] says is this provider's. `None` if it was changed or moved; an error if the
+    /// plugin does not open its seed.
+    pub(super) async fn open(&self, at: &[u8], value: &[u8]) -> Result<Option<Bytes>, Error> {
+        let Some(object) = self.decode(value) else { return Ok(None) };
+        let id = id(&object);
+        let kept = self.seeds.lock().get(&id).map(Arc::clone);
+        let seed = match kept {
+            Some(seed) => seed,
+            None => {
+                let opened = self.plugin.decrypt(&object).await.map_err(|why| self.fault(why))?;
+                let Some(seed) = Seed::of(object.encrypted_dek_source_type, &opened) else { return Ok(None) };
+                self.keep(id, Arc::new(seed))
+            }
+        };
+        Ok(seed.open(at, &object.encrypted_data))
+    }
+
+    fn decode(&self, value: &[u8]) -> Option<EncryptedObject> {
+        EncryptedObject::decode(value.strip_prefix(&self.header[..])?).ok()
+    }
+
+    fn keep(&self, id: [u8; 32], seed: Arc<Seed>) -> Arc<Seed> {
+        let mut seeds = self.seeds.lock();
+        if seeds.len() >= MAX_SEEDS {
+            seeds.clear();
+        }
+        seeds.insert(id, Arc::clone(&seed));
+        seed
+    }
+
+    fn fault(&self, why: String) -> Error {
+        Error::Kms { name: self.name.clone(), why }
+    }
+
+    /// With what to seal now.
+    async fn sealing(&self) -> Result<Arc<Sealing>, Error> {
+        if let Some(answer) = self.state.lock().believed(Instant::now()) {
+            return answer.map_err(|why| self.fault(why));
+        }
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            // Another one asks: whoever can go on with what is known does so, the others wait.
+            Err(_) => {
+                if let Ok(known) = self.state.lock().good(Instant::now()) {
+                    return Ok(known);
+                }
+                self.turn.lock().await
+            }
+        };
+        let now = Instant::now();
+        let known = {
+            let state = self.state.lock();
+            if let Some(answer) = state.believed(now) {
+                return answer.map_err(|why| self.fault(why));
+            }
+            state.sealing.clone()
+        };
+        let asked = self.ask(known).await;
+        let mut state = self.state.lock();
+        match asked {
+            Ok(sealing) => {
+                *state =
+                    State { sealing: Some(sealing), good_until: now + GOOD, ask_at: now + FRESH, fault: String::new() };
+            }
+            Err(why) => {
+                tracing::warn!(provider = self.name, why, "a KMS plugin is not well");
+                (state.fault, state.ask_at) = (why, now + RETRY);
+            }
+        }
+        state.good(now).map_err(|why| self.fault(why))
+    }
+
+    /// Asks the plugin how it is; `known` goes on if its key is still the same.
+    async fn ask(&self, known: Option<Arc<Sealing>>) -> Result<Arc<Sealing>, String> {
+        let status = self.plugin.status().await?;
+        if status.version != VERSION {
+            return Err(format!("expected KMSv2 API version {VERSION}, got {}", status.version));
+        }
+        if status.healthz != "ok" {
+            return Err(format!("got unexpected healthz status: {}", status.healthz));
+        }
+        if let Some(known) = known.filter(|known| known.beside.key_id == status.key_id) {
+            return Ok(known);
+        }
+        let mut secret = [0; SEED_BYTES];
+        SystemRandom::new().fill(&mut secret).map_err(|_| "the system gives no randomness")?;
+        let answer = self.plugin.encrypt(Bytes::copy_from_slice(&secret)).await?;
+        check(&answer)?;
+        if answer.key_id != status.key_id {
+            return Err("the plugin sealed with another key than it said it has".to_owned());
+        }
+        let beside = EncryptedObject {
+            encrypted_data: Bytes::new(),
+            key_id: answer.key_id,
+            encrypted_dek_source: answer.ciphertext,
+            annotations: answer.annotations,
+            encrypted_dek_source_type: SEED_TYPE,
+        };
+        let seed = Seed::of(SEED_TYPE, &secret).ok_or("invariant: a seed of that many bytes is one")?;
+        let seed = self.keep(id(&beside), Arc::new(seed));
+        Ok(Arc::new(Sealing { beside, seed }))
+    }
+}
+
+impl State {
+    fn good(&self, now: Instant) -> Result<Arc<Sealing>, String> {
+        match &self.sealing {
+            Some(sealing) if now <= self.good_until => Ok(Arc::clone(sealing)),
+            _ => Err(self.fault.clone()),
+        }
+    }
+
+    /// What is known, if the plugin need not be asked yet.
+    fn believed(&self, now: Instant) -> Option<Result<Arc<Sealing>, String>> {
+        (now < self.ask_at).then(|| self.good(now))
+    }
+}
+
+/// What lies beside every value has bounds.
+fn check(answer: &EncryptResponse) -> Result<(), String> {
+    let EncryptResponse { ciphertext, key_id, annotations } = answer;
+    let annotations: usize = annotations.iter().map(|(name, value)| name.len() + value.len()).sum();
+    for (what, bytes, least, most) in [
+        ("key id", key_id.len(), 1, MAX_ID),
+        ("sealed seed", ciphertext.len(), 1, MAX_SEED),
+        ("annotations", annotations, 0, MAX_ANNOTATIONS),
+    ] {
+        if !(least..=most).contains(&bytes) {
+            return Err(format!("the plugin's {what} has {bytes} bytes, which is not between {least} and {most}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a sealed seed is known by.
+fn id(object: &EncryptedObject) -> [u8; 32] {
+    let beside = EncryptedObject { encrypted_data: Bytes::new(), ..object.clone() };
+    let mut id = [0; 32];
+    id.copy_from_slice(digest(&SHA256, &beside.encode_to_vec()).as_ref());
+    id
+}
