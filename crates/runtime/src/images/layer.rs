@@ -102,7 +102,7 @@ fn unpack(layer: &LayerSource, diff_id: &str, root: &Path, limit_bytes: u64) -> 
         }
         let mut entry = entry.map_err(unreadable)?;
         let path = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
-        tree.add(&mut entry).map_err(|error| Error::Layer(format!("{}: {error}", path.display())))?;
+        tree.add(&mut entry).map_err(|error| Error::Layer(format!("{path:?}: {error}")))?;
     }
     tree.finish().map_err(Error::io(format!("finishing {}", root.display())))?;
     let size = tree.size_bytes;

@@ -46,13 +46,38 @@ pub(crate) fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", plain(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The text without what a terminal would obey: a registry, an archive or an argument may have put it there.
+fn plain(text: &str) -> String {
+    let escape = |symbol: char| match symbol.is_control() && symbol != '\n' {
+        true => symbol.escape_default().to_string(),
+        false => symbol.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
 /// What every verb is given: which cluster is meant.
 fn which(flags: &Flags) -> anyhow::Result<crate::config::Config> {
     crate::config::Config::resolve(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn errors_move_no_cursor() {
+        for (text, want) in [
+            ("tag \u{1b}[31mred\u{9b}0m", "tag \\u{1b}[31mred\\u{9b}0m"),
+            ("over\rwritten", "over\\rwritten"),
+            ("two\nlines, übers Meer", "two\nlines, übers Meer"),
+        ] {
+            assert_eq!(plain(text), want);
+        }
+    }
 }
