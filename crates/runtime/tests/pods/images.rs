@@ -155,11 +155,11 @@ pub(crate) async fn refuses_bombs(mut fixture: Fixture) -> Fixture {
     let before = fixture.footprint();
     // An image may have sixteen megabytes here.
     for (name, bomb, why) in [
-        ("gzip", gzip(&file(Regular, 64 << 20)), "more data than an image may have"),
-        ("zstd", zstd::encode_all(&file(Regular, 64 << 20)[..], 1).unwrap(), "more data than an image may have"),
+        ("gzip", gzip(&file(Regular, 17 << 20)), "more data than an image may have"),
+        ("zstd", zstd::encode_all(&file(Regular, 17 << 20)[..], 1).unwrap(), "more data than an image may have"),
         ("hollow", hollow(4 << 30), "more data than an image may have"),
-        ("name", gzip(&file(GNULongName, 8 << 20)), "names and attributes of more than"),
-        ("attributes", gzip(&file(XHeader, 8 << 20)), "names and attributes of more than"),
+        ("name", gzip(&file(GNULongName, 2 << 20)), "names and attributes of more than"),
+        ("attributes", gzip(&file(XHeader, 2 << 20)), "names and attributes of more than"),
     ] {
         let path = fixture.directory.join("bomb.tar");
         fs::write(&path, &bomb).unwrap();
