@@ -42,6 +42,8 @@ const TESTS: &[(&str, &str, Test)] = tests![
     containers::has_its_namespaces,
     containers::is_confined,
     containers::honours_users_and_mounts,
+    containers::is_not_led_out_of_its_root,
+    containers::leaves_the_nodes_devices_alone,
     containers::shares_processes_when_asked,
     containers::sees_its_targets_processes,
     containers::has_a_terminal,

@@ -140,7 +140,8 @@ impl Root {
                 (None, Some("volume")) => self.volume(mount).map_err(at)?,
                 (None, _) => self.filesystem(mount).map_err(at)?,
             }
-            if mount.destination() == Path::new("/dev") {
+            // Devices of the node's own, or of a volume, are left as they are.
+            if mount.destination() == Path::new("/dev") && source.is_none() {
                 self.devices(spec.linux().as_ref(), &sources.nodes)?;
             }
         }

@@ -20,12 +20,17 @@ pub(super) fn of(inputs: &Inputs<'_>, security: &LinuxContainerSecurityContext) 
             mounts.push(volume);
         }
     }
-    mounts.retain(|own| !asked.iter().any(|asked| asked.destination() == own.destination()));
-    let depth = |mount: &Mount| mount.destination().components().count();
-    let mut asked = asked;
-    asked.sort_by_key(depth);
+    mounts.retain(|own| !asked.iter().any(|asked| replaces(asked, own)));
     mounts.extend(asked);
+    mounts.sort_by_key(|mount| mount.destination().components().count());
     Ok(mounts)
+}
+
+/// Whether `asked` stands where `own` would. What is shown as `/dev` may be the node's, where the directory for queues would
+/// be made; terminals and shared memory have theirs everywhere.
+fn replaces(asked: &Mount, own: &Mount) -> bool {
+    let has_queues = own.destination() == Path::new("/dev/mqueue");
+    asked.destination() == own.destination() || (has_queues && asked.destination() == Path::new("/dev"))
 }
 
 fn kernel(privileged: bool) -> Vec<Mount> {

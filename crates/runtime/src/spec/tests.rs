@@ -116,13 +116,20 @@ fn mounts_asked_for_replace_ours_and_nest() {
         |path: &str| Mount { container_path: path.to_owned(), host_path: "/h".to_owned(), ..Default::default() };
     let config = ContainerConfig {
         command: words(&["x"]),
-        mounts: vec![mount("/data/deep"), mount("/data"), mount("/dev/shm")],
+        mounts: vec![mount("/data/deep"), mount("/data"), mount("/dev/shm"), mount("/dev")],
         ..Default::default()
     };
     let spec = make(&config, &Config::default()).unwrap();
-    let places: Vec<_> = spec.mounts().iter().flatten().map(|mount| mount.destination().to_str().unwrap()).collect();
-    assert_eq!(places.iter().filter(|place| **place == "/dev/shm").count(), 1);
-    assert_eq!(places[places.len() - 3..], ["/data", "/data/deep", "/dev/shm"]);
+    let mounts: Vec<_> = spec.mounts().iter().flatten().collect();
+    let at = |path: &str| {
+        let mut found = mounts.iter().enumerate().filter(|(_, mount)| mount.destination() == Path::new(path));
+        let (at, mount) = found.next().unwrap();
+        assert!(found.next().is_none(), "{path} is mounted once");
+        (at, mount.source().as_ref().unwrap().to_str().unwrap())
+    };
+    assert_eq!([at("/dev").1, at("/dev/shm").1, at("/data").1], ["/h", "/h", "/h"]);
+    assert!(at("/data").0 < at("/data/deep").0);
+    assert!(at("/dev").0 < at("/dev/pts").0, "what is ours stands in what was asked for");
 }
 
 #[test]
@@ -178,7 +185,7 @@ fn images_are_mounted_and_their_volumes_kept() {
         let mounts = spec.mounts().iter().flatten().filter(|mount| mount.typ().as_deref() == Some(wanted));
         mounts.map(|mount| mount.destination().to_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!((of_kind("image"), of_kind("volume")), (words(&["/data"]), words(&["/var/lib", "/rel"])));
+    assert_eq!((of_kind("image"), of_kind("volume")), (words(&["/data"]), words(&["/rel", "/var/lib"])));
     assert!(make(&with(mount("a/../b", true)), &own).is_err());
     assert!(make(&with(mount("", false)), &own).is_err());
     let trap = Config { volumes: [("/a/../../b".to_owned(), Default::default())].into(), ..Default::default() };

@@ -1,7 +1,10 @@
 //! The life of containers.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sampan_cri::v1::*;
 
 use super::fixture::Fixture;
@@ -177,6 +180,70 @@ pub(crate) async fn honours_users_and_mounts(mut fixture: Fixture) -> Fixture {
     let script = "id -u; id -g; id -G; echo $HOME; cat volume/file; touch /ro/x 2>/dev/null || echo read-only";
     fixture.run_with(&sandbox, "user", script, change).await;
     assert_eq!(fixture.lines("user.log"), ["33", "33", "33 4 99", "/srv", "content", "read-only"]);
+    fixture
+}
+
+/// A neighbour swaps a directory on the way of a mount for a link that leads out, while the mount is made.
+pub(crate) async fn is_not_led_out_of_its_root(mut fixture: Fixture) -> Fixture {
+    let (volume, outside) = (fixture.directory.join("volume"), fixture.directory.join("outside"));
+    for directory in [&volume.join("way"), &outside] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    std::os::unix::fs::symlink(&outside, volume.join("link")).unwrap();
+    let (way, link) = (volume.join("way"), volume.join("link"));
+    let over = Arc::new(AtomicBool::new(false));
+    let swapping = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            let mut swaps = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                renameat_with(CWD, &way, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                swaps += 1;
+            }
+            swaps
+        }
+    });
+    let sandbox = fixture.sandbox().await;
+    let (mut started, mut refused) = (0, 0);
+    for number in 0..40 {
+        let mount = |path: &str| Mount {
+            container_path: path.to_owned(),
+            host_path: volume.display().to_string(),
+            ..Default::default()
+        };
+        let change = |config: &mut ContainerConfig| config.mounts = vec![mount("/v"), mount("/v/way/in")];
+        let id = fixture.create_with(&sandbox, &format!("c{number}"), "true", change).await.unwrap();
+        match fixture.start(&id).await {
+            Ok(()) => started += 1,
+            Err(_) => refused += 1,
+        }
+        assert!(fs::read_dir(&outside).unwrap().next().is_none(), "something was made outside");
+    }
+    over.store(true, Ordering::Relaxed);
+    let swaps = swapping.join().unwrap();
+    assert!(started > 0 && swaps > 40, "{started} started, {refused} refused, {swaps} swaps");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&outside.display().to_string()), "something is mounted outside");
+    fixture
+}
+
+pub(crate) async fn leaves_the_nodes_devices_alone(mut fixture: Fixture) -> Fixture {
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir("/dev").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let sandbox = fixture.sandbox().await;
+    let change = |config: &mut ContainerConfig| {
+        let node = Mount { container_path: "/dev".to_owned(), host_path: "/dev".to_owned(), ..Default::default() };
+        config.mounts = vec![node];
+        security(|security| security.privileged = true)(config);
+    };
+    let status =
+        fixture.run_with(&sandbox, "node", "echo /dev/pts/*; echo > /dev/null && ls -d /dev/shm", change).await;
+    assert_eq!((status.exit_code, names()), (0, before), "{}", status.message);
+    assert_eq!(fixture.lines("node.log"), ["/dev/pts/ptmx", "/dev/shm"], "terminals are the container's own");
     fixture
 }
 
