@@ -65,9 +65,9 @@ fn scripts(words: &[String]) -> Result<Vec<PathBuf>> {
     paths.retain(|path| words.is_empty() || words.iter().any(|word| name(path).contains(word)));
     paths.sort();
     if std::env::var_os("MUST_MATCH").is_some() {
-        ensure!(!paths.is_empty(), "there are no scripts in {}", dir.display());
         let missed: Vec<_> = words.iter().filter(|word| !paths.iter().any(|path| name(path).contains(*word))).collect();
         ensure!(missed.is_empty(), "no script in {} is called {missed:?}", dir.display());
+        ensure!(!paths.is_empty(), "there are no scripts in {}", dir.display());
     }
     Ok(paths)
 }
