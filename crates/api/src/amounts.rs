@@ -9,8 +9,10 @@ use crate::quantity::Quantity;
 /// Amounts by resource name.
 pub type Amounts = BTreeMap<String, Quantity>;
 
-/// Resources that may be given for a Pod as a whole.
-const POD_LEVEL: [&str; 2] = ["cpu", "memory"];
+/// Whether the resource may be given for a Pod as a whole.
+pub fn is_for_whole_pods(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+}
 
 /// The amounts of a resource list; what is no quantity is left out, validation has told of it.
 pub fn read(list: &Value) -> Amounts {
@@ -58,10 +60,17 @@ pub fn only<'a>(amounts: &Amounts, names: impl Fn(&str) -> bool + 'a) -> Amounts
     amounts.iter().filter(|(name, _)| names(name)).map(|(name, amount)| (name.clone(), *amount)).collect()
 }
 
-/// What the containers of a Pod ask for together (`list` is `requests`) or may use at most (`limits`): containers and
-/// sidecars add up, an init container needs its own beside the sidecars started before it, and amounts given for the
-/// whole Pod win. Overhead is not part of it.
+/// What a Pod asks for (`list` is `requests`) or may use at most (`limits`): what its containers do together, and amounts
+/// given for the whole Pod win. Overhead is not part of it.
 pub fn of_pod(spec: &Value, list: &str) -> Amounts {
+    let mut sum = of_containers(spec, list);
+    sum.extend(only(&read(&spec["resources"][list]), is_for_whole_pods));
+    sum
+}
+
+/// What the containers of a Pod ask for together: containers and sidecars add up, an init container needs its own beside
+/// the sidecars started before it.
+pub fn of_containers(spec: &Value, list: &str) -> Amounts {
     let containers = |field: &str| spec[field].as_array().into_iter().flatten();
     let of = |container: &Value| read(&container["resources"][list]);
     let mut sum = Amounts::new();
@@ -81,7 +90,6 @@ pub fn of_pod(spec: &Value, list: &str) -> Amounts {
         }
     }
     raise(&mut sum, &most);
-    sum.extend(only(&read(&spec["resources"][list]), |name| POD_LEVEL.contains(&name)));
     sum
 }
 

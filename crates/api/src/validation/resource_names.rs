@@ -3,6 +3,7 @@
 
 use super::cursor::Cursor;
 use super::{names, pod};
+use crate::amounts::is_for_whole_pods;
 use crate::quantity::Quantity;
 
 /// What a container can ask for under a name without a domain, besides huge pages.
@@ -63,6 +64,16 @@ pub(crate) fn of_container(amount: &Cursor<'_>, name: &str) {
         amount.invalid_as(name, "must be a standard resource for containers");
     } else if !is_native(name) && !is_extended(name) {
         amount.invalid_as(name, "doesn't follow extended resource name standard");
+    }
+}
+
+/// The name of a resource that a Pod can have as a whole.
+pub(crate) fn of_whole_pod(amount: &Cursor<'_>, name: &str) {
+    let faults = names::qualified(name);
+    if !faults.is_empty() {
+        any(amount, name);
+    } else if !is_for_whole_pods(name) {
+        amount.not_supported_as(name, &["cpu", "hugepages-", "memory"]);
     }
 }
 

@@ -153,8 +153,13 @@ fn take_ephemeral(pod: &mut Value, sent: &mut Value) {
     }
 }
 
-/// Takes over the resources of the containers, by their names.
+/// Takes over the resources of the containers, by their names, and those of the Pod as a whole.
 fn take_resources(pod: &mut Value, sent: &mut Value) {
+    // Who does not know of them sends none.
+    let whole = sent["spec"]["resources"].take();
+    if !whole.is_null() {
+        pod["spec"]["resources"] = whole;
+    }
     for list in ["containers", "initContainers"] {
         let sent = sent["spec"][list].take();
         let sent = sent.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -164,6 +169,7 @@ fn take_resources(pod: &mut Value, sent: &mut Value) {
             }
         }
     }
+    sampan_api::kinds::default_whole(pod);
 }
 
 /// Whether nothing but the times in managedFields differs.

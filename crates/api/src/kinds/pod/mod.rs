@@ -1,6 +1,6 @@
 //! Pod: containers that share a network, volumes and a fate, on one node.
 //!
-//! [`defaults`] fills a spec (templates of other kinds too), [`table`] is its row; its many rules are in
+//! [`defaults`] fills a spec (templates of other kinds too), [`whole`] the resources of the Pod, [`table`] is its row; its many rules are in
 //! `validation::pod`.
 
 mod defaults;
@@ -9,10 +9,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod warnings;
+mod whole;
 
 pub(super) use defaults::default_template;
 pub(crate) use qos::qos_class;
 pub(super) use warnings::{of_template, template_warnings};
+pub use whole::default_whole;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -63,6 +65,7 @@ impl Rules for PodRules {
     }
 
     fn prepare_create(&self, object: &mut Value) {
+        default_whole(object);
         object["status"] = json!({ "phase": "Pending", "qosClass": qos_class(object) });
         // Admission may have chosen the account since the defaults were filled.
         fill::at(object, "/spec", defaults::default_service_account);

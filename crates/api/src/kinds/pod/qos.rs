@@ -8,9 +8,19 @@ use crate::quantity::Quantity;
 /// The resources that count.
 const COMPUTE: [&str; 2] = ["cpu", "memory"];
 
-/// `Guaranteed` if every container's requests equal its limits, `BestEffort` if none has either, else `Burstable`.
+/// `Guaranteed` if every container's requests equal its limits, `BestEffort` if none has either, else `Burstable`. What is
+/// said for the Pod as a whole stands in place of what its containers say.
 pub(crate) fn qos_class(pod: &Value) -> &'static str {
-    let containers = ["/spec/containers", "/spec/initContainers"].map(|list| read::list(pod, list)).concat();
+    let whole = ["requests", "limits"].iter().any(|list| {
+        let amounts = read::map(pod, &format!("/spec/resources/{list}"));
+        amounts.is_some_and(|amounts| !amounts.is_empty())
+    });
+    let holders: Vec<&Value> = match whole {
+        true => vec![&pod["spec"]],
+        false => {
+            ["/spec/containers", "/spec/initContainers"].into_iter().flat_map(|list| read::list(pod, list)).collect()
+        }
+    };
     let amount = |container: &Value, list: &str, resource: &str| {
         let text = read::text(container, &format!("/resources/{list}/{resource}"));
         Quantity::parse(text).ok().filter(|amount| !amount.is_zero())
@@ -26,9 +36,9 @@ pub(crate) fn qos_class(pod: &Value) -> &'static str {
             limit.is_some() && amount(container, "requests", resource) == limit
         })
     };
-    if !containers.iter().any(has_any) {
+    if !holders.iter().any(|holder| has_any(holder)) {
         "BestEffort"
-    } else if containers.iter().all(is_exact) {
+    } else if holders.iter().all(|holder| is_exact(holder)) {
         "Guaranteed"
     } else {
         "Burstable"

@@ -452,6 +452,82 @@ fn a_container_that_ended_runs_again_if_something_says_so() {
 }
 
 #[test]
+fn a_pod_as_a_whole_holds_its_containers() {
+    let with = |whole: &str, container: &str| {
+        format!("{{resources: {whole}, containers: [{{name: c, image: i, resources: {container}}}]}}")
+    };
+    let check = |whole: &str, container: &str, want: &[&str]| spec(&with(whole, container), want);
+    check("{requests: {cpu: '1', memory: 1Gi, hugepages-2Mi: 4Mi}, limits: {hugepages-2Mi: 4Mi}}", "{}", &[]);
+    check(
+        "{requests: {cpu: 100m}, limits: {memory: 1Gi}}",
+        "{requests: {cpu: 200m}, limits: {memory: 2Gi}}",
+        &[
+            // What the container asks for is asked for the Pod, which says nothing else.
+            "spec.resources.requests: Invalid value: \"2Gi\": must be less than or equal to memory limit of 1Gi",
+            "spec.resources.requests[cpu]: Invalid value: \"100m\": must be greater than or equal to aggregate container \
+             requests of 200m",
+            "spec.resources.containers[0][memory].limits: Invalid value: \"2Gi\": must be less than or equal to pod \
+             limits of 1Gi",
+        ],
+    );
+    check(
+        "{requests: {example.com/gpu: '1', ephemeral-storage: 1Gi}, claims: []}",
+        "{}",
+        &[
+            "spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level",
+            "spec.resources.requests[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": supported values: \
+             \"cpu\", \"hugepages-\", \"memory\"",
+            "spec.resources.requests[example.com/gpu]: Unsupported value: \"example.com/gpu\": supported values: \
+             \"cpu\", \"hugepages-\", \"memory\"",
+            "spec.resources.limits: Required value: Limit must be set for non overcommitable resources",
+        ],
+    );
+}
+
+#[test]
+fn a_resize_changes_amounts_alone() {
+    #[track_caller]
+    fn check(new: &str, want: &[&str]) {
+        let old = "{resources: {requests: {cpu: 200m}, limits: {memory: 1Gi}}, \
+                   initContainers: [{name: i, image: i, resources: {requests: {cpu: 50m}}}, \
+                   {name: r, image: i, resizePolicy: [{resourceName: cpu, restartPolicy: RestartContainer}]}], \
+                   containers: [{name: c, image: i, resources: {requests: {cpu: 100m}}}]}";
+        let [new, old] = [new, old].map(|spec| created(&POD, &pod(spec)));
+        let faults: Vec<String> =
+            crate::validation::resize_update(&new, &old).iter().map(ToString::to_string).collect();
+        assert_eq!(faults, want);
+    }
+    let with = |whole: &str, init: &str, other: &str| {
+        format!(
+            "{{resources: {whole}, initContainers: [{{name: i, image: i, resources: {init}}}, {{name: r, image: i, \
+             resources: {other}, resizePolicy: [{{resourceName: cpu, restartPolicy: RestartContainer}}]}}], \
+             containers: [{{name: c, image: i, resources: {{requests: {{cpu: 100m}}}}}}]}}"
+        )
+    };
+    let (whole, init) = ("{requests: {cpu: 200m}, limits: {memory: 1Gi}}", "{requests: {cpu: 50m}}");
+    check(&with("{requests: {cpu: 300m}, limits: {memory: 2Gi}}", "{requests: {cpu: 60m}}", "{}"), &[]);
+    check(&with("{limits: {memory: 1Gi, cpu: '1'}, requests: {memory: 1Gi}}", init, "{}"), &[]);
+    check(
+        &with("{requests: {cpu: 200m}}", init, "{}"),
+        &[
+            "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed",
+            "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed",
+        ],
+    );
+    check(
+        &with(whole, "{requests: {cpu: 50m, ephemeral-storage: 1Gi}}", "{}"),
+        &[
+            "spec.initContainers[0]: Forbidden: only cpu and memory resources for init or sidecar containers are mutable",
+        ],
+    );
+    check(
+        &with(whole, init, "{requests: {cpu: 10m}}"),
+        &["spec.initContainers[1]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer \
+           cannot be resized"],
+    );
+}
+
+#[test]
 fn a_gate_only_opens() {
     check_update(
         &POD,

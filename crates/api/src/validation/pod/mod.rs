@@ -14,6 +14,7 @@ mod security;
 mod status;
 mod update;
 mod volumes;
+mod whole;
 
 pub(crate) use ports::{PROTOCOLS, number_or_name};
 pub use resize::resize_update;
@@ -94,6 +95,7 @@ fn spec(spec: &Cursor<'_>, place: Place) {
     scheduling::tolerations(&spec.get("tolerations"));
     dns::host_aliases(&spec.get("hostAliases"));
     spec.get("preemptionPolicy").may_be_one_of(&["PreemptLowerPriority", "Never"]);
+    whole::requirements(spec);
     resources::overhead(&spec.get("overhead"));
     operating_system(&spec.get("os"));
 }

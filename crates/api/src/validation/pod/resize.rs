@@ -1,8 +1,8 @@
-//! What may change through `resize`: how much CPU and memory containers have, while they run.
+//! What may change through `resize`: how much CPU and memory containers have while they run, and the Pod as a whole.
 
 use serde_json::Value;
 
-use super::pod;
+use super::{pod, whole};
 use crate::field::{Error, Path};
 use crate::kinds::{fill, qos_class};
 use crate::validation::cursor::{Cursor, check};
@@ -22,6 +22,7 @@ pub fn resize_update(new: &Value, old: &Value) -> Vec<Error> {
             pod.get("metadata").invalid_as(qos_class(new), "Pod QOS Class may not change as a result of resizing");
         }
         let spec = pod.get("spec");
+        whole::resize(&spec, &old["spec"]);
         for list in ["containers", "initContainers"] {
             containers(&spec, list, &old["spec"][list]);
         }
@@ -42,10 +43,17 @@ fn containers(spec: &Cursor<'_>, list: &str, old: &Value) {
         if same(resources.value(), &old["resources"]) {
             continue;
         }
-        if list == "initContainers" && old["restartPolicy"] != "Always" {
-            spec.forbidden("resources for non-sidecar init containers are immutable");
-        } else if !same(&but_cpu_and_memory(resources.value()), &but_cpu_and_memory(&old["resources"])) {
-            spec.forbidden("only cpu and memory resources are mutable");
+        let is_init = list == "initContainers";
+        if !same(&but_cpu_and_memory(resources.value()), &but_cpu_and_memory(&old["resources"])) {
+            match is_init {
+                true => container.forbidden("only cpu and memory resources for init or sidecar containers are mutable"),
+                false => spec.forbidden("only cpu and memory resources are mutable"),
+            }
+        }
+        let restarts = |policy: Cursor<'_>| policy.get("restartPolicy").text() == "RestartContainer";
+        if is_init && old["restartPolicy"] != "Always" && container.get("resizePolicy").items().any(restarts) {
+            container
+                .forbidden("non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
         }
     }
 }

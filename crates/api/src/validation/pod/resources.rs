@@ -8,9 +8,16 @@ use crate::validation::resource_names::{self, is_huge_pages, may_be_overcommitte
 
 /// `resources` of a container; `claims` are the names of the Pod's resource claims.
 pub(super) fn requirements(resources: &Cursor<'_>, claims: &[&str]) {
+    amounts(resources, resource_names::of_container);
+    claim_names(&resources.get("claims"), claims);
+}
+
+/// `requests` and `limits` of resources whose names follow `name_rule`.
+pub(super) fn amounts(resources: &Cursor<'_>, name_rule: fn(&Cursor<'_>, &str)) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     for list in [&limits, &requests] {
         for (name, amount) in list.entries() {
+            name_rule(&amount, name);
             self::amount(&amount, name);
         }
     }
@@ -22,12 +29,12 @@ pub(super) fn requirements(resources: &Cursor<'_>, claims: &[&str]) {
     if has(&is_huge_pages) && !has(&|name| matches!(name, "cpu" | "memory")) {
         resources.forbidden("HugePages require cpu or memory");
     }
-    claim_names(&resources.get("claims"), claims);
 }
 
 /// `overhead` of a Pod.
 pub(crate) fn overhead(overhead: &Cursor<'_>) {
     for (name, amount) in overhead.entries() {
+        resource_names::of_container(&amount, name);
         self::amount(&amount, name);
     }
 }
@@ -54,7 +61,6 @@ pub(crate) fn quantity(amount: &Cursor<'_>) -> Option<Quantity> {
 }
 
 fn amount(amount: &Cursor<'_>, name: &str) {
-    resource_names::of_container(amount, name);
     resource_names::amount(amount, name);
     let pages = quantity(amount).filter(|pages| is_huge_pages(name) && !is_multiple_of_page(name, *pages));
     if let Some(pages) = pages {
