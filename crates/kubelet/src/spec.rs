@@ -180,8 +180,11 @@ pub(crate) fn qos_class(pod: &Pod) -> &'static str {
 fn classify(pod: &Pod) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
-    for (_, container) in containers(pod) {
-        let resources = container.resources.as_ref();
+    // What is said for the Pod as a whole stands in place of what its containers say.
+    let whole = of(pod).resources.as_ref().filter(|whole| whole.requests.is_some() || whole.limits.is_some());
+    let of_containers = || containers(pod).map(|(_, container)| container.resources.as_ref()).collect();
+    let holders: Vec<_> = whole.map_or_else(of_containers, |whole| vec![Some(whole)]);
+    for resources in holders {
         let limits = resources.and_then(|r| r.limits.as_ref());
         let requests = resources.and_then(|r| r.requests.as_ref());
         for resource in ["cpu", "memory"] {

@@ -23,7 +23,7 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
     }
     let (state, shows_newest) = state(view, role, container, newest, ending);
     let last = last_state(view, newest, shows_newest, published);
-    let resizable = matches!(role, Role::App | Role::Sidecar);
+    let resizable = role != Role::Ephemeral;
     let allocated = container.resources.as_ref().filter(|_| resizable);
     ContainerStatus {
         name: container.name.clone(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Pending;
+use crate::seen::Limits;
 
 /// A failed image pull is shown as itself for this long, then as back-off.
 const IMAGE_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(5);
@@ -21,6 +22,8 @@ pub(crate) enum Slot {
     Instance(String),
     /// Giving the container of this id other resources.
     Resize(String),
+    /// Giving the Pod's own group other resources.
+    Group,
     /// Deleting the Pod's object.
     Api,
 }
@@ -84,6 +87,8 @@ pub(crate) struct Memory {
     pub(crate) rejected: Option<(String, String)>,
     /// Why the node ends the Pod, if it does.
     pub(crate) cut: Option<Cut>,
+    /// What the Pod's own group was last given, since this worker began.
+    pub(crate) group: Option<Limits>,
     /// Why the Pod has not got the resources that it wishes now.
     pub(crate) resize: Option<Pending>,
 }
@@ -118,7 +123,7 @@ fn wait(slot: &Slot, reason: &str, count: u32) -> SignedDuration {
         Slot::Container(_) if reason == "ErrImagePull" => doubled(10_000, 300_000),
         Slot::Container(_) => SignedDuration::from_secs(10),
         Slot::Sandbox => doubled(1000, 30_000),
-        Slot::Resize(_) => doubled(1000, 30_000),
+        Slot::Resize(_) | Slot::Group => doubled(1000, 30_000),
         Slot::Instance(_) | Slot::Api => doubled(200, 10_000),
     }
 }

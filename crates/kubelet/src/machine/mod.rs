@@ -45,7 +45,7 @@ pub(crate) use restart::next_delay_s;
 pub(crate) use status_patch::status_patch;
 
 use crate::config::resources::Machine;
-use crate::seen::{Instance, Seen};
+use crate::seen::{Instance, Limits, Seen};
 
 /// Everything a plan depends on.
 #[derive(Clone, Copy)]
@@ -110,6 +110,8 @@ pub(crate) enum Action {
         id: String,
         name: String,
     },
+    /// Give the Pod's own group what the Pod has now been allocated as a whole.
+    ResizePod(Limits),
     KillContainer(Kill),
     RemoveContainer {
         id: String,

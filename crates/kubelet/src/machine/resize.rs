@@ -1,4 +1,4 @@
-//! In-place resize: running containers follow the resources that their Pod has been allocated.
+//! In-place resize: running containers, and the Pod's own group, follow the resources that the Pod has been allocated.
 //!
 //! What a Pod *wishes* stands in its specification; whether the node can grant it is decided where all Pods are known
 //! (`crate::pods`), and the machine sees the Pod with what is granted. Here that is compared with what the kernel has.
@@ -44,6 +44,29 @@ pub(super) fn steps(view: &View<'_>, container: &Container, running: &Instance, 
     }
 }
 
+/// Brings the Pod's own group to what the Pod has as a whole.
+pub(super) fn group(view: &View<'_>, steps: &mut Steps) {
+    let wanted = resources::group(view.pod);
+    let follows = spec::of(view.pod).resources.is_none() || view.memory.group == Some(wanted);
+    if !follows && !view.busy(&Slot::Group) && view.may_try(&Slot::Group, steps) {
+        steps.push(Action::ResizePod(wanted));
+    }
+}
+
+/// What the group had before the resize of the Pod as a whole that is under way.
+fn group_before(view: &View<'_>) -> Option<Limits> {
+    spec::of(view.pod).resources.as_ref()?;
+    view.memory.group.filter(|has| *has != resources::group(view.pod))
+}
+
+/// The resources that the Pod as a whole really has, if it says anything of them: what it was allocated, or while that is
+/// under way, what was published before.
+pub(super) fn whole(view: &View<'_>) -> Option<ResourceRequirements> {
+    let published = spec::status(view.pod).resources.clone();
+    let before = group_before(view).and(published);
+    before.or_else(|| spec::of(view.pod).resources.clone())
+}
+
 /// What the kernel has for the container and what it should have, if they differ.
 fn difference(view: &View<'_>, container: &Container, running: &Instance) -> Option<(Limits, Limits)> {
     let has = running.limits.filter(|_| running.running())?;
@@ -65,16 +88,19 @@ fn needs_restart(container: &Container, has: &Limits, wanted: &Limits) -> bool {
     policies.into_iter().any(|policy| policy.restart_policy == "RestartContainer" && changed(&policy.resource_name))
 }
 
-/// Whether a running container has not what it should have.
+/// Whether the Pod or a running container has not what it should have.
 pub(super) fn in_progress(view: &View<'_>) -> Option<InProgress> {
+    let error = |slot: &Slot| view.memory.failures.get(slot).map(|failure| failure.message.clone());
+    if group_before(view).is_some() {
+        return Some(InProgress { error: error(&Slot::Group) });
+    }
     let unequal = |container: &&Container| {
         let newest = view.seen.newest(&container.name);
         newest.is_some_and(|running| difference(view, container, running).is_some())
     };
-    let resizable = spec::containers(view.pod).filter(|(role, _)| *role != spec::Role::Init);
-    let first = resizable.map(|(_, container)| container).find(unequal)?;
-    let failure = view.seen.newest(&first.name).and_then(|c| view.memory.failures.get(&Slot::Resize(c.id.clone())));
-    Some(InProgress { error: failure.map(|failure| failure.message.clone()) })
+    let first = spec::containers(view.pod).map(|(_, container)| container).find(unequal)?;
+    let running = view.seen.newest(&first.name);
+    Some(InProgress { error: running.and_then(|running| error(&Slot::Resize(running.id.clone()))) })
 }
 
 /// The resources that the container really has: what it was allocated, or while that is under way, what the kernel says.

@@ -24,6 +24,7 @@ pub(super) fn steps(view: &View<'_>, steps: &mut Steps) {
     if !restart_all::steps(view, steps) {
         return;
     }
+    resize::group(view, steps);
     if init_containers(view, sandbox, steps) {
         for container in &spec::of(view.pod).containers {
             keep_running(view, Role::App, container, sandbox, steps);
@@ -141,7 +142,7 @@ fn keep_running(view: &View<'_>, role: Role, container: &Container, sandbox: &Sa
         State::Running { .. } => {
             if let Some(message) = must_restart(view, role, container, last) {
                 kill(view, last, &message, restart_grace_s(view, container, last), steps);
-            } else if role != Role::Init {
+            } else {
                 resize::steps(view, container, last, steps);
             }
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::spec;
 
 /// The fields of a status that the kubelet owns.
-const OWNED: [&str; 15] = [
+const OWNED: [&str; 17] = [
     "phase",
     "conditions",
     "reason",
@@ -22,6 +22,8 @@ const OWNED: [&str; 15] = [
     "ephemeralContainerStatuses",
     "observedGeneration",
     "resize",
+    "resources",
+    "allocatedResources",
 ];
 
 /// The patch that turns the status of `pod` into `wanted`; nothing if it is that already. It carries the Pod's uid, so

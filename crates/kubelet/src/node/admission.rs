@@ -1,7 +1,7 @@
 //! Whether the node takes a Pod that was bound to it past the scheduler: a Pod that does not fit fails here, as
 //! upstream's kubelet lets it fail.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Capacity;
@@ -40,13 +40,12 @@ impl Active {
     }
 }
 
-/// What `pod` asks for of `resource`, as `read` counts it: its app containers together, or its hungriest init container if
-/// that is more.
+/// What `pod` asks for of `resource`, as `read` counts it: what it says for itself as a whole, else its app containers
+/// together, or its hungriest init container if that is more; and its overhead.
 pub(crate) fn request(pod: &Pod, resource: &str, read: fn(&Quantity) -> Option<i64>) -> i64 {
-    let of = |container: &Container| {
-        let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        requests.and_then(|requests| requests.get(resource)).and_then(read).unwrap_or(0)
-    };
+    let asked =
+        |resources: &Option<ResourceRequirements>| resources.as_ref()?.requests.as_ref()?.get(resource).and_then(read);
+    let of = |container: &Container| asked(&container.resources).unwrap_or(0);
     let (mut apps, mut init) = (0, 0);
     for (role, container) in spec::containers(pod) {
         match role {
@@ -54,7 +53,8 @@ pub(crate) fn request(pod: &Pod, resource: &str, read: fn(&Quantity) -> Option<i
             _ => apps += of(container),
         }
     }
-    apps.max(init)
+    let overhead = spec::of(pod).overhead.as_ref().and_then(|overhead| overhead.get(resource)).and_then(read);
+    asked(&spec::of(pod).resources).unwrap_or_else(|| apps.max(init)) + overhead.unwrap_or(0)
 }
 
 /// Whether the node can give a Pod that it runs other resources.
@@ -155,6 +155,18 @@ mod tests {
         check("501m", Fit::Deferred(text.to_owned()));
         let text = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
         check("3", Fit::Infeasible(text.to_owned()));
+    }
+
+    #[test]
+    fn what_a_pod_says_for_itself_counts_and_its_overhead() {
+        let containers = json!([{"name": "c", "resources": {"requests": {"cpu": "1"}}}]);
+        let check = |spec: serde_json::Value, want: i64| {
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(request(&pod, "cpu", quantity::milli), want);
+        };
+        check(json!({"containers": containers}), 1000);
+        let own = json!({"requests": {"cpu": "2"}});
+        check(json!({"containers": containers, "resources": own, "overhead": {"cpu": "50m"}}), 2050);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What the Pod's containers have been given of the node, while its specification may wish for something else.
+//! What the Pod and its containers have been given of the node, while its specification may wish for something else.
 //!
-//! Nothing of it is kept on disk: the published status says what each container was given, and a wish that differs from
-//! that is judged anew.
+//! Nothing of it is kept on disk: the published status says what was given, and a wish that differs from that is judged
+//! anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,31 +11,50 @@ use serde_json::{Value, json};
 
 use crate::{quantity, spec};
 
-/// The resources of each container of a Pod, as granted.
-pub(super) struct Allocation(BTreeMap<String, ResourceRequirements>);
+/// The resources of a Pod, as granted.
+pub(super) struct Allocation {
+    /// Of each container.
+    containers: BTreeMap<String, ResourceRequirements>,
+    /// Of the Pod as a whole, if it says anything of them.
+    whole: Option<ResourceRequirements>,
+}
 
 impl Allocation {
     /// What the published status says, or for a new Pod what it wishes.
     pub(super) fn of(pod: &Pod) -> Self {
-        let mut given = wishes(pod);
+        let mut given = Self::wish(pod);
         let status = spec::status(pod);
         for known in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
-            if let (Some(entry), Some(resources)) = (given.get_mut(&known.name), &known.resources) {
+            if let (Some(entry), Some(resources)) = (given.containers.get_mut(&known.name), &known.resources) {
                 *entry = resources.clone();
             }
         }
-        Self(given)
+        if given.whole.is_some() && status.resources.is_some() {
+            given.whole.clone_from(&status.resources);
+        }
+        given
+    }
+
+    fn wish(pod: &Pod) -> Self {
+        let containers = spec::containers(pod).map(|(_, container)| container);
+        let wish = |container: &Container| (container.name.clone(), container.resources.clone().unwrap_or_default());
+        Self { containers: containers.map(wish).collect(), whole: spec::of(pod).resources.clone() }
     }
 
     /// Whether the Pod wishes something else than it was given.
     pub(super) fn differs(&self, pod: &Pod) -> bool {
-        let wishes = wishes(pod);
-        wishes.iter().any(|(name, wish)| self.0.get(name).is_none_or(|given| amounts(given) != amounts(wish)))
+        let wish = Self::wish(pod);
+        let given = |name: &String| self.containers.get(name);
+        wish.whole.as_ref().map(amounts) != self.whole.as_ref().map(amounts)
+            || wish
+                .containers
+                .iter()
+                .any(|(name, wish)| given(name).is_none_or(|given| amounts(given) != amounts(wish)))
     }
 
     /// The wish is granted.
     pub(super) fn grant(&mut self, pod: &Pod) {
-        self.0 = wishes(pod);
+        *self = Self::wish(pod);
     }
 
     /// The Pod with what it was given in place of what it wishes.
@@ -45,9 +64,10 @@ impl Allocation {
         }
         let mut pod = Pod::clone(pod);
         if let Some(spec) = pod.spec.as_mut() {
+            spec.resources.clone_from(&self.whole);
             let init = spec.init_containers.iter_mut().flatten();
             for container in init.chain(&mut spec.containers) {
-                if let Some(given) = self.0.get(&container.name) {
+                if let Some(given) = self.containers.get(&container.name) {
                     container.resources = Some(given.clone());
                 }
             }
@@ -64,18 +84,15 @@ fn amounts(resources: &ResourceRequirements) -> [BTreeMap<&str, Option<i64>>; 2]
     })
 }
 
-/// What each container that can be resized wishes.
-fn wishes(pod: &Pod) -> BTreeMap<String, ResourceRequirements> {
-    let resizable = spec::containers(pod).filter(|(role, _)| *role != spec::Role::Init);
-    resizable.map(|(_, container)| (container.name.clone(), container.resources.clone().unwrap_or_default())).collect()
-}
-
 /// What the events of a resize say: resources of all containers, in JSON behind `what`.
 pub(super) fn describe(what: &str, pod: &Pod, error: Option<&str>) -> String {
     let entry = |c: &Container| json!({"name": c.name, "resources": c.resources.clone().unwrap_or_default()});
     let list = |containers: &[Container]| containers.iter().map(entry).collect::<Vec<Value>>();
     let spec = spec::of(pod);
     let mut summary = json!({"containers": list(&spec.containers), "generation": pod.metadata.generation});
+    if let Some(whole) = &spec.resources {
+        summary["podResources"] = json!(whole);
+    }
     if let Some(init) = spec.init_containers.as_deref().filter(|init| !init.is_empty()) {
         summary["initContainers"] = list(init).into();
     }
@@ -105,6 +122,21 @@ mod tests {
         let wish = pod("2", json!({}));
         assert!(allocation.differs(&wish));
         assert_eq!(cpu(&allocation.apply(&wish)), "1");
+        allocation.grant(&wish);
+        assert_eq!(cpu(&allocation.apply(&wish)), "2");
+    }
+
+    #[test]
+    fn a_pod_has_been_given_something_as_a_whole_too() {
+        let pod = |wish: &str, status: Value| -> Arc<Pod> {
+            let spec = json!({"resources": {"requests": {"cpu": wish}}, "containers": [{"name": "c"}]});
+            Arc::new(serde_json::from_value(json!({"spec": spec, "status": status})).unwrap())
+        };
+        let cpu = |pod: &Pod| spec::of(pod).resources.as_ref().unwrap().requests.as_ref().unwrap()["cpu"].0.clone();
+        let mut allocation = Allocation::of(&pod("2", json!({"resources": {"requests": {"cpu": "1000m"}}})));
+        assert!(!allocation.differs(&pod("1", json!({}))));
+        let wish = pod("2", json!({}));
+        assert_eq!(cpu(&allocation.apply(&wish)), "1000m");
         allocation.grant(&wish);
         assert_eq!(cpu(&allocation.apply(&wish)), "2");
     }

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use super::{Env, Worker, allocation, kill, places, resize, sandbox, start};
 use crate::log_links::Link;
 use crate::machine::{Action, Slot, Work};
-use crate::seen::Instance;
+use crate::seen::{Instance, Limits};
 use crate::{Error, spec, volumes};
 
 /// Kills under way, by container id: one with a shorter grace replaces them.
@@ -30,6 +30,8 @@ pub(crate) enum Done {
     /// A container was killed or removed.
     Instance(Result<(), Error>),
     Resized(Result<(), Error>),
+    /// The Pod's own group was given this, or not.
+    PodResized(Limits, Result<(), Error>),
     DeletedFromApi(Result<(), Error>),
 }
 
@@ -66,6 +68,11 @@ impl Worker {
             Action::ResizeContainer { id, name } => {
                 let slot = Slot::Resize(id.clone());
                 self.job(slot, async move { Done::Resized(resize::resize(&env, &pod, &id, &name).await) });
+            }
+            Action::ResizePod(limits) => {
+                self.job(Slot::Group, async move {
+                    Done::PodResized(limits, resize::resize_group(&env, &pod, &limits).await)
+                });
             }
             Action::KillContainer(kill) => self.begin_kill(env, pod, kill, facts),
             Action::RemoveContainer { id } => {
@@ -147,7 +154,11 @@ impl Worker {
                 recorder.warning(&regarding, "FailedKillPod", format!("error killing pod: {error}"));
                 self.memory.fail(slot, "FailedKillPod", error.to_string(), now);
             }
-            Done::Resized(Err(error)) => {
+            Done::PodResized(limits, Ok(())) => {
+                self.memory.failures.remove(&slot);
+                self.memory.group = Some(limits);
+            }
+            Done::Resized(Err(error)) | Done::PodResized(_, Err(error)) => {
                 let text = allocation::describe("Pod resize error", &pod, Some(&error.to_string()));
                 recorder.warning(&regarding, "ResizeError", text);
                 self.memory.fail(slot, "ResizeError", error.to_string(), now);

@@ -8,6 +8,7 @@ use super::{Env, Worker, allocation};
 use crate::config::resources;
 use crate::machine::{Pending, RESIZE_IN_PROGRESS};
 use crate::node::Fit;
+use crate::seen::Limits;
 use crate::{Error, cpus, spec};
 
 /// Upstream's words.
@@ -65,6 +66,25 @@ impl Worker {
             self.env.node.recorder.normal(&spec::reference(pod), "ResizeCompleted", text);
         }
     }
+}
+
+/// Gives the Pod's own group what the Pod has as a whole.
+pub(super) async fn resize_group(env: &Arc<Env>, pod: &Pod, limits: &Limits) -> Result<(), Error> {
+    let (env, parent) = (Arc::clone(env), resources::cgroup_parent(&env.node.options.cgroup_root, pod));
+    let limits = *limits;
+    let work = move || {
+        let in_use = env.node.cgroups.memory_in_use(&parent).unwrap_or(0);
+        if limits.memory_bytes > 0 && in_use > limits.memory_bytes {
+            // Version 2 of control groups would end processes until it fits.
+            let (limit, in_use) = (limits.memory_bytes, in_use);
+            return Err(Error::Config(format!(
+                "the Pod uses {in_use} bytes of memory, more than its new limit of {limit}"
+            )));
+        }
+        env.node.cgroups.limit(&parent, &limits)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(Error::Config(format!("resizing the Pod's control group: {panic}"))))
 }
 
 /// Gives the container `id` the resources that `pod` has for it, and the Pod's group its new weight and bounds.

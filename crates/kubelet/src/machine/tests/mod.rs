@@ -1,6 +1,9 @@
 //! The machine against a runtime made of values: plans are carried out at once, containers end as a script says, and
 //! time jumps from wake to wake. What comes out is a history that tests compare with what they want.
 
+mod resize;
+mod restart_all;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -167,6 +170,10 @@ impl Sim {
                 self.seen.sandboxes.retain(|sandbox| sandbox.id != id);
             }
             Action::StartContainer(start) => self.start_container(&start),
+            Action::ResizePod(limits) => {
+                self.note("resize pod");
+                self.memory.group = Some(limits);
+            }
             Action::ResizeContainer { id, name } => {
                 self.note(&format!("resize {id}"));
                 let wanted = self.wanted(&name);
@@ -607,104 +614,6 @@ fn a_containers_policy_and_rules_come_before_the_pods() {
     check_policy("Always", rule("NotIn", json!([1])), &[(1, 42), (1, 0), (1, 1)], "Failed, 2");
 }
 
-/// An init container, an app container that asks for a restart of all when it exits with 42, and one that runs on.
-fn training() -> Value {
-    json!({"restartPolicy": "Never",
-        "initContainers": [{"name": "prepare", "image": "i"}],
-        "containers": [
-            {"name": "train", "image": "i", "restartPolicy": "Never", "restartPolicyRules": [
-                {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]},
-            {"name": "watch", "image": "i"}]})
-}
-
-#[test]
-fn one_exit_restarts_all_containers_from_the_first_on() {
-    let mut sim = Sim::new(training(), &[("prepare", &[(1, 0); 3]), ("train", &[(5, 42), (5, 42), (5, 1)])]);
-    sim.run(6).expect(
-        "0 volumes
-         0 create sandbox 0
-         0 start prepare#0
-         1 prepare#0 exits 0
-         1 start train#0
-         1 start watch#0
-         6 train#0 exits 42
-         6 kill watch#0 30s: Stopping container watch: all containers of the Pod are restarted
-         6 start prepare#1",
-    );
-    assert_eq!(sim.phase(), "Running");
-    assert_eq!(sim.condition("AllContainersRestarting"), "False -");
-    assert_eq!(sim.condition("Initialized"), "False ContainersNotInitialized");
-    // The second time it is a crash loop.
-    sim.run(8).expect(
-        "7 prepare#1 exits 0
-         7 start train#1
-         7 start watch#1
-         7 remove prepare#0
-         12 train#1 exits 42
-         12 kill watch#1 30s: Stopping container watch: all containers of the Pod are restarted
-         12 remove train#0
-         12 remove watch#0",
-    );
-    assert_eq!(sim.condition("AllContainersRestarting"), "True RestartAllContainersStarted");
-    assert_eq!(sim.state("train"), "waiting CrashLoopBackOff, restarts 1");
-    sim.run(2000);
-    let starts: Vec<&str> = sim.history.lines().filter(|line| line.contains("start")).collect();
-    assert_eq!(starts, ["22 start prepare#2", "23 start train#2", "23 start watch#2"]);
-    assert_eq!(sim.state("train"), "terminated Error 1, restarts 2");
-    assert_eq!(sim.state("watch"), "running, restarts 2, ready");
-}
-
-#[test]
-fn what_is_being_started_when_all_are_restarted_is_of_the_round_before() {
-    let mut sim = Sim::new(training(), &[("prepare", &[(1, 0); 2]), ("train", &[(5, 42)])]);
-    sim.run(5);
-    sim.memory.busy.insert(Slot::Container("watch".to_owned()), Work::Other);
-    sim.seen.containers.retain(|container| container.name != "watch");
-    sim.history.clear();
-    sim.run(2).expect("6 train#0 exits 42");
-    assert_eq!(sim.condition("AllContainersRestarting"), "True RestartAllContainersStarted");
-    // It has come up after all.
-    sim.memory.busy.clear();
-    let late = Start {
-        name: "watch".to_owned(),
-        sandbox: "s0".to_owned(),
-        attempt: 0,
-        restart_delay_s: 0,
-        round: 0,
-        target: None,
-    };
-    sim.start_container(&late);
-    sim.run(5).expect(
-        "7 start watch#0
-         7 kill watch#0 30s: Stopping container watch: all containers of the Pod are restarted
-         7 start prepare#1
-         8 prepare#1 exits 0
-         8 start train#1
-         8 start watch#1
-         8 remove prepare#0",
-    );
-}
-
-#[test]
-fn a_restart_of_all_runs_no_hooks_and_ends_with_the_pod() {
-    let mut sim = Sim::new(training(), &[("prepare", &[(1, 0)]), ("train", &[(5, 42)])]);
-    sim.run(5);
-    sim.now = sim.now.checked_add(SignedDuration::from_secs(1)).unwrap();
-    sim.exit_due();
-    let kill = |plan: &Plan| {
-        plan.actions.iter().find_map(|action| match action {
-            Action::KillContainer(kill) => Some(kill.clone()),
-            _ => None,
-        })
-    };
-    assert!(!kill(&sim.plan()).unwrap().pre_stop);
-    sim.delete(30);
-    assert!(kill(&sim.plan()).unwrap().pre_stop);
-    sim.run(5);
-    assert_eq!(sim.phase(), "Failed");
-    assert_eq!(sim.condition("AllContainersRestarting"), "False PodFailed");
-}
-
 #[test]
 fn a_container_that_succeeded_is_not_started_in_the_next_sandbox() {
     let spec = json!({"restartPolicy": "OnFailure", "containers": [
@@ -714,60 +623,6 @@ fn a_container_that_succeeded_is_not_started_in_the_next_sandbox() {
     sim.seen.sandboxes[0].ready = false;
     sim.end("web#0", 137, "");
     sim.run(5).expect("5 create sandbox 1\n5 start web#1");
-}
-
-fn sized(cpu: &str, policy: &str) -> Value {
-    json!({"containers": [{"name": "web", "image": "i", "resources": {"requests": {"cpu": cpu}},
-        "resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}]})
-}
-
-#[test]
-fn a_resize_is_in_place_or_a_restart_by_its_policy() {
-    for (policy, want) in [
-        ("NotRequired", "5 resize web#0"),
-        ("RestartContainer", "5 kill web#0 30s: Container web resize requires restart\n5 start web#1"),
-    ] {
-        let mut sim = Sim::new(sized("1", policy), &[]);
-        sim.run(5).history.clear();
-        sim.pod.spec = pod(sized("500m", policy)).spec;
-        let under_way = sim.plan().status;
-        let has = |status: &k8s_openapi::api::core::v1::PodStatus| {
-            let conditions = status.conditions.clone().unwrap();
-            conditions.iter().any(|condition| condition.type_ == RESIZE_IN_PROGRESS && condition.status == "True")
-        };
-        assert!(has(&under_way));
-        let web = &under_way.container_statuses.as_ref().unwrap()[0];
-        let cpu = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.as_ref().unwrap()["cpu"].0.clone();
-        assert_eq!(cpu(&web.allocated_resources), "500m");
-        assert_eq!(cpu(&web.resources.as_ref().unwrap().requests), "1");
-        sim.run(1).expect(want);
-        assert!(!has(spec::status(&sim.pod)), "the resize has come to its end");
-    }
-}
-
-#[test]
-fn who_has_processors_of_its_own_is_not_resized_for_want_of_a_quota() {
-    let spec = json!({"containers": [{"name": "web", "image": "i", "resources": {"limits": {"cpu": "1"}}}]});
-    let mut sim = Sim::new(spec, &[]);
-    sim.run(5).history.clear();
-    sim.memory.own_cpus = ["web".to_owned()].into();
-    sim.seen.containers[0].limits.as_mut().unwrap().cpu_quota_us = 0;
-    sim.run(1).expect("");
-    // Of one that has none, the quota is missing.
-    sim.memory.own_cpus.clear();
-    sim.run(1).expect("6 resize web#0");
-}
-
-#[test]
-fn a_resize_that_does_not_fit_is_told() {
-    let mut sim = Sim::new(sized("1", "NotRequired"), &[]);
-    sim.run(5);
-    sim.memory.resize = Some(Pending { reason: "Deferred", message: "no".to_owned() });
-    sim.run(1);
-    assert_eq!(sim.condition("PodResizePending"), "True Deferred");
-    sim.memory.resize = None;
-    sim.run(1);
-    assert!(!spec::status(&sim.pod).conditions.iter().flatten().any(|c| c.type_ == "PodResizePending"));
 }
 
 #[test]
