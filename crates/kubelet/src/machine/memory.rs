@@ -65,6 +65,8 @@ pub(crate) struct Cut {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
+    /// When the node took the Pod.
+    pub(crate) taken_at: Option<Timestamp>,
     pub(crate) busy: BTreeMap<Slot, Work>,
     pub(crate) failures: BTreeMap<Slot, Failure>,
     /// Volumes are there.

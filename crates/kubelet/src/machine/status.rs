@@ -20,6 +20,7 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
     let (reason, message) = reason(view, ending);
     let conditions = conditions(view, &Statuses { init: &init, app: &app, outcome });
     let pod_ips = pod_ips(view);
+    let taken_at = view.memory.taken_at.unwrap_or(view.now);
     // Upstream lists these by name, and init containers as they run.
     let mut app = app;
     app.sort_by(|one, other| one.name.cmp(&other.name));
@@ -34,7 +35,7 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
         host_ips: Some(view.node.ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
         pod_ip: pod_ips.first().cloned(),
         pod_ips: Some(pod_ips.into_iter().map(|ip| PodIP { ip }).collect()).filter(|ips: &Vec<PodIP>| !ips.is_empty()),
-        start_time: Some(published.start_time.clone().unwrap_or_else(|| seconds(view.now))),
+        start_time: Some(published.start_time.clone().unwrap_or_else(|| seconds(taken_at))),
         qos_class: Some(spec::qos_class(view.pod).to_owned()),
         init_container_statuses: Some(init).filter(|statuses| !statuses.is_empty()),
         container_statuses: Some(app).filter(|_| !refused),

@@ -104,7 +104,7 @@ impl Worker {
             places: Mutex::default(),
             cancel_starts: CancellationToken::new(),
         };
-        let memory = Memory { rejected, ..Memory::default() };
+        let memory = Memory { rejected, taken_at: Some(sampan_clock::now()), ..Memory::default() };
         Self {
             env: Arc::new(env),
             probing: Probing::new(node, &inbox),

@@ -1,4 +1,7 @@
 //! Writing a Pod's status to the API server: one write at a time, only differences, and only if there are any.
+//!
+//! A Pod that is about to run changes several times within milliseconds, and everyone who follows Pods reads each of its
+//! statuses. So what is only on the way is told after a moment, and mostly by the write that says that the Pod runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Env;
 use crate::machine::status_patch;
@@ -18,11 +22,26 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
+/// How long what is on the way to running may wait for more: long enough for most Pods to start, and too short for
+/// anyone to miss it.
+const GATHER: Duration = Duration::from_millis(500);
+
 /// The writer of one Pod's status.
 #[derive(Default)]
 pub(super) struct Publisher {
     under_way: Option<JoinHandle<Result<Pod, Error>>>,
     failures: u32,
+    gathering: Gathering,
+}
+
+/// Whether something waits that is only on the way.
+#[derive(Default)]
+enum Gathering {
+    #[default]
+    Nothing,
+    Until(Instant),
+    /// It has waited long enough.
+    Over,
 }
 
 impl Publisher {
@@ -31,7 +50,12 @@ impl Publisher {
         if removed || self.under_way.is_some() {
             return;
         }
-        let Some(patch) = status_patch(pod, status) else { return };
+        let patch = status_patch(pod, status);
+        if patch.is_some() && self.gathers(pod, status) {
+            return;
+        }
+        self.gathering = Gathering::Nothing;
+        let Some(patch) = patch else { return };
         let api = Api::<Pod>::namespaced(env.node.client.clone(), spec::namespace(pod));
         let name = spec::name(pod).to_owned();
         let wait = match self.failures {
@@ -49,9 +73,26 @@ impl Publisher {
         }));
     }
 
-    /// Waits for the write that is under way; the Pod as the API server has it then. Waits for ever if there is none.
+    /// Whether `status` is only on the way to running, and may wait for more.
+    fn gathers(&mut self, pod: &Pod, status: &PodStatus) -> bool {
+        if status.phase.as_deref() != Some("Pending") || pod.metadata.deletion_timestamp.is_some() {
+            return false;
+        }
+        if matches!(self.gathering, Gathering::Nothing) {
+            self.gathering = Gathering::Until(Instant::now() + GATHER);
+        }
+        matches!(self.gathering, Gathering::Until(_))
+    }
+
+    /// Waits for the write that is under way; the Pod as the API server has it then. Without one it waits until what
+    /// gathers is to be offered again, and without that for ever.
     pub(super) async fn ended(&mut self) -> Option<Pod> {
-        let Some(under_way) = self.under_way.as_mut() else { return std::future::pending().await };
+        let Some(under_way) = self.under_way.as_mut() else {
+            let Gathering::Until(end) = self.gathering else { return std::future::pending().await };
+            tokio::time::sleep_until(end).await;
+            self.gathering = Gathering::Over;
+            return None;
+        };
         let answer = under_way.await;
         self.under_way = None;
         match answer {
