@@ -80,10 +80,11 @@ impl Inbox {
     /// The Pod has changed, or of a static Pod its mirror.
     pub(crate) fn put(&self, pod: Arc<Pod>) {
         let mut state = self.state.lock();
-        let pod = if static_pods::is_static(&state.pod) { Arc::new(mirrored(&state.pod, &pod)) } else { pod };
-        if version(&pod) >= version(&state.pod) {
-            state.pod = pod;
+        // The watch tells of what the answer to a write of ours has told already.
+        if !is_newer(&pod, &state.pod) {
+            return;
         }
+        state.pod = if static_pods::is_static(&state.pod) { Arc::new(mirrored(&state.pod, &pod)) } else { pod };
         self.ring(state, |news| news.other = true);
     }
 
@@ -174,7 +175,40 @@ fn mirrored(pod: &Pod, mirror: &Pod) -> Pod {
     pod
 }
 
-/// Resource versions of one object grow; one that cannot be read counts as new.
-fn version(pod: &Pod) -> u64 {
-    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+/// Resource versions of one object grow; whatever has none that can be read counts as new. A static Pod has none before
+/// its mirror is there.
+fn is_newer(pod: &Pod, than: &Pod) -> bool {
+    let version = |pod: &Pod| pod.metadata.resource_version.as_deref()?.parse::<u64>().ok();
+    match (version(pod), version(than)) {
+        (Some(new), Some(old)) => new > old,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_is_newer_is_news() {
+        let pod = |version: &str, config: &str| -> Arc<Pod> {
+            let metadata = json!({"name": "p", "uid": "u", "resourceVersion": version,
+                "annotations": {"kubernetes.io/config.source": config}});
+            Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+        };
+        for (source, first) in [("api", "5"), ("file", "")] {
+            let inbox = Inbox::new(pod(first, source), false, &Arc::default());
+            let put = |version: &str| {
+                inbox.put(pod(version, source));
+                let news = std::mem::take(&mut inbox.state.lock().news);
+                (news.other, inbox.pod().metadata.resource_version.clone().unwrap_or_default())
+            };
+            assert_eq!(put("7"), (true, "7".to_owned()), "{source}");
+            assert_eq!(put("7"), (false, "7".to_owned()), "{source}");
+            assert_eq!(put("6"), (false, "7".to_owned()), "{source}");
+            assert_eq!(put("8"), (true, "8".to_owned()), "{source}");
+        }
+    }
 }
