@@ -29,7 +29,12 @@ const OWNED: [&str; 17] = [
 /// The patch that turns the status of `pod` into `wanted`; nothing if it is that already. It carries the Pod's uid, so
 /// that it can never land on a namesake.
 pub(crate) fn status_patch(pod: &Pod, wanted: &PodStatus) -> Option<Value> {
-    let (old, new) = (fields(spec::status(pod)), fields(wanted));
+    let published = spec::status(pod);
+    // Mostly it is, and this is the cheap way to know.
+    if published == wanted {
+        return None;
+    }
+    let (old, new) = (fields(published), fields(wanted));
     let mut changes = Map::new();
     for field in OWNED {
         let (old, new) = (old.get(field), new.get(field));
