@@ -11,6 +11,7 @@ pub mod field;
 pub mod kind;
 pub mod kinds;
 pub mod model;
+pub mod node_features;
 pub mod openapi;
 pub mod patch;
 pub mod pod_security;

@@ -80,6 +80,11 @@ impl NodeInfo {
         self.node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
     }
 
+    /// What its kubelet says that it can do, where not every kubelet can.
+    pub(crate) fn declared_features(&self) -> &[String] {
+        self.node.status.as_ref().and_then(|status| status.declared_features.as_deref()).unwrap_or_default()
+    }
+
     pub(crate) fn is_unschedulable(&self) -> bool {
         self.node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default()
     }

@@ -241,6 +241,7 @@ fn offers_the_same(old: &NodeInfo, new: &NodeInfo) -> bool {
         && old.taints() == new.taints()
         && old.is_unschedulable() == new.is_unschedulable()
         && old.allocatable == new.allocatable
+        && old.declared_features() == new.declared_features()
 }
 
 #[cfg(test)]

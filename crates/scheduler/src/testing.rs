@@ -1,7 +1,7 @@
 //! A short text for nodes and Pods, so that a test is a table.
 //!
 //! ```text
-//! node n1 cpu=4 memory=8Gi pods=10 label.zone=a taint=key:value:NoSchedule cordoned image=nginx:1@900000000
+//! node n1 cpu=4 memory=8Gi pods=10 label.zone=a taint=key:value:NoSchedule cordoned image=nginx:1@900000000 feature=F
 //! pod web on=n1 cpu=500m memory=1Gi label.app=web priority=5 port=8080 select.zone=a tolerate=key
 //! ```
 //! `spec={...}` gives a Pod more, as JSON without spaces. What is not said of a node is plentiful.
@@ -31,6 +31,7 @@ pub(crate) fn node(text: &str) -> Arc<Node> {
                 let image = json!({"names": [name], "sizeBytes": bytes.parse::<i64>().unwrap()});
                 push(&mut node["status"]["images"], image);
             }
+            ("feature", feature) => push(&mut node["status"]["declaredFeatures"], feature.into()),
             (key, value) => match key.strip_prefix("label.") {
                 Some(label) => node["metadata"]["labels"][label] = value.into(),
                 None => node["status"]["allocatable"][key] = value.into(),

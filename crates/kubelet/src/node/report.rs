@@ -186,6 +186,7 @@ fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
             status.capacity.clone(),
             status.allocatable.clone(),
             status.images.clone(),
+            status.declared_features.clone(),
         )
     };
     plain(a) == plain(b) && a.node_info == b.node_info && a.daemon_endpoints == b.daemon_endpoints

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sampan_api::node_features;
 use sampan_cri::v1::{Image, StatusResponse};
 
 use super::{Node, system};
@@ -20,6 +21,8 @@ const LEAST_DISK_PERCENT: u64 = 10;
 const LEAST_INODES_PERCENT: u64 = 5;
 /// Upstream's words.
 const SHUTTING_DOWN: &str = "node is shutting down";
+/// What this kubelet can do that not every one can, sorted. A Pod that needs more goes elsewhere.
+const DECLARED_FEATURES: [&str; 2] = [node_features::EXTEND_WEBSOCKETS, node_features::RESTART_ALL_CONTAINERS];
 /// Upstream reports this many images.
 const IMAGES: usize = 50;
 
@@ -99,6 +102,7 @@ pub(super) fn status(node: &Node, inputs: &Inputs<'_>, before: &NodeStatus, now:
         }),
         node_info: Some(system::info(node)),
         images: Some(of_images(inputs.images)),
+        declared_features: Some(DECLARED_FEATURES.map(str::to_owned).into()),
         ..NodeStatus::default()
     }
 }

@@ -71,6 +71,8 @@ fn node_name() {
         "node n1
          node n2
          try x on=n2 => n2
+         try x on=n3 => 0/2 nodes are available: 2 node(s) didn't match the requested node name.
+         node n1 cordoned
          try x on=n3 => 0/2 nodes are available: 2 node(s) didn't match the requested node name.",
     );
 }
@@ -181,6 +183,33 @@ fn host_ports() {
          try x port=81 => n1
          pod b on=n1 port=81
          try x port=10.0.0.2:81 => {taken}"
+    ));
+}
+
+#[test]
+fn features_that_a_node_must_declare() {
+    let container = r#"{"name":"c","restartPolicyRules":[{"action":"RestartAllContainers"}]}"#;
+    let plain = r#"{"name":"c","restartPolicyRules":[{"action":"Restart"}]}"#;
+    let all = format!(r#"spec={{"containers":[{plain},{container}]}}"#);
+    let init = format!(r#"spec={{"containers":[{plain}],"initContainers":[{container}]}}"#);
+    let users = |host_network, host_users| format!(r#"spec={{"hostNetwork":{host_network},"hostUsers":{host_users}}}"#);
+    let both = format!(r#"spec={{"containers":[{container}],"hostNetwork":true,"hostUsers":false}}"#);
+    let none = "0/2 nodes are available: 2 node(s) didn't match Pod's required features.";
+    check(&format!(
+        "node n1 feature=ExtendWebSocketsToKubelet
+         node n2 feature=RestartAllContainersOnContainerExits
+         try x spec={{\"containers\":[{plain}]}} => n1
+         try x {all} => n2
+         try x {init} => n2
+         try x {} => {none}
+         try x {} => n1
+         try x {} => n1
+         try x {both} => {none}
+         node n2 feature=RestartAllContainersOnContainerExits feature=UserNamespacesHostNetworkSupport
+         try x {both} => n2",
+        users(true, false),
+        users(true, true),
+        users(false, false),
     ));
 }
 

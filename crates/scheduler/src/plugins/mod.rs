@@ -5,6 +5,7 @@
 mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
+mod node_declared_features;
 mod node_name;
 mod node_ports;
 mod node_resources_balanced_allocation;
@@ -18,6 +19,7 @@ use crate::framework::Plugin;
 use image_locality::ImageLocality;
 use inter_pod_affinity::InterPodAffinity;
 use node_affinity::NodeAffinity;
+use node_declared_features::NodeDeclaredFeatures;
 use node_name::NodeName;
 use node_ports::NodePorts;
 use node_resources_balanced_allocation::NodeResourcesBalancedAllocation;
@@ -34,10 +36,10 @@ const fn named(name: &'static str) -> Plugin {
 
 /// Every plugin, in the order they are asked.
 #[rustfmt::skip]
-pub(crate) static ALL: [Plugin; 11] = [
+pub(crate) static ALL: [Plugin; 12] = [
     Plugin { gate: Some(&SchedulingGates), ..named("SchedulingGates") },
-    Plugin { filter: Some(&NodeUnschedulable), ..named("NodeUnschedulable") },
     Plugin { filter: Some(&NodeName), ..named("NodeName") },
+    Plugin { filter: Some(&NodeUnschedulable), ..named("NodeUnschedulable") },
     Plugin { filter: Some(&TaintToleration), score: Some((3, &TaintToleration)), ..named("TaintToleration") },
     Plugin { filter: Some(&NodeAffinity), score: Some((2, &NodeAffinity)), ..named("NodeAffinity") },
     Plugin { filter: Some(&NodePorts), ..named("NodePorts") },
@@ -46,4 +48,5 @@ pub(crate) static ALL: [Plugin; 11] = [
     Plugin { filter: Some(&InterPodAffinity), score: Some((2, &InterPodAffinity)), ..named("InterPodAffinity") },
     Plugin { score: Some((1, &NodeResourcesBalancedAllocation)), ..named("NodeResourcesBalancedAllocation") },
     Plugin { score: Some((1, &ImageLocality)), ..named("ImageLocality") },
+    Plugin { filter: Some(&NodeDeclaredFeatures), ..named("NodeDeclaredFeatures") },
 ];

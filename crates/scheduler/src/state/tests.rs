@@ -336,3 +336,22 @@ fn who_must_not_push() {
             not eligible due to preemptionPolicy=Never.",
     );
 }
+
+#[test]
+fn a_node_that_declares_more_helps_who_needs_it() {
+    let rule = r#"{"name":"c","restartPolicyRules":[{"action":"RestartAllContainers"}]}"#;
+    let refused = "0/1 nodes are available: 1 node(s) didn't match Pod's required features. preemption: 0/1 nodes are \
+        available: 1 Preemption is not helpful for scheduling.";
+    check(&format!(
+        "node n1
+         pod a spec={{\"containers\":[{rule}]}}
+         steps => a: {refused}
+         wait 1
+         node n1 label.x=y
+         steps =>
+         node n1 label.x=y feature=ExtendWebSocketsToKubelet
+         steps =>
+         node n1 label.x=y feature=ExtendWebSocketsToKubelet feature=RestartAllContainersOnContainerExits
+         steps => a on n1"
+    ));
+}
