@@ -1,5 +1,7 @@
 //! Node: a machine that runs Pods.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -10,6 +12,9 @@ use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
 use crate::validation::{Cursor, TAINT_EFFECTS, check, names, quantity};
 
 const GVK: Gvk = ("", "v1", "Node");
+
+/// The longest name of a feature that a node declares.
+const FEATURE_NAME_BYTES: usize = 253;
 
 /// `nodes`
 pub static NODE: Kind = Kind {
@@ -64,6 +69,7 @@ impl Rules for NodeRules {
                     not_negative(&amount);
                 }
             }
+            declared_features(&node.get("status").get("declaredFeatures"));
             pod_networks(&node.get("spec").get("podCIDRs"));
         })
     }
@@ -176,6 +182,37 @@ fn not_negative(amount: &Cursor<'_>) {
     }
 }
 
+/// Sorted, so that a look at it is cheap, and each once.
+fn declared_features(features: &Cursor<'_>) {
+    let mut before = None;
+    for feature in features.items() {
+        feature.follows(feature_name);
+        match before.replace(feature.text()).map(|before| before.cmp(feature.text())) {
+            Some(Ordering::Equal) => feature.duplicate(),
+            Some(Ordering::Greater) => feature.invalid("list must be sorted alphabetically"),
+            Some(Ordering::Less) | None => {}
+        }
+    }
+}
+
+/// `MyFeature` or `MyFeature/mySubFeature`.
+fn feature_name(name: &str) -> Vec<String> {
+    let is_segment = |segment: &str| {
+        segment.starts_with(|first: char| first.is_ascii_alphabetic())
+            && segment.chars().all(|character| character.is_ascii_alphanumeric())
+    };
+    let fault = if name.len() > FEATURE_NAME_BYTES {
+        format!("must be no more than {FEATURE_NAME_BYTES} characters")
+    } else if name.starts_with(|first: char| first.is_ascii_uppercase()) && name.split('/').all(is_segment) {
+        return Vec::new();
+    } else {
+        "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or \
+         MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+            .to_owned()
+    };
+    vec![format!("invalid feature name {name:?}: {fault}")]
+}
+
 fn pod_networks(networks: &Cursor<'_>) {
     let mut families = Vec::new();
     for network in networks.items() {
@@ -210,6 +247,40 @@ mod tests {
             "{spec: {podCIDRs: [10.42.0.0/24]}}",
             "{spec: {podCIDRs: [10.42.1.0/24]}}",
             &["spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"],
+        );
+    }
+
+    #[test]
+    fn declared_features() {
+        let says = |features: &str, want: &[&str]| {
+            let node = format!("{{status: {{declaredFeatures: [{features}]}}}}");
+            check(&NODE, &node, want);
+        };
+        says("", &[]);
+        says("Another, My, My/Sub, My/sub2/X", &[]);
+        says("My, My", &["status.declaredFeatures[1]: Duplicate value: \"My\""]);
+        says(
+            "My, Another",
+            &["status.declaredFeatures[1]: Invalid value: \"Another\": list must be sorted alphabetically"],
+        );
+        for name in ["my", "My-name", "My/", "My//x", "/My", "My/1", "My name", "Mÿ"] {
+            says(
+                name,
+                &[&format!(
+                    "status.declaredFeatures[0]: Invalid value: \"{name}\": invalid feature name \"{name}\": must start with \
+                 an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or \
+                 MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+                )],
+            );
+        }
+        says(&format!("F{}", "e".repeat(252)), &[]);
+        let long = format!("F{}", "e".repeat(253));
+        says(
+            &long,
+            &[&format!(
+                "status.declaredFeatures[0]: Invalid value: \"{long}\": invalid feature name \"{long}\": must be no more \
+             than 253 characters"
+            )],
         );
     }
 
