@@ -20,6 +20,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
 mod pod_security;
+mod pod_topology_labels;
 mod policies;
 mod priority;
 mod quota;
@@ -69,6 +70,7 @@ const PLUGINS: &[&dyn Plugin] = &[
     &default_class::INGRESS,
     &rbac_escalation::RbacEscalation,
     &certificates::Certificates,
+    &pod_topology_labels::PodTopologyLabels,
 ];
 
 /// The mutating phase.

@@ -35,7 +35,7 @@ impl Registry {
             }
             let mut new = old.clone();
             new["spec"]["nodeName"] = node.into();
-            copy_annotations(&mut new, binding);
+            copy_metadata(&mut new, binding);
             set_scheduled(&mut new, &metadata::time(attempt.now));
             managed::updated(attempt, &mut new, old, How::Update)?;
             Ok(Draft::Admitted(Plan::Put(new, None)))
@@ -65,9 +65,11 @@ fn target<'b>(attempt: &Attempt, binding: &'b Value) -> Result<&'b str, Status> 
     Err(Status::invalid(Resource { group: "", name: "Binding" }, &attempt.name, &faults))
 }
 
-fn copy_annotations(pod: &mut Value, binding: &Value) {
-    for (name, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
-        pod["metadata"]["annotations"][name] = value.clone();
+fn copy_metadata(pod: &mut Value, binding: &Value) {
+    for field in ["annotations", "labels"] {
+        for (name, value) in binding["metadata"][field].as_object().into_iter().flatten() {
+            pod["metadata"][field][name] = value.clone();
+        }
     }
 }
 

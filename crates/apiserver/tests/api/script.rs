@@ -144,6 +144,7 @@ macro_rules! scripts {
 // One a line, so that lines of several authors do not meet.
 scripts! {
     admission
+    admission_nodes
     apply
     certificates
     components
