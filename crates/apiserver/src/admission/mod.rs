@@ -11,6 +11,7 @@
 //! what is posted to a subresource and not stored (bindings, evictions, token requests, reviews) and every connection
 //! from [`pass`]. Built-in plugins are one file each; they read the cache and do not wait.
 
+mod bound;
 mod certificates;
 mod default_class;
 mod default_tolerations;
@@ -19,6 +20,7 @@ pub(crate) mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
+mod pod_resize;
 mod pod_security;
 mod pod_topology_labels;
 mod policies;
@@ -71,6 +73,7 @@ const PLUGINS: &[&dyn Plugin] = &[
     &rbac_escalation::RbacEscalation,
     &certificates::Certificates,
     &pod_topology_labels::PodTopologyLabels,
+    &pod_resize::PodResize,
 ];
 
 /// The mutating phase.
