@@ -18,6 +18,7 @@ mod default_tolerations;
 mod limit_ranger;
 pub(crate) mod matching;
 mod namespace_lifecycle;
+mod node_declared_features;
 mod node_restriction;
 mod node_taint;
 mod pod_resize;
@@ -73,6 +74,7 @@ const PLUGINS: &[&dyn Plugin] = &[
     &rbac_escalation::RbacEscalation,
     &certificates::Certificates,
     &pod_topology_labels::PodTopologyLabels,
+    &node_declared_features::NodeDeclaredFeatures,
     &pod_resize::PodResize,
 ];
 

@@ -22,7 +22,12 @@ const LEAST_INODES_PERCENT: u64 = 5;
 /// Upstream's words.
 const SHUTTING_DOWN: &str = "node is shutting down";
 /// What this kubelet can do that not every one can, sorted. A Pod that needs more goes elsewhere.
-const DECLARED_FEATURES: [&str; 2] = [node_features::EXTEND_WEBSOCKETS, node_features::RESTART_ALL_CONTAINERS];
+const DECLARED_FEATURES: [&str; 4] = [
+    node_features::EXTEND_WEBSOCKETS,
+    node_features::RESIZE_PODS,
+    node_features::RESIZE_INIT_CONTAINERS,
+    node_features::RESTART_ALL_CONTAINERS,
+];
 /// Upstream reports this many images.
 const IMAGES: usize = 50;
 
