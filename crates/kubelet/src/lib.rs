@@ -11,6 +11,7 @@
 //! do. It decides nothing about where Pods run. Start at [`Kubelet::start`]; the decisions are in `machine`, what the
 //! runtime is asked for in `config`, the doing in `worker`.
 
+mod burstable;
 mod cgroups;
 mod config;
 mod configuration;

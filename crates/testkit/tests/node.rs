@@ -40,9 +40,9 @@ fn cpus(cluster: &Cluster, pod: &str) -> Result<String> {
     Ok(status.split_whitespace().last().unwrap_or_default().to_owned())
 }
 
-/// The text of a control file of the group that all Pods of the cluster are in: of version 1, else of version 2.
+/// The text of a control file at or below the group that all Pods of the cluster are in: of version 1, else of version 2.
 fn group_of_pods(cluster: &Cluster, v1: &str, v2: &str) -> Result<String> {
-    let controller = v1.split('.').next().unwrap_or_default();
+    let controller = v1.rsplit('/').next().and_then(|file| file.split('.').next()).unwrap_or_default();
     let instance = cluster.instance();
     let first = format!("/sys/fs/cgroup/{controller}/{instance}/kubepods/{v1}");
     let file = if Path::new(&first).exists() { first } else { format!("/sys/fs/cgroup/{instance}/kubepods/{v2}") };
@@ -96,7 +96,27 @@ fn a_guaranteed_pod_has_processors_of_its_own() -> Result<()> {
     ensure!(std::fs::read_to_string(&state)? == before);
 
     cluster.kubectl("delete pod own --timeout=60s")?;
-    until("its processor is shared again", &all, || cpus(&cluster, "guest"))
+    until("its processor is shared again", &all, || cpus(&cluster, "guest"))?;
+    burstable_pods_weigh_what_they_ask_for(&cluster)
+}
+
+/// Beside Guaranteed Pods, all Burstable ones together; also when a kubelet comes after another one.
+fn burstable_pods_weigh_what_they_ask_for(cluster: &Cluster) -> Result<()> {
+    let shares = |milli: i64| milli * 1024 / 1000;
+    let weighs = |shares: i64| -> Result<bool> {
+        let weight = 1 + (shares - 2) * 9_999 / 262_142;
+        let found = group_of_pods(cluster, "burstable/cpu.shares", "burstable/cpu.weight")?;
+        Ok([shares, weight].iter().any(|wanted| found == wanted.to_string()))
+    };
+    cluster.apply(&pod("heavy", "", "{requests: {cpu: 300m}}"))?;
+    cluster.apply(&pod("light", "", "{requests: {cpu: 200m}}"))?;
+    cluster.kubectl("wait --for=condition=Ready pod/heavy pod/light --timeout=60s")?;
+    ensure!(weighs(shares(300) + shares(200))?, "both count");
+    cluster.kill_server()?;
+    cluster.up()?;
+    eventually("both count for the next kubelet", || weighs(shares(300) + shares(200)))?;
+    cluster.kubectl("delete pod heavy --timeout=60s")?;
+    eventually("one counts no more", || weighs(shares(200)))
 }
 
 /// A bus with a logind on it, which is told of shutdowns by signals, and what that prints.

@@ -87,6 +87,21 @@ pub(crate) fn group(pod: &Pod) -> Limits {
     Limits { cpu_shares: of_pod(pod).cpu_shares, ..Limits::of(&own) }
 }
 
+/// The group of all Burstable Pods.
+pub(crate) fn burstable_group(root: &str) -> String {
+    format!("/{}/kubepods/burstable", root.trim_matches('/'))
+}
+
+/// What a Burstable Pod adds to the weight of its class's group; of another Pod nothing.
+pub(crate) fn burstable_shares(pod: &Pod) -> i64 {
+    if spec::qos_class(pod) == "Burstable" { of_pod(pod).cpu_shares } else { 0 }
+}
+
+/// A sum of shares as the kernel takes it.
+pub(crate) fn as_shares(sum: i64) -> i64 {
+    sum.clamp(LEAST_SHARES, MOST_SHARES)
+}
+
 /// The group of the Pod's class and its weight: all best-effort Pods together are worth the least.
 pub(crate) fn class_group(root: &str, pod: &Pod) -> Option<(String, Limits)> {
     let best_effort = spec::qos_class(pod) == "BestEffort";
@@ -185,7 +200,7 @@ impl Amounts {
     fn to_linux(&self) -> LinuxContainerResources {
         let quota = self.cpu_limit.map(|milli| (milli * CPU_PERIOD_US / 1000).max(LEAST_QUOTA_US));
         LinuxContainerResources {
-            cpu_shares: (self.cpu_request * SHARES_PER_CORE / 1000).clamp(LEAST_SHARES, MOST_SHARES),
+            cpu_shares: as_shares(self.cpu_request * SHARES_PER_CORE / 1000),
             cpu_period: quota.map_or(0, |_| CPU_PERIOD_US),
             cpu_quota: quota.unwrap_or(0),
             memory_limit_in_bytes: self.memory_limit.unwrap_or(0),

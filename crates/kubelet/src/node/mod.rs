@@ -26,6 +26,7 @@ pub use status::disk_is_scarce;
 pub(crate) use status::process_ids;
 pub(crate) use system::meminfo_kib;
 
+use crate::burstable::Burstable;
 use crate::cgroups::Mounts;
 use crate::config::dns::ClusterDns;
 use crate::config::resources::Machine;
@@ -57,6 +58,7 @@ pub(crate) struct Node {
     pub(crate) logs: Logs,
     pub(crate) mirrors: Mirrors,
     pub(crate) cgroups: Mounts,
+    pub(crate) burstable: Arc<Burstable>,
     pub(crate) cluster_dns: ClusterDns,
     pub(crate) facts: NodeFacts,
     pub(crate) capacity: Capacity,
@@ -102,6 +104,7 @@ impl Node {
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, tasks)?,
             mirrors: Mirrors::default(),
+            burstable: Burstable::new(&cgroups, &options.cgroup_root),
             cgroups,
             cpus,
             cluster_dns: ClusterDns {

@@ -35,9 +35,11 @@ pub(crate) use inbox::{Inbox, Shown};
 pub(crate) use jobs::Done;
 pub(crate) use resize::Room;
 
+use crate::burstable;
 use crate::config::fields::Facts;
 use crate::config::mounts::Place;
 use crate::config::paths::PodPaths;
+use crate::config::resources;
 use crate::machine::{self, Memory, Plan, Slot, View};
 use crate::node::Node;
 use crate::probes::Probing;
@@ -78,6 +80,8 @@ pub(crate) struct Worker {
     /// The Pod as it was looked at last.
     followed: Arc<Pod>,
     allocation: Allocation,
+    /// What the Pod adds to the weight of all Burstable Pods.
+    part: burstable::Part,
     room: Room,
     /// A resize was granted, and its end has not been told.
     resizing: bool,
@@ -109,6 +113,7 @@ impl Worker {
             env: Arc::new(env),
             probing: Probing::new(node, &inbox),
             allocation: Allocation::of(&pod),
+            part: node.burstable.part(),
             followed: pod,
             room,
             resizing: false,
@@ -140,6 +145,9 @@ impl Worker {
             self.carry_out(&pod, &plan);
             if matches!(plan.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
                 self.give_back();
+                self.part.set(0);
+            } else {
+                self.part.set(resources::burstable_shares(&pod));
             }
             self.announce(&pod, &plan.status);
             if let Some(shown) = self.shown_as(&pod) {
@@ -149,6 +157,7 @@ impl Worker {
             self.wait(plan.wake).await;
         }
         self.give_back();
+        self.part.set(0);
         self.env.node.tokens.forget(self.inbox.uid());
         self.env.node.certificates.release(self.inbox.uid());
         self.env.node.logs.follow(self.inbox.uid(), &Seen::default());
