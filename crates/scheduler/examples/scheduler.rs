@@ -1,7 +1,7 @@
 //! The scheduler alone, beside any API server that the usual kubeconfig reaches:
 //!
 //! ```text
-//! KUBECONFIG=/tmp/alone/kubeconfig.yaml cargo run -p sampan-scheduler --example alone
+//! KUBECONFIG=/tmp/alone/kubeconfig.yaml cargo run -p sampan-scheduler --example scheduler
 //! ```
 
 use sampan_scheduler::Options;
