@@ -8,6 +8,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{Connection, Protocol, Target};
@@ -36,12 +37,13 @@ pub(crate) async fn measure(target: &Target, server: Server) -> Result<(), Error
     }
     let before = server.settled_memory_bytes().await?;
     let told = Arc::new(AtomicUsize::new(0));
+    let mut watches = JoinSet::new();
     for connection in &mut connections {
         for _ in 0..PER_CONNECTION {
             let path =
                 format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Dbusy&resourceVersion=0&timeoutSeconds=300");
             let answer = connection.send(call(Method::GET, path, "application/json", &Value::Null)).await?;
-            tokio::spawn(count(answer.into_body(), told.clone()));
+            watches.spawn(count(answer.into_body(), told.clone()));
         }
     }
     reached(&told, WATCHES).await?;
@@ -59,6 +61,8 @@ pub(crate) async fn measure(target: &Target, server: Server) -> Result<(), Error
         "events_per_s": events_per_s, "events_per_core_s": events_per_core_s, "bytes_per_watch": bytes_per_watch,
     });
     print("watches", figures);
+    // What is measured next has no watchers.
+    watches.shutdown().await;
     Ok(())
 }
 
