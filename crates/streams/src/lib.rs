@@ -34,6 +34,9 @@ pub enum Error {
     /// The backend did not answer as an HTTP server.
     #[error("forwarding the request to the backend: {0}")]
     Backend(#[source] hyper::Error),
+    /// The client's request broke off.
+    #[error("reading the request: {0}")]
+    Request(#[source] BoxError),
     /// The backend switched to a protocol that was not asked for.
     #[error("the backend switched to protocol {answered:?} where {asked:?} was asked for")]
     UnexpectedUpgrade {

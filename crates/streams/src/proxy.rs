@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
     client::conn::http1,
@@ -37,6 +37,10 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// Older hop-by-hop headers that have no constant.
 const HOP_BY_HOP_NAMES: [&str; 2] = ["keep-alive", "proxy-connection"];
 
+/// A body that is known to be no longer is read before its request is sent. A backend may answer as soon as it sees the
+/// head, and some clients lose an answer that comes while they still send: Go's reverse proxy closes what it has not read.
+const MAX_WHOLE_BYTES: u64 = 64 << 10;
+
 /// Whether a request asks for another protocol on its connection.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
     handshake::requested(headers).is_some()
@@ -60,7 +64,7 @@ where
     let sessions = Sessions::of(&request);
     let asked = handshake::requested(request.headers()).map(str::to_owned);
     let client = hyper::upgrade::on(&mut request);
-    let request = outgoing(request, asked.as_deref())?;
+    let request = whole(outgoing(request, asked.as_deref())?).await?;
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(backend)).await.map_err(Error::Backend)?;
     let driver = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -78,6 +82,23 @@ where
         (status, Some(_)) if status.is_redirection() => Err(Error::Redirect),
         (_, asked) => Ok(answer(response, driver, asked.is_some())),
     }
+}
+
+/// The request with its body read, unless that is long or nobody knows how long it is.
+async fn whole<B>(request: Request<B>) -> Result<Request<Either<Full<Bytes>, B>>, Error>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = request.into_parts();
+    let body = match body.size_hint().exact() {
+        Some(1..=MAX_WHOLE_BYTES) => {
+            let read = body.collect().await.map_err(|error| Error::Request(error.into()))?;
+            Either::Left(Full::new(read.to_bytes()))
+        }
+        _ => Either::Right(body),
+    };
+    Ok(Request::from_parts(head, body))
 }
 
 /// The request as the backend gets it.
