@@ -13,7 +13,7 @@ use sampan_trees::Tree;
 use crate::cgroups::{Group, Usage};
 use crate::node::{Container, Node, Sandbox};
 use crate::records;
-use crate::status::{container_state, nanoseconds};
+use crate::status::nanoseconds;
 
 fn value(value: u64) -> Option<UInt64Value> {
     Some(UInt64Value { value })
@@ -34,7 +34,7 @@ pub(crate) fn container(node: &Node, container: &Container) -> ContainerStats {
         labels: container.config.labels.clone(),
         annotations: container.config.annotations.clone(),
     };
-    let running = container_state(container) == sampan_cri::v1::ContainerState::ContainerRunning;
+    let running = container.is_running();
     let usage = running.then(|| Group::new(&node.hierarchies, &container.record.cgroup).usage());
     ContainerStats {
         attributes: Some(attributes),

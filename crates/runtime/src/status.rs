@@ -66,9 +66,9 @@ pub(crate) fn sandbox_matches(sandbox: &Sandbox, filter: &PodSandboxFilter) -> b
     state && sandbox.id.starts_with(&filter.id) && has_labels(&sandbox.config.labels, &filter.label_selector)
 }
 
-/// The state of a container.
-pub(crate) fn container_state(container: &Container) -> v1::ContainerState {
-    match container.state() {
+/// The state of a container in CRI's words.
+fn container_state(state: &ContainerState) -> v1::ContainerState {
+    match state {
         ContainerState::Created => v1::ContainerState::ContainerCreated,
         ContainerState::Running { .. } => v1::ContainerState::ContainerRunning,
         ContainerState::Exited(_) => v1::ContainerState::ContainerExited,
@@ -83,7 +83,7 @@ pub(crate) fn container_item(container: &Container) -> v1::Container {
         metadata: container.config.metadata.clone(),
         image: container.config.image.clone(),
         image_ref: container.record.image.clone(),
-        state: container_state(container).into(),
+        state: container_state(&container.state()).into(),
         created_at: nanoseconds(container.record.created_at),
         labels: container.config.labels.clone(),
         annotations: container.config.annotations.clone(),
@@ -93,7 +93,10 @@ pub(crate) fn container_item(container: &Container) -> v1::Container {
 
 /// A container in full.
 pub(crate) fn container_status(node: &Node, container: &Container) -> ContainerStatus {
-    let (started_at, exit) = match container.state() {
+    // Looked at once: a container that ends meanwhile would have ended without an exit, which is success.
+    let current = container.state();
+    let state = container_state(&current);
+    let (started_at, exit) = match current {
         ContainerState::Created => (None, None),
         ContainerState::Running { started_at } => (Some(started_at), None),
         ContainerState::Exited(exit) => (exit.started_at, Some(exit)),
@@ -108,7 +111,7 @@ pub(crate) fn container_status(node: &Node, container: &Container) -> ContainerS
     ContainerStatus {
         id: container.id.clone(),
         metadata: container.config.metadata.clone(),
-        state: container_state(container).into(),
+        state: state.into(),
         created_at: nanoseconds(container.record.created_at),
         started_at: started_at.map_or(0, nanoseconds),
         finished_at: exit.as_ref().map_or(0, |exit| nanoseconds(exit.finished_at)),
@@ -150,7 +153,7 @@ fn reason(exit: &Exit) -> &'static str {
 
 /// Whether a container is one of those asked for.
 pub(crate) fn container_matches(container: &Container, filter: &ContainerFilter) -> bool {
-    let state = filter.state.as_ref().is_none_or(|wanted| wanted.state() == container_state(container));
+    let state = filter.state.as_ref().is_none_or(|wanted| wanted.state() == container_state(&container.state()));
     state
         && container.id.starts_with(&filter.id)
         && container.record.sandbox.starts_with(&filter.pod_sandbox_id)
