@@ -60,10 +60,9 @@ pub(crate) fn sandbox_status(sandbox: &Sandbox) -> PodSandboxStatus {
     }
 }
 
-/// Whether a sandbox is one of those asked for.
+/// Whether a sandbox is one of those asked for, in whatever state.
 pub(crate) fn sandbox_matches(sandbox: &Sandbox, filter: &PodSandboxFilter) -> bool {
-    let state = filter.state.as_ref().is_none_or(|wanted| wanted.state() == sandbox_state(sandbox));
-    state && sandbox.id.starts_with(&filter.id) && has_labels(&sandbox.config.labels, &filter.label_selector)
+    sandbox.id.starts_with(&filter.id) && has_labels(&sandbox.config.labels, &filter.label_selector)
 }
 
 /// The state of a container in CRI's words.
@@ -151,11 +150,9 @@ fn reason(exit: &Exit) -> &'static str {
     }
 }
 
-/// Whether a container is one of those asked for.
+/// Whether a container is one of those asked for, in whatever state.
 pub(crate) fn container_matches(container: &Container, filter: &ContainerFilter) -> bool {
-    let state = filter.state.as_ref().is_none_or(|wanted| wanted.state() == container_state(&container.state()));
-    state
-        && container.id.starts_with(&filter.id)
+    container.id.starts_with(&filter.id)
         && container.record.sandbox.starts_with(&filter.pod_sandbox_id)
         && has_labels(&container.config.labels, &filter.label_selector)
 }

@@ -59,14 +59,17 @@ impl Service {
         let filter = filter.unwrap_or_default();
         let sandboxes = self.node.sandboxes();
         let matching = sandboxes.iter().filter(|sandbox| status::sandbox_matches(sandbox, &filter));
-        matching.map(|sandbox| status::sandbox_item(sandbox)).collect()
+        // What is shown is what is judged: the state may change in between.
+        let in_state = |item: &PodSandbox| filter.state.is_none_or(|wanted| wanted.state == item.state);
+        matching.map(|sandbox| status::sandbox_item(sandbox)).filter(in_state).collect()
     }
 
     fn all_containers(&self, filter: Option<ContainerFilter>) -> Vec<Container> {
         let filter = filter.unwrap_or_default();
         let containers = self.node.containers();
         let matching = containers.iter().filter(|container| status::container_matches(container, &filter));
-        matching.map(|container| status::container_item(container)).collect()
+        let in_state = |item: &Container| filter.state.is_none_or(|wanted| wanted.state == item.state);
+        matching.map(|container| status::container_item(container)).filter(in_state).collect()
     }
 
     async fn container_usage(&self, filter: Option<ContainerStatsFilter>) -> Result<Vec<ContainerStats>, Status> {
