@@ -525,5 +525,15 @@ fn what_making_lists_costs() {
         ("dyn([2, 3, 1]).sort() == [1, 2, 3]", 1 + 3 + 1),
     ]);
     // Nothing is made of what could not be paid for.
-    check(&[("lists.range(1000000000000)", "operation cancelled: actual cost limit exceeded")]);
+    check(&[
+        ("lists.range(1000000000000)", "operation cancelled: actual cost limit exceeded"),
+        (
+            "[lists.range(100000)].all(big, lists.range(20000).map(i, [big].flatten()).size() == 20000)",
+            "operation cancelled: actual cost limit exceeded",
+        ),
+        (
+            "[lists.range(100000)].all(big, lists.range(20000).all(i, [big, big].distinct().size() == 1))",
+            "operation cancelled: actual cost limit exceeded",
+        ),
+    ]);
 }

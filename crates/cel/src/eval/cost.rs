@@ -161,12 +161,36 @@ fn of_making(function: &str, overload: Option<&str>, args: &[Value<'_>]) -> u64 
         "lists.range" => number(0),
         "slice" => number(2).saturating_sub(number(1)),
         "reverse" => size(0),
-        "flatten" => size(0).saturating_mul(if args.len() > 1 { number(1) } else { 1 }),
+        "flatten" => {
+            let depth = if args.len() > 1 { number(1) } else { 1 };
+            size(0).saturating_mul(depth).max(beyond(args.first().map_or(0, |list| flattened(list, depth))))
+        }
+        "distinct" => {
+            let list = args.first();
+            let items = list.map_or(0, |list| flattened(list, 1));
+            list.map_or(0, comparisons).max(beyond(items.saturating_mul(size(0))))
+        }
         // What types cannot tell costs 1 upstream; sorting must not be free.
         "sort" | "@sortByAssociatedKeys" if overload.is_none() => return size(args.len().saturating_sub(1)).max(1),
         _ => args.last().map_or(0, comparisons),
     };
     looked_at.saturating_add(1 + LIST)
+}
+
+/// What looking at so much costs where upstream counts less: large amounts must not be free.
+fn beyond(looked_at: u64) -> u64 {
+    if looked_at > LARGE { walk(looked_at) } else { 0 }
+}
+
+/// How much is in a list, in lists of it, and so on to a depth.
+fn flattened(list: &Value<'_>, depth: u64) -> u64 {
+    match list {
+        Value::List(list) if depth > 0 => {
+            let items = (0..list.len()).filter_map(|index| list.get(index)?.ok());
+            items.map(|item| flattened(&item, depth - 1)).fold(0, u64::saturating_add)
+        }
+        other => other.size().max(1),
+    }
 }
 
 /// What comparing each item of a list with each costs.
