@@ -2,7 +2,7 @@
 //!
 //! Whoever fills a tree may nest directories as deeply as the disk allows, far beyond the longest path there is, and may
 //! put links anywhere. So nothing here recurses, nothing goes by long paths, and no link is followed: a tree of any depth
-//! takes two open files and a bounded stack. Reading and deleting block; callers are threads that may.
+//! takes a handful of open files and a bounded stack. Reading and deleting block; callers are threads that may.
 
 mod measure;
 mod remove;

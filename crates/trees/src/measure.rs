@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Stat, fstat, statat};
 
 use crate::{is_dots, open};
 
-/// Entries that are counted of one tree; a larger one is taken for this large.
+/// Entries that are looked at in one tree; a larger one is taken for this large.
 const MAX_ENTRIES: u64 = 1_000_000;
 /// What `st_blocks` counts in.
 const BLOCK_BYTES: u64 = 512;
@@ -40,6 +40,7 @@ impl Tree {
 
 /// A directory on the way down, and those in it that are still to be walked.
 struct Level {
+    name: CString,
     identity: (u64, u64),
     below: Vec<CString>,
 }
@@ -47,6 +48,8 @@ struct Level {
 #[derive(Default)]
 struct Walk {
     found: Tree,
+    /// Entries looked at, a file by each of its names.
+    looked_at: u64,
     /// Files with several names that have been counted: they take their space once.
     linked: HashSet<u64>,
 }
@@ -59,52 +62,67 @@ impl Walk {
             return Ok(());
         }
         let mut here = open(CWD, path)?;
-        let mut way = vec![self.level(&here, &top)?];
-        while self.found.inodes < MAX_ENTRIES
+        let mut way = vec![self.level(&here, &top, CString::default())?];
+        while self.looked_at < MAX_ENTRIES
             && let Some(level) = way.last_mut()
         {
             if let Some(name) = level.below.pop() {
                 let Ok(directory) = open(&here, &name) else { continue };
                 let stat = fstat(&directory)?;
                 if stat.st_dev == top.st_dev {
-                    way.push(self.level(&directory, &stat)?);
+                    way.push(self.level(&directory, &stat, name)?);
                     here = directory;
                 }
                 continue;
             }
             way.pop();
             let Some(above) = way.last() else { break };
-            here = open(&here, c"..")?;
-            // Whoever moves directories about while they are walked is measured again the next time.
-            if identity(&fstat(&here)?) != above.identity {
-                break;
-            }
+            let up = open(&here, c"..").ok().filter(|up| is(up, above.identity));
+            here = match up {
+                Some(up) => up,
+                None => self.find_again(path, &mut way)?,
+            };
         }
         Ok(())
     }
 
+    /// Goes down again from the top, after somebody has moved a directory that was being walked: as far as names lead to
+    /// what they led to before.
+    fn find_again(&mut self, path: &Path, way: &mut Vec<Level>) -> rustix::io::Result<OwnedFd> {
+        let mut here = open(CWD, path)?;
+        let mut found = 1;
+        for level in way.iter().skip(1) {
+            self.looked_at += 1;
+            let Some(next) = open(&here, &level.name).ok().filter(|next| is(next, level.identity)) else { break };
+            (here, found) = (next, found + 1);
+        }
+        way.truncate(found);
+        Ok(here)
+    }
+
     /// Counts what is in a directory.
-    fn level(&mut self, directory: &OwnedFd, stat: &Stat) -> rustix::io::Result<Level> {
+    fn level(&mut self, directory: &OwnedFd, stat: &Stat, name: CString) -> rustix::io::Result<Level> {
         let mut below = Vec::new();
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
-            let name = entry.file_name();
-            if is_dots(name) {
+            let inner = entry.file_name();
+            if is_dots(inner) {
                 continue;
             }
-            let Ok(found) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            self.looked_at += 1;
+            let Ok(found) = statat(directory, inner, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if found.st_dev != stat.st_dev {
                 continue;
             }
             self.count(&found);
             if is_directory(&found) {
-                below.push(name.to_owned());
+                below.push(inner.to_owned());
             }
-            if self.found.inodes >= MAX_ENTRIES {
+            if self.looked_at >= MAX_ENTRIES {
                 break;
             }
         }
-        Ok(Level { identity: identity(stat), below })
+        Ok(Level { name, identity: identity(stat), below })
     }
 
     fn count(&mut self, stat: &Stat) {
@@ -118,6 +136,10 @@ impl Walk {
 
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
+}
+
+fn is(directory: &OwnedFd, known: (u64, u64)) -> bool {
+    fstat(directory).is_ok_and(|stat| identity(&stat) == known)
 }
 
 fn is_directory(stat: &Stat) -> bool {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, RenameFlags, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -82,9 +82,10 @@ impl Doomed {
     fn move_up(&mut self, from: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
         loop {
             self.moved += 1;
-            match renameat_with(from, name, &self.top, self.moved.to_string(), RenameFlags::NOREPLACE) {
-                // Somebody has called something by a number too.
-                Err(Errno::EXIST) => {}
+            match renameat(from, name, &self.top, self.moved.to_string()) {
+                // Somebody has called something by a number too. An empty directory of that name is replaced, and is to
+                // go anyway.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
                 outcome => return outcome,
             }
         }
