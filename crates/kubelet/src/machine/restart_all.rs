@@ -7,7 +7,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Kill, Slot, Steps, View, restart, run};
+use super::{Kill, Slot, Steps, View, restart, run, terminate};
 use crate::seen::{Exit, Instance};
 use crate::spec::{self, Role};
 
@@ -33,7 +33,13 @@ pub(super) fn is_current(view: &View<'_>, instance: &Instance) -> bool {
 /// Whether a round has ended, and nothing of the next one is there yet.
 pub(super) fn under_way(view: &View<'_>) -> bool {
     let round = round(view);
-    round > 0 && !view.seen.containers.iter().any(|instance| instance.round == round)
+    round > 0 && !of_pod(view).any(|instance| instance.round == round)
+}
+
+/// All but ephemeral containers, which are in no round.
+fn of_pod<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Instance> {
+    let pod = view.pod;
+    view.seen.containers.iter().filter(|instance| spec::containers(pod).any(|(_, own)| own.name == instance.name))
 }
 
 /// Brings the round before to its end; whether containers of the current one may be started.
@@ -42,8 +48,7 @@ pub(super) fn steps(view: &View<'_>, steps: &mut Steps) -> bool {
     if round == 0 {
         return true;
     }
-    let of_pod = |instance: &&Instance| spec::containers(view.pod).any(|(_, own)| own.name == instance.name);
-    let before = || view.seen.containers.iter().filter(of_pod).filter(|instance| instance.round < round);
+    let before = || of_pod(view).filter(|instance| instance.round < round);
     for running in before().filter(|instance| instance.alive()) {
         let message = format!("Stopping container {}: all containers of the Pod are restarted", running.name);
         let kill = Kill { pre_stop: false, ..Kill::of(running, message, spec::grace_s(view.pod)) };
@@ -63,8 +68,11 @@ pub(super) fn steps(view: &View<'_>, steps: &mut Steps) -> bool {
     })
 }
 
-/// How `instance` ended, if it asks for a restart of all.
+/// How `instance` ended, if it asks for a restart of all. In a Pod that is on its way out nobody does.
 fn asks<'a>(view: &View<'_>, instance: &'a Instance) -> Option<&'a Exit> {
+    if terminate::is_ended_by_others(view) {
+        return None;
+    }
     let exit = instance.exit()?;
     let (role, container) = spec::container(view.pod, &instance.name)?;
     (role != Role::Ephemeral && restart::rule(&container, exit.code) == Some(restart::RESTART_ALL)).then_some(exit)

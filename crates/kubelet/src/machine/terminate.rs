@@ -26,10 +26,20 @@ pub(super) fn ending(view: &View<'_>) -> Option<Ending> {
     if view.memory.cut.is_some() {
         return Some(Ending::Cut);
     }
-    if deadline(view.pod).is_some_and(|deadline| deadline <= view.now) {
+    if is_past_deadline(view) {
         return Some(Ending::PastDeadline);
     }
     outcome(view).map(Ending::Finished)
+}
+
+/// Whether the Pod is ended from outside, whatever its containers do.
+pub(super) fn is_ended_by_others(view: &View<'_>) -> bool {
+    let is_deleted = view.removed || view.pod.metadata.deletion_timestamp.is_some();
+    is_deleted || view.memory.cut.is_some() || is_past_deadline(view)
+}
+
+fn is_past_deadline(view: &View<'_>) -> bool {
+    deadline(view.pod).is_some_and(|deadline| deadline <= view.now)
 }
 
 /// When `activeDeadlineSeconds` have passed since the Pod's start.

@@ -101,3 +101,39 @@ fn a_restart_of_all_runs_no_hooks_and_ends_with_the_pod() {
     assert_eq!(sim.phase(), "Failed");
     assert_eq!(sim.condition("AllContainersRestarting"), "False PodFailed");
 }
+
+#[test]
+fn nobody_asks_for_a_restart_in_a_pod_that_is_ended() {
+    let mut spec = training();
+    let codes = json!({"operator": "NotIn", "values": [0]});
+    spec["containers"][0]["restartPolicyRules"][0]["exitCodes"] = codes;
+    let mut sim = Sim::new(spec, &[("prepare", &[(1, 0)])]);
+    sim.run(5).delete(30);
+    // It has gone with 143, which would ask; the other one takes its time.
+    sim.end("train#0", 143, "");
+    let status = sim.plan().status;
+    let condition = |kind: &str| {
+        let mut all = status.conditions.iter().flatten();
+        all.find(|condition| condition.type_ == kind).map(|condition| condition.status.clone()).unwrap()
+    };
+    assert_eq!(condition("AllContainersRestarting"), "False");
+    assert_eq!(condition("Initialized"), "True");
+    assert!(status.init_container_statuses.unwrap()[0].ready);
+}
+
+#[test]
+fn ephemeral_containers_are_in_no_round() {
+    let mut sim = Sim::new(training(), &[("prepare", &[(1, 0); 2]), ("train", &[(5, 42)])]);
+    sim.run(5);
+    sim.memory.busy.insert(Slot::Container("watch".to_owned()), Work::Other);
+    sim.seen.containers.retain(|container| container.name != "watch");
+    let debug = json!([{"name": "debug", "image": "i"}]);
+    sim.pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(debug).unwrap();
+    sim.run(2);
+    sim.history.clear();
+    // It was started for the next round, which has not begun while something of this one is on its way.
+    let debug = sim.seen.containers.iter_mut().find(|container| container.name == "debug").unwrap();
+    debug.round = 1;
+    assert_eq!(sim.condition("AllContainersRestarting"), "True RestartAllContainersStarted");
+    sim.run(1).expect("");
+}
