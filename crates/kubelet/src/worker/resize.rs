@@ -26,6 +26,9 @@ impl Worker {
         }
         let (reason, message) = match self.fit(pod) {
             Fit::Now => {
+                // What the group has until it is given the new: a worker that has just begun does not know.
+                let before = resources::group(&self.allocation.apply(pod));
+                self.memory.group.get_or_insert(before);
                 self.allocation.grant(pod);
                 self.memory.resize = None;
                 self.resizing = true;
@@ -88,13 +91,13 @@ pub(super) async fn resize_group(env: &Arc<Env>, pod: &Pod, limits: &Limits) -> 
 }
 
 /// Gives the container `id` the resources that `pod` has for it, and the Pod's group its new weight and bounds.
-pub(super) async fn resize(env: &Env, pod: &Pod, id: &str, name: &str) -> Result<(), Error> {
+pub(super) async fn resize(env: &Arc<Env>, pod: &Pod, id: &str, name: &str) -> Result<(), Error> {
     let Some((_, container)) = spec::container(pod, name) else { return Ok(()) };
-    let parent = resources::cgroup_parent(&env.node.options.cgroup_root, pod);
-    env.node.cgroups.limit(&parent, &resources::group(pod))?;
+    resize_group(env, pod, &resources::group(pod)).await?;
     let mut linux = resources::of_container(pod, &container, &env.node.facts.machine);
-    if let Some(given) = env.node.cpus.of_container(spec::uid(pod), name) {
-        given.apply(&mut linux);
+    // Which processors it may run on stays as it is: that is told by who follows the changes of that.
+    if env.node.cpus.of_container(spec::uid(pod), name).is_some_and(|given| given.exclusive) {
+        linux.cpu_quota = resources::NO_QUOTA;
     }
     env.node.runtime.update_resources(id, linux).await
 }
