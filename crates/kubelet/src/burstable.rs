@@ -13,8 +13,14 @@ use crate::seen::Limits;
 pub(crate) struct Burstable {
     cgroups: Mounts,
     path: String,
-    /// The sum of the Pods' processor shares.
-    shares: Mutex<i64>,
+    sum: Mutex<Sum>,
+}
+
+/// The Pods' processor shares together, and what the kernel was told of them last.
+#[derive(Default)]
+struct Sum {
+    shares: i64,
+    told: i64,
 }
 
 /// One Pod's part of the group's weight. It stays when this value goes, as Pods do when the kubelet ends.
@@ -27,7 +33,7 @@ impl Burstable {
     /// The group below `root`, with no Pods yet.
     pub(crate) fn new(cgroups: &Mounts, root: &str) -> Arc<Self> {
         let path = resources::burstable_group(root);
-        Arc::new(Self { cgroups: cgroups.clone(), path, shares: Mutex::new(0) })
+        Arc::new(Self { cgroups: cgroups.clone(), path, sum: Mutex::default() })
     }
 
     /// A part for one Pod, of nothing so far.
@@ -35,13 +41,20 @@ impl Burstable {
         Part { of: Arc::clone(self), shares: 0 }
     }
 
+    /// Adds to the sum, and tells the kernel what it does not know yet; what fails is tried again with the next Pod.
     fn grow(&self, by: i64) {
-        let mut shares = self.shares.lock();
-        *shares += by;
-        let limits = Limits { cpu_shares: resources::as_shares(*shares), ..Limits::default() };
         // The lock is held so that the last sum is the last that is written.
-        if let Err(error) = self.cgroups.limit(&self.path, &limits) {
-            tracing::warn!(%error, "Burstable Pods together have another weight than the sum of theirs");
+        let mut sum = self.sum.lock();
+        sum.shares += by;
+        if sum.shares == sum.told {
+            return;
+        }
+        let limits = Limits { cpu_shares: resources::as_shares(sum.shares), ..Limits::default() };
+        match self.cgroups.limit(&self.path, &limits) {
+            Ok(()) => sum.told = sum.shares,
+            Err(error) => {
+                tracing::warn!(%error, "Burstable Pods together have another weight than the sum of theirs");
+            }
         }
     }
 }
@@ -50,9 +63,7 @@ impl Part {
     /// The Pod is worth `shares` of the processors now; nothing once it is over.
     pub(crate) fn set(&mut self, shares: i64) {
         let by = shares - std::mem::replace(&mut self.shares, shares);
-        if by != 0 {
-            self.of.grow(by);
-        }
+        self.of.grow(by);
     }
 }
 
@@ -67,10 +78,10 @@ mod tests {
         one.set(100);
         other.set(200);
         one.set(50);
-        assert_eq!(*group.shares.lock(), 250);
+        assert_eq!(group.sum.lock().shares, 250);
         other.set(0);
-        assert_eq!(*group.shares.lock(), 50);
+        assert_eq!(group.sum.lock().shares, 50);
         one.set(0);
-        assert_eq!(*group.shares.lock(), 0);
+        assert_eq!(group.sum.lock().shares, 0);
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{DirBuilderExt, DirEntryExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,13 @@ const MAX_SOCKETS: usize = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
-/// Sockets, and the inodes by which one is told from its successor.
-type Sockets = BTreeMap<PathBuf, u64>;
+/// How long an attempt may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sockets, and what tells one from its successor.
+type Sockets = BTreeMap<PathBuf, Identity>;
+/// Inode and time of a socket's birth, in seconds and nanoseconds: an inode alone is given to the next one at once.
+type Identity = (u64, i64, i64);
 
 /// Watches the directory from now on, as a task of `devices`.
 pub(super) fn watch(devices: &Arc<Devices>, directory: PathBuf) -> Result<(), Error> {
@@ -53,8 +58,8 @@ pub(super) fn watch(devices: &Arc<Devices>, directory: PathBuf) -> Result<(), Er
         let mut known = Sockets::new();
         loop {
             let there = sockets(&directory);
-            for (socket, inode) in there.iter().filter(|(path, inode)| known.get(*path) != Some(*inode)) {
-                devices.tasks.spawn(register(Arc::clone(&devices), socket.clone(), *inode));
+            for (socket, identity) in there.iter().filter(|(path, identity)| known.get(*path) != Some(*identity)) {
+                devices.tasks.spawn(register(Arc::clone(&devices), socket.clone(), *identity));
             }
             known = there;
             if let Err(error) = watch.changed().await {
@@ -69,18 +74,24 @@ fn sockets(directory: &Path) -> Sockets {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let hidden = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
     let sockets = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()) && !hidden(entry));
-    sockets.take(MAX_SOCKETS).map(|entry| (entry.path(), entry.ino())).collect()
+    sockets.take(MAX_SOCKETS).filter_map(|entry| Some((entry.path(), identity(&entry.path())?))).collect()
+}
+
+fn identity(socket: &Path) -> Option<Identity> {
+    let file = std::fs::symlink_metadata(socket).ok()?;
+    Some((file.ino(), file.mtime(), file.mtime_nsec()))
 }
 
 /// Asks the plugin until it is taken or its socket is gone.
-async fn register(devices: Arc<Devices>, socket: PathBuf, inode: u64) {
+async fn register(devices: Arc<Devices>, socket: PathBuf, known: Identity) {
     let mut pause = FIRST_PAUSE;
-    while let Err(why) = attempt(&devices, &socket).await {
+    loop {
+        let attempt = tokio::time::timeout(PATIENCE, attempt(&devices, &socket)).await;
+        let Err(why) = attempt.unwrap_or_else(|_| Err("it does not answer".to_owned())) else { return };
         tracing::warn!(socket = %socket.display(), why, "a plugin is not taken");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        let now = std::fs::symlink_metadata(&socket).ok().map(|file| file.ino());
-        if now != Some(inode) {
+        if identity(&socket) != Some(known) {
             return;
         }
     }
