@@ -45,8 +45,8 @@ fn needed(new: &Value, old: &Value) -> Vec<&'static str> {
 
 /// Whether one changes that is no sidecar. They come in the same order: nothing else may change about them.
 fn resizes_init_containers(new: &Value, old: &Value) -> bool {
-    let containers = |list: &Value| list.as_array().cloned().unwrap_or_default();
-    let mut pairs = containers(new).into_iter().zip(containers(old));
+    let old = old.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut pairs = new.as_array().into_iter().flatten().zip(old);
     pairs.any(|(new, old)| old["restartPolicy"] != "Always" && !same_resources(&new["resources"], &old["resources"]))
 }
 

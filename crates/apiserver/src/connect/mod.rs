@@ -192,7 +192,7 @@ fn refused(error: &sampan_streams::Error, backend: &Backend) -> Status {
     tracing::debug!(%error, backend = backend.authority(), "a request could not be passed on");
     match error {
         sampan_streams::Error::Busy { .. } => Status::too_many_requests(error.to_string(), 1),
-        sampan_streams::Error::Redirect => Status::bad_request(error.to_string()),
+        sampan_streams::Error::Redirect | sampan_streams::Error::Request(_) => Status::bad_request(error.to_string()),
         _ => Status::unavailable(format!("error trying to reach service: {error}")),
     }
 }

@@ -115,8 +115,8 @@ async fn answer(
         let who = identified.as_ref().unwrap_or(&nobody);
         audit.begin(&Asked { audit_id, uri, info: &info, headers, peer: peer.as_ref(), who })
     });
-    let (identity, is_another) = impersonate::acting(&server, identified?, request.headers_mut()).await?;
-    if let Some(trail) = trail.as_mut().filter(|_| is_another) {
+    let (identity, impersonates) = impersonate::acting(&server, identified?, request.headers_mut()).await?;
+    if let Some(trail) = trail.as_mut().filter(|_| impersonates) {
         trail.acts_as(&identity);
     }
     request.headers_mut().remove(header::AUTHORIZATION);

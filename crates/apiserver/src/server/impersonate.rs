@@ -27,7 +27,7 @@ struct Wish {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Who the request acts as, the caller or whom it impersonates, and whether that is another; 403 if it may not. The
+/// Who the request acts as, the caller or whom it impersonates, and whether it asked to; 403 if it may not. The
 /// headers are taken out, so that nothing behind sees them.
 pub(super) async fn acting(
     server: &Server,

@@ -102,9 +102,9 @@ impl Kms {
     /// Whether a value is sealed as it would be now.
     pub(super) async fn is_current(&self, value: &[u8]) -> Result<bool, Error> {
         let beside = &self.sealing().await?.beside;
-        Ok(self.decode(value).is_some_and(|object| {
-            (object.key_id, object.encrypted_dek_source_type) == (beside.key_id.clone(), SEED_TYPE)
-        }))
+        Ok(self
+            .decode(value)
+            .is_some_and(|object| object.key_id == beside.key_id && object.encrypted_dek_source_type == SEED_TYPE))
     }
 
     /// Seals `plain` for the place `at`.
@@ -184,10 +184,11 @@ impl Kms {
             }
             Err(why) => {
                 tracing::warn!(provider = self.name, why, "a KMS plugin is not well");
-                (state.fault, state.ask_at) = (why, now + RETRY);
+                // The question may have taken longer than the pause before the next one.
+                (state.fault, state.ask_at) = (why, Instant::now() + RETRY);
             }
         }
-        state.good(now).map_err(|why| self.fault(why))
+        state.good(Instant::now()).map_err(|why| self.fault(why))
     }
 
     /// Asks the plugin how it is; `known` goes on if its key is still the same.
