@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::quantity::Quantity;
+use crate::validation::resource_names::is_huge_pages;
 
 /// Amounts by resource name.
 pub type Amounts = BTreeMap<String, Quantity>;
 
 /// Whether the resource may be given for a Pod as a whole.
 pub fn is_for_whole_pods(name: &str) -> bool {
-    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+    matches!(name, "cpu" | "memory") || is_huge_pages(name)
 }
 
 /// The amounts of a resource list; what is no quantity is left out, validation has told of it.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Scope, one};
 use crate::amounts::{self, Amounts};
 use crate::kinds::qos_class;
+use crate::validation::resource_names::is_huge_pages;
 
 /// Names under which Pods are counted, beside huge pages and the resources of devices.
 const NAMES: [&str; 10] = [
@@ -28,7 +29,7 @@ const MUST_BE_STATED: [&str; 6] = ["cpu", "limits.cpu", "limits.memory", "memory
 
 pub(super) fn is_counted_as(name: &str) -> bool {
     let plain = name.strip_prefix("requests.").unwrap_or(name);
-    NAMES.contains(&name) || plain.starts_with("hugepages-") || (plain != name && is_device(plain))
+    NAMES.contains(&name) || is_huge_pages(plain) || (plain != name && is_device(plain))
 }
 
 /// Whether a resource is one that a device plugin brings (`example.com/gpu`).
@@ -51,7 +52,7 @@ pub(super) fn usage(pod: &Value, now: Timestamp) -> Amounts {
 fn compute(requests: &Amounts, limits: &Amounts) -> Amounts {
     let mut used = Amounts::new();
     for (name, amount) in requests {
-        let native = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+        let native = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || is_huge_pages(name);
         if native {
             used.insert(name.clone(), *amount);
         }

@@ -1,7 +1,7 @@
 //! Pod: containers that share a network, volumes and a fate, on one node.
 //!
-//! [`defaults`] fills a spec (templates of other kinds too), [`whole`] the resources of the Pod, [`table`] is its row; its many rules are in
-//! `validation::pod`.
+//! [`defaults`] fills a spec (templates of other kinds too), [`whole`] the resources of the Pod itself, [`table`] is its
+//! row; its many rules are in `validation::pod`.
 
 mod defaults;
 mod qos;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::amounts::is_for_whole_pods;
 use crate::kinds::read;
 use crate::quantity::Quantity;
 
@@ -13,7 +14,7 @@ const COMPUTE: [&str; 2] = ["cpu", "memory"];
 pub(crate) fn qos_class(pod: &Value) -> &'static str {
     let whole = ["requests", "limits"].iter().any(|list| {
         let amounts = read::map(pod, &format!("/spec/resources/{list}"));
-        amounts.is_some_and(|amounts| !amounts.is_empty())
+        amounts.is_some_and(|amounts| amounts.keys().any(|name| is_for_whole_pods(name)))
     });
     let holders: Vec<&Value> = match whole {
         true => vec![&pod["spec"]],

@@ -445,6 +445,8 @@ fn a_container_that_ended_runs_again_if_something_says_so() {
     check("Never", "", 1, false);
     check("Never", "restartPolicy: OnFailure", 1, true);
     check("OnFailure", "restartPolicy: Never", 1, false);
+    check("Always", "restartPolicy: Never", 1, false);
+    check("Always", "restartPolicy: OnFailure", 0, false);
     let rule = "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]";
     check("Never", rule, 42, true);
     check("Never", rule, 1, false);
@@ -524,6 +526,23 @@ fn a_resize_changes_amounts_alone() {
         &with(whole, init, "{requests: {cpu: 10m}}"),
         &["spec.initContainers[1]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer \
            cannot be resized"],
+    );
+}
+
+#[test]
+fn a_pod_may_come_to_have_resources_as_a_whole() {
+    let with = |whole: &str| {
+        let container = "{name: c, image: i, resources: {requests: {cpu: '1'}}}";
+        created(&POD, &pod(&format!("{{{whole} containers: [{container}]}}")))
+    };
+    let faults = |whole: &str| -> Vec<String> {
+        let faults = crate::validation::resize_update(&with(whole), &with(""));
+        faults.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(faults("resources: {requests: {cpu: '2'}, limits: {memory: 1Gi}},"), [""; 0]);
+    assert_eq!(
+        faults("resources: {requests: {cpu: '2'}, limits: {hugepages-2Mi: 4Mi}},"),
+        ["spec: Forbidden: only cpu and memory resources are mutable at pod-level"]
     );
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::amounts::{self, Amounts, is_for_whole_pods};
 use crate::kinds::read;
+use crate::validation::resource_names::is_huge_pages;
 
 /// Fills in requests and limits of the Pod from each other and from what its containers say, if it has any of its own.
 pub fn default_whole(pod: &mut Value) {
@@ -41,10 +42,6 @@ fn add_missing(amounts: &mut Amounts, from: &Amounts, wanted: impl Fn(&str) -> b
     for (name, amount) in from.iter().filter(|(name, _)| wanted(name)) {
         amounts.entry(name.clone()).or_insert(*amount);
     }
-}
-
-fn is_huge_pages(name: &str) -> bool {
-    name.starts_with("hugepages-")
 }
 
 #[cfg(test)]

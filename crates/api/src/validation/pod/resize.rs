@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::{pod, whole};
+use super::pod;
 use crate::field::{Error, Path};
-use crate::kinds::{fill, qos_class};
+use crate::kinds::qos_class;
 use crate::validation::cursor::{Cursor, check};
 use crate::validation::same::same;
 
@@ -22,7 +22,7 @@ pub fn resize_update(new: &Value, old: &Value) -> Vec<Error> {
             pod.get("metadata").invalid_as(qos_class(new), "Pod QOS Class may not change as a result of resizing");
         }
         let spec = pod.get("spec");
-        whole::resize(&spec, &old["spec"]);
+        whole(&spec, &old["spec"]);
         for list in ["containers", "initContainers"] {
             containers(&spec, list, &old["spec"][list]);
         }
@@ -30,16 +30,20 @@ pub fn resize_update(new: &Value, old: &Value) -> Vec<Error> {
     faults
 }
 
+/// The Pod's own.
+fn whole(spec: &Cursor<'_>, old: &Value) {
+    let (resources, old) = (spec.get("resources"), &old["resources"]);
+    nothing_is_removed(&resources, old, "pod-level resource");
+    if !same(&but_cpu_and_memory(resources.value()), &but_cpu_and_memory(old)) {
+        spec.forbidden("only cpu and memory resources are mutable at pod-level");
+    }
+}
+
 fn containers(spec: &Cursor<'_>, list: &str, old: &Value) {
     let old = old.as_array().map(Vec::as_slice).unwrap_or_default();
     for (container, old) in spec.get(list).items().zip(old) {
         let resources = container.get("resources");
-        for field in ["limits", "requests"] {
-            let removed = |(name, _): (&String, &Value)| !resources.get(field).key(name).is_set();
-            if old["resources"][field].as_object().into_iter().flatten().any(removed) {
-                resources.get(field).forbidden(format!("resource {field} cannot be removed"));
-            }
-        }
+        nothing_is_removed(&resources, &old["resources"], "resource");
         if same(resources.value(), &old["resources"]) {
             continue;
         }
@@ -58,14 +62,25 @@ fn containers(spec: &Cursor<'_>, list: &str, old: &Value) {
     }
 }
 
+fn nothing_is_removed(resources: &Cursor<'_>, old: &Value, what: &str) {
+    for list in ["requests", "limits"] {
+        let removed = |(name, _): (&String, &Value)| !resources.get(list).key(name).is_set();
+        if old[list].as_object().into_iter().flatten().any(removed) {
+            resources.get(list).forbidden(format!("{what} {list} cannot be removed"));
+        }
+    }
+}
+
+/// The resources without what may change; nothing of a list that has only that.
 fn but_cpu_and_memory(resources: &Value) -> Value {
     let mut rest = resources.clone();
-    for field in ["/limits", "/requests"] {
-        fill::at(&mut rest, field, |amounts| {
-            if let Some(amounts) = amounts.as_object_mut() {
+    if let Some(fields) = rest.as_object_mut() {
+        for list in ["limits", "requests"] {
+            if let Some(amounts) = fields.get_mut(list).and_then(Value::as_object_mut) {
                 amounts.retain(|name, _| !matches!(name.as_str(), "cpu" | "memory"));
             }
-        });
+        }
+        fields.retain(|_, value| value.as_object().is_none_or(|amounts| !amounts.is_empty()));
     }
     rest
 }

@@ -46,13 +46,12 @@ pub(super) fn may_restart_all(spec: &Cursor<'_>) -> bool {
 }
 
 /// Whether a container that exits with `code` is restarted: by its own policy and rules, if it has them, or the Pod's.
-pub(super) fn restarts(container: Option<&Cursor<'_>>, pod_policy: &str, code: i64) -> bool {
-    let own = container.map(|container| container.get("restartPolicy")).filter(Cursor::is_set);
-    let rules = container.filter(|_| own.is_some()).map(|container| container.get("restartPolicyRules"));
-    if rules.is_some_and(|rules| rules.items().any(|rule| is_for(&rule.get("exitCodes"), code))) {
+pub(super) fn restarts(container: &Cursor<'_>, pod_policy: &str, code: i64) -> bool {
+    let (own, rules) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
+    if own.is_set() && rules.items().any(|rule| is_for(&rule.get("exitCodes"), code)) {
         return true;
     }
-    match own.as_ref().map_or(pod_policy, Cursor::text) {
+    match if own.is_set() { own.text() } else { pod_policy } {
         "Always" => true,
         "OnFailure" => code != 0,
         _ => false,

@@ -35,15 +35,13 @@ pub(crate) fn status_update(new: &Value, old: &Value) -> Vec<Error> {
 
 /// A container that has ended and may not be restarted cannot run again.
 fn stays_terminated(new: &Cursor<'_>, old: &Value, containers: &Cursor<'_>, pod_policy: &str) {
-    if pod_policy == "Always" {
-        return;
-    }
     for (index, before) in old.as_array().into_iter().flatten().enumerate() {
         let ended = &before["state"]["terminated"];
         let name = before["name"].as_str().unwrap_or_default();
         let container = containers.items().find(|container| container.get("name").text() == name);
         let code = ended["exitCode"].as_i64().unwrap_or_default();
-        if !ended.is_object() || restart::restarts(container.as_ref(), pod_policy, code) {
+        let restarts = container.is_some_and(|container| restart::restarts(&container, pod_policy, code));
+        if !ended.is_object() || restarts {
             continue;
         }
         let revived =

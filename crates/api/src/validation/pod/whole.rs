@@ -1,7 +1,5 @@
 //! Resources of a Pod as a whole (`spec.resources`): what may be asked for, and that its containers fit into it.
 
-use serde_json::Value;
-
 use super::resources;
 use crate::amounts;
 use crate::validation::cursor::Cursor;
@@ -49,30 +47,5 @@ fn holds_its_containers(spec: &Cursor<'_>, whole: &Cursor<'_>) {
                 place.invalid_as(limit.to_string(), format!("must be less than or equal to pod limits of {most}"));
             }
         }
-    }
-}
-
-/// The rules for a change of `resources` through `resize`.
-pub(super) fn resize(spec: &Cursor<'_>, old: &Value) {
-    let (whole, old) = (spec.get("resources"), &old["resources"]);
-    if !old.is_null() && !whole.is_set() {
-        whole.forbidden("pod-level resources cannot be removed");
-        return;
-    }
-    for list in ["requests", "limits"] {
-        let now = whole.get(list);
-        if old[list].as_object().into_iter().flatten().any(|(name, _)| !now.key(name).is_set()) {
-            now.forbidden(format!("pod-level resource {list} cannot be removed"));
-        }
-    }
-    let rest = |resources: &Value| {
-        let fields = resources.as_object().into_iter().flatten();
-        let fields = fields.filter(|(name, _)| !matches!(name.as_str(), "requests" | "limits"));
-        let lists = ["requests", "limits"]
-            .map(|list| amounts::only(&amounts::read(&resources[list]), |name| !matches!(name, "cpu" | "memory")));
-        (lists, fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>())
-    };
-    if rest(whole.value()) != rest(old) {
-        spec.forbidden("only cpu and memory resources are mutable at pod-level");
     }
 }
