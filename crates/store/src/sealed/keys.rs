@@ -7,8 +7,9 @@
 //! The store's key is authenticated with it: a value that was moved to another key does not open.
 
 use bytes::Bytes;
-use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::aead::{AES_128_GCM, AES_256_GCM, LessSafeKey, UnboundKey};
+
+use super::gcm;
 
 /// What sealed values begin with.
 const SCHEME: &[u8] = b"k8s:enc:";
@@ -42,21 +43,13 @@ impl Key {
 
     /// Seals `plain` for the place `at`. `None` if the system has no randomness.
     pub(super) fn seal(&self, at: &[u8], plain: &[u8]) -> Option<Bytes> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).ok()?;
-        let mut text = plain.to_vec();
-        let nonce_of = Nonce::assume_unique_for_key(nonce);
-        self.key.seal_in_place_append_tag(nonce_of, Aad::from(at), &mut text).ok()?;
-        Some([&self.header, &nonce[..], &text].concat().into())
+        gcm::seal(&self.key, at, plain, &self.header)
     }
 
     /// Opens a value that [`Key::sealed`] says is this key's. `None` if it was changed, moved, or sealed by another key
     /// of this name.
     pub(super) fn open(&self, at: &[u8], value: &[u8]) -> Option<Bytes> {
-        let (nonce, text) = value[self.header.len()..].split_first_chunk::<NONCE_LEN>()?;
-        let mut text = text.to_vec();
-        let plain = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(at), &mut text).ok()?;
-        Some(Bytes::copy_from_slice(plain))
+        gcm::open(&self.key, at, &value[self.header.len()..])
     }
 }
 

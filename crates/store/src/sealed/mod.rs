@@ -5,6 +5,7 @@
 //! [`Sealed::reseal`] then writes anew what is not sealed with it. A value that no key opens is an error, never an
 //! object that seems not to be there.
 
+mod gcm;
 mod keys;
 mod kms;
 

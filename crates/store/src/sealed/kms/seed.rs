@@ -7,9 +7,11 @@
 //! ```
 
 use bytes::Bytes;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk};
 use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::sealed::gcm;
 
 /// Bytes of a seed, of a key, and of what makes one of the other.
 pub(super) const SEED_BYTES: usize = 32;
@@ -36,22 +38,18 @@ impl Seed {
     /// Seals `plain` for the place `at`. `None` without randomness, or with a mere key, which only opens.
     pub(super) fn seal(&self, at: &[u8], plain: &[u8]) -> Option<Bytes> {
         let Self::Seed(seed) = self else { return None };
-        let (mut info, mut nonce, random) = ([0; SEED_BYTES], [0; NONCE_LEN], SystemRandom::new());
-        random.fill(&mut info).ok()?;
-        random.fill(&mut nonce).ok()?;
-        let mut text = plain.to_vec();
-        let once = Nonce::assume_unique_for_key(nonce);
-        derived(seed, &info)?.seal_in_place_append_tag(once, Aad::from(at), &mut text).ok()?;
-        Some([&info[..], &nonce, &text].concat().into())
+        let mut info = [0; SEED_BYTES];
+        SystemRandom::new().fill(&mut info).ok()?;
+        gcm::seal(&derived(seed, &info)?, at, plain, &info)
     }
 
     /// Opens what was sealed for the place `at`. `None` if it was changed, moved, or is another's.
     pub(super) fn open(&self, at: &[u8], data: &[u8]) -> Option<Bytes> {
         match self {
-            Self::Key(key) => open(key, at, data),
+            Self::Key(key) => gcm::open(key, at, data),
             Self::Seed(seed) => {
                 let (info, data) = data.split_first_chunk::<SEED_BYTES>()?;
-                open(&derived(seed, info)?, at, data)
+                gcm::open(&derived(seed, info)?, at, data)
             }
         }
     }
@@ -61,15 +59,10 @@ fn derived(seed: &Prk, info: &[u8]) -> Option<LessSafeKey> {
     Some(LessSafeKey::new(UnboundKey::from(seed.expand(&[info], &AES_256_GCM).ok()?)))
 }
 
-fn open(key: &LessSafeKey, at: &[u8], data: &[u8]) -> Option<Bytes> {
-    let (nonce, text) = data.split_first_chunk::<NONCE_LEN>()?;
-    let mut text = text.to_vec();
-    let plain = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(at), &mut text).ok()?;
-    Some(Bytes::copy_from_slice(plain))
-}
-
 #[cfg(test)]
 mod tests {
+    use ring::aead::{Aad, NONCE_LEN, Nonce};
+
     use super::*;
 
     fn bytes(hex: &str) -> Vec<u8> {
