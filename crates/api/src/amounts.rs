@@ -69,38 +69,59 @@ pub fn of_pod(spec: &Value, list: &str) -> Amounts {
     sum
 }
 
-/// What the containers of a Pod ask for together: containers and sidecars add up, an init container needs its own beside
-/// the sidecars started before it.
+/// What the containers of a Pod ask for together.
 pub fn of_containers(spec: &Value, list: &str) -> Amounts {
     let containers = |field: &str| spec[field].as_array().into_iter().flatten();
     let of = |container: &Value| read(&container["resources"][list]);
-    let mut sum = Amounts::new();
-    for container in containers("containers") {
-        add(&mut sum, &of(container));
-    }
-    let (mut sidecars, mut most) = (Amounts::new(), Amounts::new());
-    for container in containers("initContainers") {
-        if container["restartPolicy"] == "Always" {
-            add(&mut sum, &of(container));
-            add(&mut sidecars, &of(container));
-            raise(&mut most, &sidecars);
-        } else {
-            let mut alone = of(container);
-            add(&mut alone, &sidecars);
-            raise(&mut most, &alone);
+    let role = |container: &Value| if container["restartPolicy"] == "Always" { Turn::Sidecar } else { Turn::Init };
+    let init = containers("initContainers").map(|container| (role(container), of(container)));
+    together(init.chain(containers("containers").map(|container| (Turn::App, of(container)))))
+}
+
+/// When a container of a Pod runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Once, before those that come after it.
+    Init,
+    /// From its turn among the init containers on.
+    Sidecar,
+    /// Beside all others but the init containers.
+    App,
+}
+
+/// What `containers` ask for together, in the order in which they run: apps and sidecars add up, an init container needs
+/// its own beside the sidecars started before it.
+pub fn together(containers: impl IntoIterator<Item = (Turn, Amounts)>) -> Amounts {
+    let (mut sum, mut sidecars, mut most) = (Amounts::new(), Amounts::new(), Amounts::new());
+    for (turn, mut own) in containers {
+        match turn {
+            Turn::App => add(&mut sum, &own),
+            Turn::Sidecar => {
+                add(&mut sum, &own);
+                add(&mut sidecars, &own);
+                raise(&mut most, &sidecars);
+            }
+            Turn::Init => {
+                add(&mut own, &sidecars);
+                raise(&mut most, &own);
+            }
         }
     }
     raise(&mut sum, &most);
     sum
 }
 
-/// [`of_pod`] with the Pod's overhead: requests grow by it, limits where there is one.
+/// [`of_pod`] with the Pod's overhead.
 pub fn of_pod_with_overhead(spec: &Value, list: &str) -> Amounts {
     let mut sum = of_pod(spec, list);
-    let overhead = read(&spec["overhead"]);
-    let counted = if list == "limits" { only(&overhead, |name| sum.contains_key(name)) } else { overhead };
-    add(&mut sum, &counted);
+    add_overhead(&mut sum, &read(&spec["overhead"]), list);
     sum
+}
+
+/// Adds a Pod's overhead to what it asks for, or in the `list` `limits` to what is bounded.
+pub fn add_overhead(sum: &mut Amounts, overhead: &Amounts, list: &str) {
+    let counted = if list == "limits" { only(overhead, |name| sum.contains_key(name)) } else { overhead.clone() };
+    add(sum, &counted);
 }
 
 #[cfg(test)]

@@ -23,6 +23,16 @@ pub(crate) fn of(text: &str) -> Quantity {
     Quantity(text.to_owned())
 }
 
+/// So many thousandths, as they are written.
+pub(crate) fn from_milli(milli: i64) -> Quantity {
+    Quantity(sampan_api::quantity::Quantity::from_milli(milli).to_string())
+}
+
+/// So many bytes, as they are written.
+pub(crate) fn from_bytes(bytes: i64) -> Quantity {
+    Quantity(sampan_api::quantity::Quantity::from_bytes(bytes).to_string())
+}
+
 /// `quantity` in whole units, rounded up (bytes, Pods, cores). Nothing if it does not parse.
 pub(crate) fn value(quantity: &Quantity) -> Option<i64> {
     parse(quantity).map(sampan_api::quantity::Quantity::value)

@@ -19,4 +19,5 @@ pub(crate) mod security;
 pub(crate) mod service_env;
 mod swap;
 pub(crate) mod sysctls;
+pub(crate) mod totals;
 pub(crate) mod users;

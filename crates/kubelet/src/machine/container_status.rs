@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Ending, Slot, View, probing, resize, restart, restart_all};
+use super::{Ending, Slot, View, probing, resource_status, restart, restart_all};
 use crate::seen::{Exit, Instance, State, User};
 use crate::spec::{self, Role};
 
@@ -23,8 +23,6 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
     }
     let (state, shows_newest) = state(view, role, container, newest, ending);
     let last = last_state(view, newest, shows_newest, published);
-    let resizable = role != Role::Ephemeral;
-    let allocated = container.resources.as_ref().filter(|_| resizable);
     ContainerStatus {
         name: container.name.clone(),
         state: Some(state),
@@ -46,8 +44,8 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
         image: newest.map(|newest| newest.image.clone()).filter(|i| !i.is_empty()).unwrap_or_else(|| image(container)),
         image_id: newest.map(|newest| newest.image_id.clone()).unwrap_or_default(),
         container_id: newest.map(|newest| container_id(view, &newest.id)),
-        allocated_resources: allocated.and_then(|allocated| allocated.requests.clone()),
-        resources: if resizable { resize::actual(view, container, newest) } else { None },
+        allocated_resources: newest.and(container.resources.as_ref()).and_then(|allocated| allocated.requests.clone()),
+        resources: newest.map(|newest| resource_status::of_container(view, container, newest, published)),
         user: newest.and_then(|newest| newest.user.as_ref()).map(user),
         volume_mounts: volume_mounts(container),
         stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),

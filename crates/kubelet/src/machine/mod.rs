@@ -24,6 +24,7 @@ mod container_status;
 mod memory;
 mod probing;
 mod resize;
+mod resource_status;
 mod restart;
 mod restart_all;
 mod run;

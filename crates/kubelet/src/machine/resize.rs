@@ -3,18 +3,12 @@
 //! What a Pod *wishes* stands in its specification; whether the node can grant it is decided where all Pods are known
 //! (`crate::pods`), and the machine sees the Pod with what is granted. Here that is compared with what the kernel has.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::Container;
 
 use super::{Action, Slot, Steps, View, run};
 use crate::config::resources;
 use crate::seen::{Instance, Limits};
 use crate::spec;
-
-const CPU_PERIOD_US: i64 = 100_000;
-const SHARES_PER_CORE: i64 = 1024;
 
 /// A wish that is not granted: why, and in how many words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,14 +53,6 @@ fn group_before(view: &View<'_>) -> Option<Limits> {
     view.memory.group.filter(|has| *has != resources::group(view.pod))
 }
 
-/// The resources that the Pod as a whole really has, if it says anything of them: what it was allocated, or while that is
-/// under way, what was published before.
-pub(super) fn whole(view: &View<'_>) -> Option<ResourceRequirements> {
-    let published = spec::status(view.pod).resources.clone();
-    let before = group_before(view).and(published);
-    before.or_else(|| spec::of(view.pod).resources.clone())
-}
-
 /// What the kernel has for the container and what it should have, if they differ.
 fn difference(view: &View<'_>, container: &Container, running: &Instance) -> Option<(Limits, Limits)> {
     let has = running.limits.filter(|_| running.running())?;
@@ -96,35 +82,16 @@ pub(super) fn in_progress(view: &View<'_>) -> Option<InProgress> {
     }
     let unequal = |container: &&Container| {
         let newest = view.seen.newest(&container.name);
-        newest.is_some_and(|running| difference(view, container, running).is_some())
+        newest.is_some_and(|running| is_under_way(view, container, running))
     };
     let first = spec::containers(view.pod).map(|(_, container)| container).find(unequal)?;
     let running = view.seen.newest(&first.name);
     Some(InProgress { error: running.and_then(|running| error(&Slot::Resize(running.id.clone()))) })
 }
 
-/// The resources that the container really has: what it was allocated, or while that is under way, what the kernel says.
-pub(super) fn actual(
-    view: &View<'_>,
-    container: &Container,
-    newest: Option<&Instance>,
-) -> Option<ResourceRequirements> {
-    let unequal = newest.and_then(|running| difference(view, container, running));
-    let Some((has, _)) = unequal else { return container.resources.clone() };
-    let mut resources = container.resources.clone().unwrap_or_default();
-    let set = |list: &mut Option<BTreeMap<String, Quantity>>, name: &str, amount: Option<String>| {
-        if let Some(known) = list.as_mut().and_then(|list| list.get_mut(name))
-            && let Some(amount) = amount
-        {
-            *known = Quantity(amount);
-        }
-    };
-    let milli = |milli: i64| if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") };
-    let shares = (has.cpu_shares * 1000 + SHARES_PER_CORE - 1) / SHARES_PER_CORE;
-    set(&mut resources.requests, "cpu", Some(milli(shares)));
-    set(&mut resources.limits, "cpu", (has.cpu_quota_us > 0).then(|| milli(has.cpu_quota_us * 1000 / CPU_PERIOD_US)));
-    set(&mut resources.limits, "memory", (has.memory_bytes > 0).then(|| has.memory_bytes.to_string()));
-    Some(resources)
+/// Whether the running container has not what it should have.
+pub(super) fn is_under_way(view: &View<'_>, container: &Container, running: &Instance) -> bool {
+    difference(view, container, running).is_some()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, PodIP, PodStatus};
 
 use super::conditions::{Statuses, conditions};
 use super::container_status::{self, seconds};
-use super::{Ending, Outcome, View, resize};
+use super::{Ending, Outcome, View, resource_status};
 use crate::spec::{self, Role};
 
 pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
@@ -40,8 +40,8 @@ pub(super) fn status(view: &View<'_>, ending: Option<Ending>) -> PodStatus {
         init_container_statuses: Some(init).filter(|statuses| !statuses.is_empty()),
         container_statuses: Some(app).filter(|_| !refused),
         ephemeral_container_statuses: Some(ephemeral).filter(|statuses: &Vec<_>| !statuses.is_empty()),
-        allocated_resources: spec::of(view.pod).resources.as_ref().and_then(|whole| whole.requests.clone()),
-        resources: resize::whole(view),
+        allocated_resources: resource_status::allocated(view).filter(|_| !refused),
+        resources: (!refused).then(|| resource_status::of_pod(view, phase == "Running")),
         observed_generation: view.pod.metadata.generation,
         ..published.clone()
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 
 use crate::{quantity, spec};
@@ -26,11 +27,11 @@ impl Allocation {
         let status = spec::status(pod);
         for known in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
             if let (Some(entry), Some(resources)) = (given.containers.get_mut(&known.name), &known.resources) {
-                *entry = resources.clone();
+                *entry = asked(entry, resources);
             }
         }
-        if given.whole.is_some() && status.resources.is_some() {
-            given.whole.clone_from(&status.resources);
+        if let (Some(whole), Some(resources)) = (&mut given.whole, &status.resources) {
+            *whole = asked(whole, resources);
         }
         given
     }
@@ -75,6 +76,23 @@ impl Allocation {
         Arc::new(pod)
     }
 }
+
+/// What of `given` stands in `wish` too. A status says more: what a container has through its Pod, and a Pod through its
+/// containers.
+fn asked(wish: &ResourceRequirements, given: &ResourceRequirements) -> ResourceRequirements {
+    let both = |wish: &Option<Amounts>, given: &Option<Amounts>| -> Option<Amounts> {
+        let names = wish.as_ref()?;
+        let given = given.iter().flatten().filter(|(name, _)| names.contains_key(*name));
+        Some(given.map(|(name, amount)| (name.clone(), amount.clone())).collect())
+    };
+    ResourceRequirements {
+        requests: both(&wish.requests, &given.requests),
+        limits: both(&wish.limits, &given.limits),
+        claims: wish.claims.clone(),
+    }
+}
+
+type Amounts = BTreeMap<String, Quantity>;
 
 /// Requests and limits by what they come to, however they are written.
 fn amounts(resources: &ResourceRequirements) -> [BTreeMap<&str, Option<i64>>; 2] {
@@ -124,6 +142,21 @@ mod tests {
         assert_eq!(cpu(&allocation.apply(&wish)), "1");
         allocation.grant(&wish);
         assert_eq!(cpu(&allocation.apply(&wish)), "2");
+    }
+
+    #[test]
+    fn what_a_status_says_beside_the_wish_was_not_wished_for() {
+        let more = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
+        let resources = json!({"requests": {"cpu": "1"}});
+        let pod: Arc<Pod> = Arc::new(
+            serde_json::from_value(json!({
+                "spec": {"resources": resources, "containers": [{"name": "c", "resources": resources}]},
+                "status": {"resources": more, "containerStatuses": [{"name": "c", "image": "", "imageID": "",
+                    "ready": true, "restartCount": 0, "resources": more}]},
+            }))
+            .unwrap(),
+        );
+        assert!(!Allocation::of(&pod).differs(&pod));
     }
 
     #[test]

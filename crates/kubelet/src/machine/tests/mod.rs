@@ -2,6 +2,7 @@
 //! time jumps from wake to wake. What comes out is a history that tests compare with what they want.
 
 mod resize;
+mod resource_status;
 mod restart_all;
 
 use std::collections::BTreeMap;
