@@ -3,8 +3,10 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use sampan_api::node_features::needed_to_run;
 
 use super::Capacity;
+use super::status::DECLARED_FEATURES;
 use crate::{quantity, spec};
 
 /// What the node runs already.
@@ -84,8 +86,20 @@ pub(crate) fn refusal(pod: &Pod, active: &Active, capacity: &Capacity) -> Option
     if spec::status(pod).start_time.is_some() {
         return None;
     }
-    let shortage = shortage(pod, active, capacity)?;
-    Some((format!("OutOf{}", shortage.resource), format!("Pod was rejected: {}", shortage.describe())))
+    if let Some(shortage) = shortage(pod, active, capacity) {
+        return Some((format!("OutOf{}", shortage.resource), format!("Pod was rejected: {}", shortage.describe())));
+    }
+    let lacking = lacking(pod)?;
+    let message = format!("Pod was rejected: Pod requires node features that are not available: {lacking}");
+    Some(("PodFeatureUnsupported".to_owned(), message))
+}
+
+/// The features that the Pod needs and this kubelet does not declare. The scheduler heeds them; who names the node past
+/// it may not.
+fn lacking(pod: &Pod) -> Option<String> {
+    let mut lacking = needed_to_run(spec::of(pod));
+    lacking.retain(|feature| !DECLARED_FEATURES.contains(feature));
+    Some(lacking.join(", ")).filter(|lacking| !lacking.is_empty())
 }
 
 /// What there is too little of.
@@ -136,6 +150,17 @@ mod tests {
         let capacity = Capacity { allocatable, ..Capacity::default() };
         let refusal = refusal(&pod, &Active::of([&running].into_iter()), &capacity);
         assert_eq!(refusal.map(|(reason, _)| reason).as_deref(), want);
+    }
+
+    #[test]
+    fn a_pod_needs_no_more_than_the_kubelet_declares() {
+        let rules = json!([{"action": "RestartAllContainers"}]);
+        check(json!({"spec": {"containers": [{"name": "c", "restartPolicyRules": rules}]}}), None);
+        let with_users = |status: serde_json::Value| {
+            json!({"spec": {"hostNetwork": true, "hostUsers": false, "containers": []}, "status": status})
+        };
+        check(with_users(json!({})), Some("PodFeatureUnsupported"));
+        check(with_users(json!({"startTime": "2026-01-01T00:00:00Z"})), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ const LEAST_INODES_PERCENT: u64 = 5;
 /// Upstream's words.
 const SHUTTING_DOWN: &str = "node is shutting down";
 /// What this kubelet can do that not every one can, sorted. A Pod that needs more goes elsewhere.
-const DECLARED_FEATURES: [&str; 4] = [
+pub(super) const DECLARED_FEATURES: [&str; 4] = [
     node_features::EXTEND_WEBSOCKETS,
     node_features::RESIZE_PODS,
     node_features::RESIZE_INIT_CONTAINERS,
