@@ -16,7 +16,7 @@ use crate::devices::{Lister, serve_pod_resources};
 use crate::node::{Node, Reporter, keep_lease, register, tell_of_ooms};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
-use crate::{Error, Options, configuration, cpus, events, eviction, log_links, shutdown, static_pods};
+use crate::{Error, Options, burstable, configuration, cpus, events, eviction, log_links, shutdown, static_pods};
 
 /// The kubelet of one node.
 pub struct Kubelet;
@@ -53,6 +53,7 @@ impl Kubelet {
         tasks.spawn(report(Arc::clone(&node), port));
         tasks.spawn(tell_of_ooms(Arc::clone(&node)));
         tasks.spawn(cpus::keep_shared(Arc::clone(&node)));
+        tasks.spawn(burstable::keep(Arc::clone(&node)));
         tasks.spawn(eviction::run(Arc::clone(&node), Arc::clone(&pods)));
         tasks.spawn(shutdown::run(Arc::clone(&node), Arc::clone(&pods)));
         tasks.spawn(run_pods(Arc::clone(&node), Arc::clone(&pods), tasks.clone()));

@@ -104,7 +104,7 @@ impl Node {
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, tasks)?,
             mirrors: Mirrors::default(),
-            burstable: Burstable::new(&cgroups, &options.cgroup_root),
+            burstable: Burstable::new(),
             cgroups,
             cpus,
             cluster_dns: ClusterDns {

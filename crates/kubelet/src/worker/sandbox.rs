@@ -17,14 +17,24 @@ pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Err
         give_users(env, &mut config).await?;
     }
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
-    if let Some((class, limits)) = resources::class_group(&env.node.options.cgroup_root, pod) {
-        env.node.cgroups.limit(&class, &limits)?;
-    }
-    env.node.cgroups.limit(&parent, &resources::group(pod))?;
-    if let Some(limit) = env.node.options.pod_pids_limit {
-        env.node.cgroups.limit_pids(&parent, limit)?;
-    }
+    make_groups(env, pod, parent).await?;
     env.node.runtime.run_sandbox(config, &handler(env, pod).await?).await.map(drop)
+}
+
+/// Makes the Pod's control group at `parent`, with its weight and bounds. The kernel may take its time: every group that
+/// comes or goes on the machine waits for one lock.
+async fn make_groups(env: &Env, pod: &Pod, parent: String) -> Result<(), Error> {
+    let (cgroups, pids) = (env.node.cgroups.clone(), env.node.options.pod_pids_limit);
+    let (class, group) = (resources::class_group(&env.node.options.cgroup_root, pod), resources::group(pod));
+    let work = move || {
+        if let Some((class, limits)) = class {
+            cgroups.limit(&class, &limits)?;
+        }
+        cgroups.limit(&parent, &group)?;
+        pids.map_or(Ok(()), |limit| cgroups.limit_pids(&parent, limit))
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(Error::Config(format!("making the Pod's control group: {panic}"))))
 }
 
 /// The runtime's handler that the Pod's class names; none for a Pod without a class.
