@@ -9,6 +9,8 @@ pub mod v1 {
     tonic::include_proto!("runtime.v1");
 }
 
+mod psi;
+
 use std::path::{Path, PathBuf};
 
 use tonic::transport::{Channel, Endpoint, Uri};

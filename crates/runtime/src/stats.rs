@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use sampan_cri::v1::{
-    ContainerAttributes, ContainerStats, CpuUsage, FilesystemIdentifier, FilesystemUsage, LinuxPodSandboxStats,
-    MemoryUsage, NetworkInterfaceUsage, NetworkUsage, PodSandboxAttributes, PodSandboxStats, ProcessUsage, SwapUsage,
-    UInt64Value,
+    ContainerAttributes, ContainerStats, CpuUsage, FilesystemIdentifier, FilesystemUsage, IoUsage,
+    LinuxPodSandboxStats, MemoryUsage, NetworkInterfaceUsage, NetworkUsage, PodSandboxAttributes, PodSandboxStats,
+    ProcessUsage, SwapUsage, UInt64Value,
 };
 use sampan_trees::Tree;
 
@@ -34,34 +34,37 @@ pub(crate) fn container(node: &Node, container: &Container) -> ContainerStats {
         labels: container.config.labels.clone(),
         annotations: container.config.annotations.clone(),
     };
-    let running = container.is_running();
-    let usage = running.then(|| Group::new(&node.hierarchies, &container.record.cgroup).usage());
+    let group = Group::new(&node.hierarchies, &container.record.cgroup);
+    let usage = container.is_running().then(|| group.usage());
     ContainerStats {
         attributes: Some(attributes),
-        cpu: usage.map(|usage| cpu(&usage, timestamp)),
-        memory: usage.map(|usage| memory(&usage, timestamp)),
+        cpu: usage.map(|usage| cpu(&group, &usage, timestamp)),
+        memory: usage.map(|usage| memory(&group, &usage, timestamp)),
         writable_layer: Some(layer(node, container)),
         swap: usage.map(|usage| SwapUsage {
             timestamp,
-            swap_available_bytes: value(0),
+            swap_available_bytes: usage
+                .swap_limit_bytes
+                .and_then(|limit| value(limit.saturating_sub(usage.swap_bytes))),
             swap_usage_bytes: value(usage.swap_bytes),
         }),
-        io: None,
+        io: usage.and_then(|_| io(&group, timestamp)),
     }
 }
 
 /// A sandbox's usage, its containers' included. Blocks.
 pub(crate) fn sandbox(node: &Node, sandbox: &Sandbox) -> PodSandboxStats {
     let timestamp = nanoseconds(sampan_clock::now());
-    let usage = Group::new(&node.hierarchies, &sandbox.record.cgroup).usage();
+    let group = Group::new(&node.hierarchies, &sandbox.record.cgroup);
+    let usage = group.usage();
     let running = node.containers_of(&sandbox.id).into_iter().filter(|container| container.is_running());
     let linux = LinuxPodSandboxStats {
-        cpu: Some(cpu(&usage, timestamp)),
-        memory: Some(memory(&usage, timestamp)),
+        cpu: Some(cpu(&group, &usage, timestamp)),
+        memory: Some(memory(&group, &usage, timestamp)),
         network: network(node, sandbox, timestamp),
         process: Some(ProcessUsage { timestamp, process_count: value(usage.processes) }),
         containers: running.map(|own| container(node, &own)).collect(),
-        io: None,
+        io: io(&group, timestamp),
     };
     PodSandboxStats {
         attributes: Some(PodSandboxAttributes {
@@ -75,11 +78,17 @@ pub(crate) fn sandbox(node: &Node, sandbox: &Sandbox) -> PodSandboxStats {
     }
 }
 
-fn cpu(usage: &Usage, timestamp: i64) -> CpuUsage {
-    CpuUsage { timestamp, usage_core_nano_seconds: value(usage.cpu_ns), usage_nano_cores: None, psi: None }
+fn cpu(group: &Group<'_>, usage: &Usage, timestamp: i64) -> CpuUsage {
+    let psi = group.pressure("cpu");
+    CpuUsage { timestamp, usage_core_nano_seconds: value(usage.cpu_ns), usage_nano_cores: None, psi }
 }
 
-fn memory(usage: &Usage, timestamp: i64) -> MemoryUsage {
+/// Of disks, only how long processes wait for them is told.
+fn io(group: &Group<'_>, timestamp: i64) -> Option<IoUsage> {
+    group.pressure("io").map(|psi| IoUsage { timestamp, psi: Some(psi) })
+}
+
+fn memory(group: &Group<'_>, usage: &Usage, timestamp: i64) -> MemoryUsage {
     let limit = Some(usage.memory_limit_bytes).filter(|limit| *limit > 0);
     MemoryUsage {
         timestamp,
@@ -89,7 +98,7 @@ fn memory(usage: &Usage, timestamp: i64) -> MemoryUsage {
         rss_bytes: value(usage.rss_bytes),
         page_faults: value(usage.page_faults),
         major_page_faults: value(usage.major_page_faults),
-        psi: None,
+        psi: group.pressure("memory"),
     }
 }
 

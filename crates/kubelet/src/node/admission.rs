@@ -156,9 +156,7 @@ mod tests {
     fn a_pod_needs_no_more_than_the_kubelet_declares() {
         let rules = json!([{"action": "RestartAllContainers"}]);
         check(json!({"spec": {"containers": [{"name": "c", "restartPolicyRules": rules}]}}), None);
-        let with_users = |status: serde_json::Value| {
-            json!({"spec": {"hostNetwork": true, "hostUsers": false, "containers": []}, "status": status})
-        };
+        let with_users = |status: serde_json::Value| json!({"spec": {"hostNetwork": true, "hostUsers": false, "containers": []}, "status": status});
         check(with_users(json!({})), Some("PodFeatureUnsupported"));
         check(with_users(json!({"startTime": "2026-01-01T00:00:00Z"})), None);
     }

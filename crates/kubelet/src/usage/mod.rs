@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sampan_cri::v1::PsiStats;
 use tokio::time::Instant;
 
 pub(crate) use disk::Space;
@@ -50,6 +51,16 @@ pub(crate) struct Usage {
     pub(crate) major_page_faults: Option<u64>,
     pub(crate) swap_bytes: Option<u64>,
     pub(crate) swap_available_bytes: Option<u64>,
+    /// How long it waited for want of something.
+    pub(crate) pressure: Pressure,
+}
+
+/// Stalls for want of something, in microseconds and in percent of the last seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pressure {
+    pub(crate) cpu: Option<PsiStats>,
+    pub(crate) memory: Option<PsiStats>,
+    pub(crate) io: Option<PsiStats>,
 }
 
 impl Usage {

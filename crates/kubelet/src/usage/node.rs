@@ -1,8 +1,9 @@
 //! The whole machine.
 
 use procfs::{Current, CurrentSI, KernelStats, Meminfo};
+use sampan_cri::v1::PsiStats;
 
-use super::Usage;
+use super::{Pressure, Usage};
 use crate::Error;
 use crate::node::process_ids;
 
@@ -34,10 +35,16 @@ impl NodeUsage {
             available_bytes: Some(available),
             swap_bytes: Some(memory.swap_total.saturating_sub(memory.swap_free)),
             swap_available_bytes: Some(memory.swap_free),
+            pressure: Pressure { cpu: pressure("cpu"), memory: pressure("memory"), io: pressure("io") },
             ..Usage::default()
         };
         Ok(Self { usage, started_s: stats.btime, pids: process_ids() })
     }
+}
+
+/// Nothing where the kernel does not tell.
+fn pressure(resource: &str) -> Option<PsiStats> {
+    PsiStats::parse(&std::fs::read_to_string(format!("/proc/pressure/{resource}")).ok()?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sampan_cri::v1;
 
-use super::{Tree, Usage};
+use super::{Pressure, Tree, Usage};
 use crate::Error;
 use crate::config::labels;
 use crate::cri::Runtime;
@@ -64,7 +64,7 @@ fn of_pod(stats: v1::PodSandboxStats) -> Option<PodUsage> {
         name: label(labels::POD_NAME),
         uid: label(labels::POD_UID),
         sandbox: attributes.id.clone(),
-        usage: usage(linux.cpu, linux.memory, None),
+        usage: usage(linux.cpu, linux.memory, None, linux.io),
         network: network.default_interface.into_iter().chain(network.interfaces).map(interface).collect(),
         processes: linux.process.and_then(|process| number(process.process_count)),
         containers,
@@ -74,7 +74,7 @@ fn of_pod(stats: v1::PodSandboxStats) -> Option<PodUsage> {
 /// Nothing for a container that does not run: of it the runtime knows no CPU time.
 fn of_container(stats: v1::ContainerStats) -> Option<ContainerUsage> {
     let attributes = stats.attributes?;
-    let usage = usage(stats.cpu, stats.memory, stats.swap);
+    let usage = usage(stats.cpu, stats.memory, stats.swap, stats.io);
     usage.cpu_ns?;
     let writable = stats.writable_layer.map(|layer| Tree {
         bytes: number(layer.used_bytes).unwrap_or(0),
@@ -92,7 +92,12 @@ fn number(value: Option<v1::UInt64Value>) -> Option<u64> {
     value.map(|number| number.value)
 }
 
-fn usage(cpu: Option<v1::CpuUsage>, memory: Option<v1::MemoryUsage>, swap: Option<v1::SwapUsage>) -> Usage {
+fn usage(
+    cpu: Option<v1::CpuUsage>,
+    memory: Option<v1::MemoryUsage>,
+    swap: Option<v1::SwapUsage>,
+    io: Option<v1::IoUsage>,
+) -> Usage {
     let (cpu, memory, swap) = (cpu.unwrap_or_default(), memory.unwrap_or_default(), swap.unwrap_or_default());
     Usage {
         time_ns: cpu.timestamp.max(memory.timestamp),
@@ -106,6 +111,7 @@ fn usage(cpu: Option<v1::CpuUsage>, memory: Option<v1::MemoryUsage>, swap: Optio
         major_page_faults: number(memory.major_page_faults),
         swap_bytes: number(swap.swap_usage_bytes),
         swap_available_bytes: number(swap.swap_available_bytes),
+        pressure: Pressure { cpu: cpu.psi, memory: memory.psi, io: io.and_then(|io| io.psi) },
     }
 }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 use rustix::process::{Pid, Signal, kill_process};
+use sampan_cri::v1::PsiStats;
 
 pub(crate) use hosts::Hierarchies;
 pub(crate) use usage::{Usage, flat_value};
@@ -137,6 +138,11 @@ impl<'a> Group<'a> {
     pub(crate) fn read(&self, controller: &str, file: &str) -> String {
         let directory = self.directory(controller);
         directory.and_then(|directory| fs::read_to_string(directory.join(file)).ok()).unwrap_or_default()
+    }
+
+    /// How long processes here wait for want of `resource`: `cpu`, `memory` or `io`. Only version 2 knows.
+    pub(crate) fn pressure(&self, resource: &str) -> Option<PsiStats> {
+        self.is_v2().then(|| PsiStats::parse(&self.read("", &format!("{resource}.pressure"))))?
     }
 
     /// The names of the control files of `controller`.

@@ -18,6 +18,8 @@ pub(crate) struct Usage {
     /// 0 is "no limit".
     pub(crate) memory_limit_bytes: u64,
     pub(crate) swap_bytes: u64,
+    /// Nothing is "no limit".
+    pub(crate) swap_limit_bytes: Option<u64>,
     pub(crate) processes: u64,
 }
 
@@ -76,6 +78,11 @@ pub(super) fn read(group: &Group<'_>) -> Usage {
         major_page_faults: flat_value(&stat, words.major_faults),
         memory_limit_bytes: Some(number("memory", words.limit)).filter(|limit| *limit < NO_LIMIT).unwrap_or_default(),
         swap_bytes,
+        swap_limit_bytes: match group.hierarchies {
+            // Where memory is bounded, version 1 bounds both together by as much.
+            Hierarchies::V1(_) => Some(0),
+            Hierarchies::V2(_) => text("memory", "memory.swap.max").trim().parse().ok(),
+        },
         processes: number("pids", "pids.current"),
     }
 }

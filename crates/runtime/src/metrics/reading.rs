@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use sampan_cri::v1::{PsiData, PsiStats};
+
 use crate::cgroups::{Group, Usage, flat_value};
 use crate::node::{Container, ContainerState, Node};
 use crate::{records, stats};
@@ -160,35 +162,22 @@ fn transfer(device: &str, key: &str, value: u64) -> Vec<Sample> {
     }
 }
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=12` and the same for `full`; version 2 only.
 fn pressure(group: &Group<'_>) -> Vec<Sample> {
-    const FILES: [(&str, &str, &str); 3] = [
+    const KINDS: [(&str, &str, &str); 3] = [
+        ("cpu", "container_pressure_cpu_waiting_seconds_total", "container_pressure_cpu_stalled_seconds_total"),
+        ("io", "container_pressure_io_waiting_seconds_total", "container_pressure_io_stalled_seconds_total"),
         (
-            "cpu.pressure",
-            "container_pressure_cpu_waiting_seconds_total",
-            "container_pressure_cpu_stalled_seconds_total",
-        ),
-        ("io.pressure", "container_pressure_io_waiting_seconds_total", "container_pressure_io_stalled_seconds_total"),
-        (
-            "memory.pressure",
+            "memory",
             "container_pressure_memory_waiting_seconds_total",
             "container_pressure_memory_stalled_seconds_total",
         ),
     ];
-    if !group.is_v2() {
-        return Vec::new();
-    }
-    let mut samples = Vec::new();
-    for (file, waiting, stalled) in FILES {
-        let text = group.read("", file);
-        for (kind, name) in [("some ", waiting), ("full ", stalled)] {
-            let line = text.lines().find_map(|line| line.strip_prefix(kind));
-            let total =
-                line.and_then(|line| line.rsplit_once("total=")).and_then(|(_, total)| total.parse::<u64>().ok());
-            samples.extend(total.map(|total| sample(name, total / MICROSECONDS)));
-        }
-    }
-    samples
+    let samples = KINDS.into_iter().flat_map(|(resource, waiting, stalled)| {
+        let PsiStats { some, full } = group.pressure(resource).unwrap_or_default();
+        let total = |name, data: Option<PsiData>| data.map(|data| sample(name, data.total / MICROSECONDS));
+        [total(waiting, some), total(stalled, full)]
+    });
+    samples.flatten().collect()
 }
 
 fn huge_pages(group: &Group<'_>) -> Vec<Sample> {

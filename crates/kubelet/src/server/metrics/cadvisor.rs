@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use sampan_cri::v1::PsiData;
 
 use super::Starts;
 use super::text::{Family, Sample, Text};
-use crate::usage::{Interface, PodUsage, Reading, Tree, Usage};
+use crate::usage::{Interface, PodUsage, Pressure, Reading, Tree, Usage};
 
 /// A container, or a Pod as a whole.
 struct Item<'a> {
@@ -88,6 +89,7 @@ pub(super) fn text(reading: &Reading, pods: &[Arc<Pod>]) -> String {
         text.family(Family { name, kind, help }, samples);
     }
     failures(&mut text, &items);
+    stalls(&mut text, &items);
     for (name, help, value) in OF_NETWORK {
         let interfaces = reading.pods.iter().flat_map(|pod| pod.network.iter().map(move |interface| (pod, interface)));
         let samples = interfaces.map(|(pod, interface)| {
@@ -99,6 +101,35 @@ pub(super) fn text(reading: &Reading, pods: &[Arc<Pod>]) -> String {
     }
     machine(&mut text, reading);
     text.finish()
+}
+
+/// Name, help, value; all are counters.
+type StallRow = (&'static str, &'static str, fn(&Pressure) -> Option<PsiData>);
+
+const STALLS: [StallRow; 6] = [
+    ("container_pressure_cpu_stalled_seconds_total", "Seconds in which nothing got a processor.", |of| of.cpu?.full),
+    ("container_pressure_cpu_waiting_seconds_total", "Seconds in which something waited for a processor.", |of| {
+        of.cpu?.some
+    }),
+    ("container_pressure_io_stalled_seconds_total", "Seconds in which everything waited for a disk.", |of| of.io?.full),
+    ("container_pressure_io_waiting_seconds_total", "Seconds in which something waited for a disk.", |of| of.io?.some),
+    ("container_pressure_memory_stalled_seconds_total", "Seconds in which everything waited for memory.", |of| {
+        of.memory?.full
+    }),
+    ("container_pressure_memory_waiting_seconds_total", "Seconds in which something waited for memory.", |of| {
+        of.memory?.some
+    }),
+];
+
+/// How long processes waited for want of something, where the kernel tells.
+fn stalls(text: &mut Text, items: &[Item<'_>]) {
+    for (name, help, data) in STALLS {
+        let samples = items.iter().map(|item| {
+            let value = data(&item.usage.pressure).map(|data| data.total as f64 / 1e6);
+            Sample { labels: item.labels.clone(), value, time_ns: Some(item.usage.time_ns) }
+        });
+        text.family(Family { name, kind: "counter", help }, samples);
+    }
 }
 
 /// The containers of a Pod, and the Pod as a whole.
@@ -152,12 +183,22 @@ fn machine(text: &mut Text, reading: &Reading) {
 
 #[cfg(test)]
 mod tests {
+    use sampan_cri::v1::PsiStats;
+
     use super::*;
     use crate::usage::ContainerUsage;
 
     #[test]
     fn containers_pods_and_interfaces() {
-        let usage = Usage { time_ns: 5_000_000, cpu_ns: Some(2_500_000_000), page_faults: Some(9), ..Usage::default() };
+        let some = PsiData { total: 1_500_000, ..PsiData::default() };
+        let memory = Some(PsiStats { some: Some(some), full: None });
+        let usage = Usage {
+            time_ns: 5_000_000,
+            cpu_ns: Some(2_500_000_000),
+            page_faults: Some(9),
+            pressure: Pressure { memory, ..Pressure::default() },
+            ..Usage::default()
+        };
         let container = ContainerUsage { id: "c1".into(), name: "a".into(), usage: usage.clone(), writable: None };
         let interface = Interface { name: "eth0".into(), rx_bytes: Some(7), ..Interface::default() };
         let pod = PodUsage {
@@ -174,9 +215,11 @@ mod tests {
             r#"container_cpu_usage_seconds_total{container="a",cpu="total",id="c1",namespace="ns",pod="p"} 2.5 5"#,
             r#"container_cpu_usage_seconds_total{container="",cpu="total",id="s1",namespace="ns",pod="p"} 2.5 5"#,
             r#"container_memory_failures_total{container="a",id="c1",namespace="ns",pod="p",failure_type="pgfault",scope="container"} 9 5"#,
+            r#"container_pressure_memory_waiting_seconds_total{container="a",id="c1",namespace="ns",pod="p"} 1.5 5"#,
             r#"container_network_receive_bytes_total{container="",id="s1",interface="eth0",namespace="ns",pod="p"} 7 5"#,
         ] {
             assert!(metrics.lines().any(|got| got == line), "{line}\n{metrics}");
         }
+        assert!(!metrics.contains("container_pressure_memory_stalled_seconds_total{"), "{metrics}");
     }
 }

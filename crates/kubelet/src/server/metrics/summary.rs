@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use sampan_cri::v1::{PsiData, PsiStats};
 use serde_json::{Map, Value, json};
 
 use super::Starts;
 use crate::config::paths::PodPaths;
 use crate::server::State;
 use crate::server::failure::Failure;
-use crate::usage::{ContainerUsage, Ephemeral, Interface, NodeUsage, PodUsage, Reading, Space, Tree, Usage};
+use crate::usage::{ContainerUsage, Ephemeral, Interface, NodeUsage, PodUsage, Pressure, Reading, Space, Tree, Usage};
 
 /// What a summary is made from.
 pub(super) struct Inputs<'a> {
@@ -70,6 +71,7 @@ fn node(name: &str, node: &NodeUsage, disks: Option<&Disks>) -> Value {
     value["startTime"] = Timestamp::from_second(node.started_s.cast_signed()).unwrap_or_default().to_string().into();
     let Some(disks) = disks else { return value };
     let time = time(&node.usage);
+    put_io(&mut value, &node.usage);
     value["fs"] = file_system(&time, &disks.node, used(&disks.node));
     let images = file_system(&time, &disks.images, used(&disks.images));
     value["runtime"] = json!({"imageFs": images, "containerFs": images});
@@ -91,6 +93,7 @@ fn pod(usage: &PodUsage, object: Option<&Pod>, starts: &Starts<'_>, disks: Optio
     value["containers"] = containers.map(|one| container(one, starts.get(&usage.uid, &one.name), ephemeral)).collect();
     let Some((disks, ephemeral)) = ephemeral else { return value };
     let time = time(&usage.usage);
+    put_io(&mut value, &usage.usage);
     value["network"] = network(&time, &usage.network);
     if let Some(count) = usage.processes {
         value["process_stats"] = json!({"process_count": count});
@@ -114,6 +117,7 @@ fn container(usage: &ContainerUsage, started: Option<Timestamp>, disk: Option<(&
     }
     let Some((disks, ephemeral)) = disk else { return value };
     let time = time(&usage.usage);
+    put_io(&mut value, &usage.usage);
     value["rootfs"] = file_system(&time, &disks.images, usage.writable.unwrap_or_default());
     let logs = ephemeral.logs.get(&usage.name).copied().unwrap_or_default();
     value["logs"] = file_system(&time, &disks.node, logs);
@@ -147,7 +151,7 @@ fn section(usage: &Usage, fields: &[(&str, Option<u64>)]) -> Value {
 }
 
 fn cpu_and_memory(usage: &Usage) -> Value {
-    json!({
+    let mut value = json!({
         "cpu": section(usage, &[("usageNanoCores", usage.cpu_rate_nano), ("usageCoreNanoSeconds", usage.cpu_ns)]),
         "memory": section(usage, &[
             ("availableBytes", usage.available_bytes),
@@ -157,7 +161,29 @@ fn cpu_and_memory(usage: &Usage) -> Value {
             ("pageFaults", usage.page_faults),
             ("majorPageFaults", usage.major_page_faults),
         ]),
-    })
+    });
+    let Pressure { cpu, memory, .. } = &usage.pressure;
+    for (name, stats) in [("cpu", cpu), ("memory", memory)] {
+        if let Some(stats) = stats {
+            value[name]["psi"] = psi(stats);
+        }
+    }
+    value
+}
+
+/// Of disks, only how long somebody waits for them is told.
+fn put_io(value: &mut Value, usage: &Usage) {
+    if let Some(stats) = &usage.pressure.io {
+        value["io"] = json!({"time": time(usage), "psi": psi(stats)});
+    }
+}
+
+fn psi(stats: &PsiStats) -> Value {
+    let data = |data: &Option<PsiData>| {
+        let PsiData { total, avg10, avg60, avg300 } = data.unwrap_or_default();
+        json!({"total": total, "avg10": avg10, "avg60": avg60, "avg300": avg300})
+    };
+    json!({"full": data(&stats.full), "some": data(&stats.some)})
 }
 
 fn swap(usage: &Usage) -> Value {
@@ -221,6 +247,22 @@ mod tests {
         assert_eq!(summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"], 30);
         assert_eq!(summary["pods"][0]["containers"][0]["memory"]["time"], "2023-11-14T22:13:20Z");
         assert_eq!(summary["pods"][0]["containers"][0].get("rootfs"), None);
+    }
+
+    #[test]
+    fn stalls_where_the_kernel_tells_of_them() {
+        let disks = Disks { pods: [("u".to_owned(), Ephemeral::default())].into(), ..Disks::default() };
+        let told = |reading: &Reading| summary(&Inputs { node_name: "n1", reading, pods: &[] }, Some(&disks));
+        let mut reading = reading();
+        let pod = &told(&reading)["pods"][0];
+        assert_eq!((pod["memory"].get("psi"), pod.get("io")), (None, None));
+        let some = PsiData { total: 12, avg10: 1.5, avg60: 0.25, avg300: 0.0 };
+        let stats = Some(PsiStats { some: Some(some), full: None });
+        reading.pods[0].usage.pressure = Pressure { cpu: None, memory: stats, io: stats };
+        let pod = &told(&reading)["pods"][0];
+        let none = json!({"total": 0, "avg10": 0.0, "avg60": 0.0, "avg300": 0.0});
+        let want = json!({"full": none, "some": {"total": 12, "avg10": 1.5, "avg60": 0.25, "avg300": 0.0}});
+        assert_eq!((&pod["memory"]["psi"], &pod["io"]["psi"], pod["cpu"].get("psi")), (&want, &want, None));
     }
 
     #[test]
