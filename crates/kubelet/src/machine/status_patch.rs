@@ -44,6 +44,10 @@ pub(crate) fn status_patch(pod: &Pod, wanted: &PodStatus) -> Option<Value> {
         let change = match field {
             "conditions" => merged(old, new, "type"),
             "podIPs" | "hostIPs" => merged(old, new, "ip"),
+            "resources" | "allocatedResources" => Some(match (old, new) {
+                (Some(old), Some(new)) => with_nulls(old, new),
+                (_, new) => new.cloned().unwrap_or(Value::Null),
+            }),
             _ => Some(new.cloned().unwrap_or(Value::Null)),
         };
         changes.extend(change.map(|change| (field.to_owned(), change)));
@@ -77,11 +81,13 @@ fn merged(old: Option<&Value>, new: Option<&Value>, key: &str) -> Option<Value> 
     (!patch.is_empty()).then_some(Value::Array(patch))
 }
 
+/// `item` with a null for whatever `before` has and it has not: objects are merged, however deep.
 fn with_nulls(before: &Value, item: &Value) -> Value {
     let mut item = item.clone();
     if let (Some(fields), Some(before)) = (item.as_object_mut(), before.as_object()) {
-        for vanished in before.keys() {
-            fields.entry(vanished.clone()).or_insert(Value::Null);
+        for (name, before) in before {
+            let field = fields.entry(name.clone()).or_insert(Value::Null);
+            *field = with_nulls(before, field);
         }
     }
     item
@@ -110,6 +116,26 @@ mod tests {
             pod_ips: Some(ips.iter().map(|ip| PodIP { ip: (*ip).to_owned() }).collect()),
             ..PodStatus::default()
         }
+    }
+
+    #[test]
+    fn resources_that_vanish_are_taken_away() {
+        let status = |requests: Value, limits: Value| -> PodStatus {
+            let resources = json!({"requests": requests, "limits": limits});
+            serde_json::from_value(json!({"resources": resources, "allocatedResources": requests})).unwrap()
+        };
+        let pod = Pod { status: Some(status(json!({"cpu": "1"}), json!({"memory": "1Mi"}))), ..Pod::default() };
+        let patch = |wanted: &PodStatus| status_patch(&pod, wanted).unwrap()["status"].take();
+        assert_eq!(
+            patch(&status(json!({"cpu": "2"}), Value::Null)),
+            json!({"resources": {"requests": {"cpu": "2"}, "limits": null}, "allocatedResources": {"cpu": "2"}})
+        );
+        assert_eq!(
+            patch(&status(json!({}), json!({"cpu": "1", "memory": "1Mi"}))),
+            json!({"resources": {"requests": {"cpu": null}, "limits": {"cpu": "1", "memory": "1Mi"}},
+                "allocatedResources": {"cpu": null}})
+        );
+        assert_eq!(patch(&PodStatus::default()), json!({"resources": null, "allocatedResources": null}));
     }
 
     #[test]
