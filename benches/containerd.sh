@@ -18,6 +18,8 @@ clean_up() {
     end_pods || true
     kill -TERM "$server" && wait "$server" || true
   fi
+  # What Pods that a failed run has left had of it: their networks, their shared memory.
+  tac /proc/self/mounts | cut -d ' ' -f 2 | grep "^$dir/" | xargs -r -n 1 umount --lazy || true
   # A mount that stays would be emptied instead of removed.
   if ! grep -q " $dir/" /proc/self/mounts; then rm -rf "$dir"; fi
 }
@@ -48,6 +50,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   sandbox_image = "$image"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
+  netns_mounts_under_state_dir = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"

@@ -17,6 +17,7 @@ const OCI_RUNTIME: &str = "runc";
 /// whatever containers it has left.
 pub struct Containerd {
     script: Child,
+    directory: PathBuf,
     socket: PathBuf,
 }
 
@@ -30,23 +31,28 @@ impl Containerd {
             "/usr/lib/cni/bridge=containernetworking-plugins",
         ]))?;
         // Not where the cluster's end removes what it finds.
-        let dir = PathBuf::from(format!("/var/lib/{}-containerd", cluster.instance()));
+        let directory = PathBuf::from(format!("/var/lib/{}-containerd", cluster.instance()));
         let hold = cluster.home().join("hold");
         std::fs::write(&hold, HOLD)?;
         program::run(std::process::Command::new("chmod").arg("+x").arg(&hold))?;
         let mut command = cluster.command(tree.join("benches/containerd.sh"));
-        command.arg(OCI_RUNTIME).arg(&dir).arg(&hold).current_dir(&tree);
+        command.arg(OCI_RUNTIME).arg(&directory).arg(&hold).current_dir(&tree);
         command.env("IMAGE", "docker.io/library/busybox:latest").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = command.spawn().context("starting containerd")?;
         let output = script.stdout.take().context("invariant: standard output is a pipe")?;
         let mut socket = String::new();
         BufReader::new(output).read_line(&mut socket)?;
-        let started = Self { script, socket: socket.trim().into() };
+        let started = Self { script, directory, socket: socket.trim().into() };
         if started.socket.as_os_str().is_empty() {
-            let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+            let log = std::fs::read_to_string(started.directory.join("log")).unwrap_or_default();
             bail!("containerd did not start:\n{log}");
         }
         Ok(started)
+    }
+
+    /// Where everything is that it makes, as far as it is files: of a killed test, nobody could tell what else is its.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Its socket.

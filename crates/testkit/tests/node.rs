@@ -1,10 +1,10 @@
-//! What a node does with its processors, with the bound on all Pods, and when its machine goes down.
+//! What a node does with its processors, with the bound on all Pods, when its machine goes down, and on a containerd.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use sampan_testkit::{Cluster, Helper, eventually, program, retry};
+use sampan_testkit::{Cluster, Containerd, Helper, eventually, program, retry};
 
 fn pod(name: &str, more: &str, resources: &str) -> String {
     format!(
@@ -149,6 +149,24 @@ impl Machine {
     fn until_said(&self, what: &str) -> Result<()> {
         eventually(what, || Ok(std::fs::read_to_string(&self.said)?.lines().any(|line| line == what)))
     }
+}
+
+#[test]
+fn a_containerd_leaves_nothing_of_its_pods() -> Result<()> {
+    let mut cluster = Cluster::prepare(&[])?;
+    let containerd = Containerd::start(&cluster)?;
+    cluster.add_flag("--container-runtime-endpoint", &containerd.socket().to_string_lossy());
+    cluster.up()?;
+    cluster.apply(&pod("guest", "", "{}"))?;
+    cluster.kubectl("wait --for=condition=Ready pod/guest --timeout=60s")?;
+    let directory = containerd.directory().to_path_buf();
+    let networks = std::fs::read_dir(directory.join("state/io.containerd.grpc.v1.cri/netns"))?.count();
+    ensure!(networks == 1, "the Pod's network is not where it is looked for: there are {networks}");
+    // Nobody has ended the Pod.
+    cluster.kill_server()?;
+    drop(containerd);
+    ensure!(!directory.exists(), "{} is left", directory.display());
+    Ok(())
 }
 
 #[test]
