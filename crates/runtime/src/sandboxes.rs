@@ -179,6 +179,7 @@ fn setup(node: &Node, sandbox: &Sandbox, options: &NamespaceOption) -> Setup {
         shared_processes: options.pid() == NamespaceMode::Pod,
         hostname: sandbox.config.hostname.clone(),
         sysctls,
+        hierarchies: node.hierarchies.clone(),
         cgroup: shim_group(node, &sandbox.id),
         // Checked when the sandbox was asked for.
         users: users(&sandbox.config).unwrap_or_default(),

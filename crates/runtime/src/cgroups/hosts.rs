@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// The controllers a container is put under where they are mounted (version 1).
 const CONTROLLERS: [&str; 9] = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio", "hugetlb"];
 /// The hierarchy by which systemd knows what belongs to a service: entered, so that a container is not taken for a
@@ -11,7 +13,7 @@ const CONTROLLERS: [&str; 9] = ["cpu", "cpuacct", "cpuset", "memory", "pids", "d
 const SYSTEMD: &str = "name=systemd";
 
 /// One mounted version 1 hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mount {
     pub(crate) root: PathBuf,
     pub(crate) controllers: Vec<String>,
@@ -24,10 +26,17 @@ impl Mount {
 }
 
 /// What the host has. A hybrid host counts as version 1: its controllers are there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Hierarchies {
     V1(Vec<Mount>),
     V2(PathBuf),
+}
+
+impl Default for Hierarchies {
+    /// None: what a shim knows of before it is told.
+    fn default() -> Self {
+        Self::V1(Vec::new())
+    }
 }
 
 impl Hierarchies {

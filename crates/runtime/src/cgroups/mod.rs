@@ -108,9 +108,20 @@ impl<'a> Group<'a> {
 
     /// Moves the calling process into the group.
     pub(crate) fn enter(&self) -> io::Result<()> {
-        self.directories().iter().try_for_each(|directory| {
-            let procs = directory.join("cgroup.procs");
-            fs::write(&procs, "0").map_err(|error| described(error, "writing", "0", &procs))
+        self.directories().iter().try_for_each(|directory| move_into(directory))
+    }
+
+    /// Makes the group for the calling process and moves it there: a group that limits nothing, and by which the process
+    /// and its children are found and ended. So of the hierarchies of version 1 only those get it that list and freeze
+    /// processes; in the others all such processes share the group above. Each group costs the kernel some 0.1 ms.
+    pub(crate) fn enter_alone(&self) -> io::Result<()> {
+        let Hierarchies::V1(mounts) = self.hierarchies else { return self.create().and_then(|()| self.enter()) };
+        let above = self.path.rsplit_once('/').map_or(self.path.as_str(), |(above, _)| above);
+        mounts.iter().try_for_each(|mount| {
+            let own = mount.has("freezer") || mount.root.join(&self.path) == self.main_directory();
+            let path = if own { &self.path } else { above };
+            v1::create(mount, path)?;
+            move_into(&mount.root.join(path))
         })
     }
 
@@ -216,6 +227,12 @@ impl<'a> Group<'a> {
     fn main_directory(&self) -> PathBuf {
         self.directory("memory").or_else(|| self.directories().first().cloned()).unwrap_or_default()
     }
+}
+
+/// Moves the calling process into the group of that directory.
+fn move_into(directory: &Path) -> io::Result<()> {
+    let procs = directory.join("cgroup.procs");
+    fs::write(&procs, "0").map_err(|error| described(error, "writing", "0", &procs))
 }
 
 fn remove_group(directory: &Path, attempts: u32) -> io::Result<()> {

@@ -9,25 +9,29 @@ use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 use super::Setting;
 use super::hosts::Mount;
 
-/// Makes the group `path` in one hierarchy. A new cpuset group is empty and admits nobody: it takes its parent's.
+/// Makes the group `path` in one hierarchy.
 pub(super) fn create(mount: &Mount, path: &str) -> io::Result<()> {
+    if !mount.has("cpuset") {
+        let directory = mount.root.join(path);
+        return fs::create_dir_all(&directory).map_err(|error| uncreated(error, &directory));
+    }
+    // A new cpuset group is empty and admits nobody: it takes its parent's.
     let mut directory = mount.root.clone();
     for part in path.split('/') {
         let parent = directory.clone();
         directory.push(part);
         match fs::create_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                return Err(io::Error::new(error.kind(), format!("creating {}: {error}", directory.display())));
-            }
-            Ok(()) => {}
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(uncreated(error, &directory)),
+            _ => {}
         }
-        if mount.has("cpuset") {
-            inherit(&parent, &directory, "cpuset.cpus")?;
-            inherit(&parent, &directory, "cpuset.mems")?;
-        }
+        inherit(&parent, &directory, "cpuset.cpus")?;
+        inherit(&parent, &directory, "cpuset.mems")?;
     }
     Ok(())
+}
+
+fn uncreated(error: io::Error, directory: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("creating {}: {error}", directory.display()))
 }
 
 fn inherit(parent: &Path, child: &Path, file: &str) -> io::Result<()> {

@@ -47,7 +47,6 @@ pub(super) struct Pod {
     pub(super) processes: BTreeMap<String, Process>,
     holder: Option<(i32, OwnedFd)>,
     users: Option<UserSpace>,
-    cgroup: String,
     quitting: Option<Origin>,
 }
 
@@ -77,9 +76,8 @@ impl Pod {
         let signals = SignalFd::with_flags(&children, flags).map_err(|error| failed("opening a signalfd", &error))?;
         set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| failed("becoming a reaper", &error))?;
         rustix::io::ioctl_fionbio(&listener, true).map_err(|error| failed("preparing the socket", &error))?;
-        let hierarchies = Hierarchies::detect().map_err(|error| failed("looking for control groups", &error))?;
         Ok(Self {
-            hierarchies,
+            hierarchies: Hierarchies::default(),
             listener,
             signals,
             peers: BTreeMap::new(),
@@ -87,7 +85,6 @@ impl Pod {
             processes: BTreeMap::new(),
             holder: None,
             users: None,
-            cgroup: String::new(),
             quitting: None,
         })
     }
@@ -206,10 +203,10 @@ impl Pod {
     }
 
     fn set_up(&mut self, setup: &Setup) -> Outcome {
+        self.hierarchies.clone_from(&setup.hierarchies);
         let group = Group::new(&self.hierarchies, &setup.cgroup);
-        group.create().and_then(|()| group.enter()).map_err(|error| format!("entering the shims' group: {error}"))?;
+        group.enter_alone().map_err(|error| format!("entering the shims' group: {error}"))?;
         let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-        self.cgroup.clone_from(&setup.cgroup);
         self.users = super::namespaces::enter(setup)?;
         if setup.shared_processes && self.holder.is_none() {
             self.holder = Some(holder::start(self.users.as_ref())?);

@@ -14,6 +14,8 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroups::Hierarchies;
+
 /// The largest message. The command line of an exec is the only part a user chooses.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 /// The most descriptors beside one message: the three of an exec.
@@ -105,6 +107,8 @@ pub(crate) struct Setup {
     pub(crate) shared_processes: bool,
     pub(crate) hostname: String,
     pub(crate) sysctls: Vec<(String, String)>,
+    /// Where groups are. The runtime has looked once; a shim would read all Pods' mounts to know.
+    pub(crate) hierarchies: Hierarchies,
     /// The group of the shim itself, outside of the runtime's own.
     pub(crate) cgroup: String,
     /// Set for a user namespace of the Pod's own.
