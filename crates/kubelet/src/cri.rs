@@ -34,8 +34,15 @@ pub(crate) struct Runtime {
     channel: Channel,
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
-    /// Ended containers by id: they change no more, so they are read once.
-    ended: Arc<Mutex<HashMap<String, Instance>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What is read once of a sandbox or container, by id, for as long as a list says that its state is the same.
+#[derive(Default)]
+struct Known {
+    /// Addresses of sandboxes that are ready.
+    addresses: HashMap<String, Vec<String>>,
+    instances: HashMap<String, Instance>,
 }
 
 /// A command's end, from an exec that waits for it.
@@ -59,7 +66,7 @@ impl Runtime {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(size),
             images: ImageServiceClient::new(channel.clone()).max_decoding_message_size(size),
             channel,
-            ended: Arc::default(),
+            known: Arc::default(),
         }
     }
 
@@ -152,7 +159,11 @@ impl Runtime {
     /// Removes a sandbox; one that is gone is removed.
     pub(crate) async fn remove_sandbox(&self, id: &str) -> Result<(), Error> {
         let request = v1::RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
-        gone_is_done(bounded("RemovePodSandbox", CALL_TIMEOUT, self.runtime.clone().remove_pod_sandbox(request)).await)
+        gone_is_done(
+            bounded("RemovePodSandbox", CALL_TIMEOUT, self.runtime.clone().remove_pod_sandbox(request)).await,
+        )?;
+        self.known.lock().addresses.remove(id);
+        Ok(())
     }
 
     /// Makes a container; its id.
@@ -188,7 +199,7 @@ impl Runtime {
     pub(crate) async fn remove_container(&self, id: &str) -> Result<(), Error> {
         let request = v1::RemoveContainerRequest { container_id: id.to_owned() };
         gone_is_done(bounded("RemoveContainer", CALL_TIMEOUT, self.runtime.clone().remove_container(request)).await)?;
-        self.ended.lock().remove(id);
+        self.known.lock().instances.remove(id);
         Ok(())
     }
 
@@ -207,7 +218,9 @@ impl Runtime {
         };
         let mut client = self.runtime.clone();
         let answer = client.update_container_resources(request);
-        bounded("UpdateContainerResources", CALL_TIMEOUT, answer).await.map(drop)
+        let updated = bounded("UpdateContainerResources", CALL_TIMEOUT, answer).await.map(drop);
+        self.known.lock().instances.remove(id);
+        updated
     }
 
     /// Runs a command in a container and waits for its end, at most `timeout`. Nothing if it took longer.

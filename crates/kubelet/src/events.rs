@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sampan_cri::v1::ContainerEventType;
 use tonic::Code;
 
 use crate::Error;
@@ -38,6 +39,10 @@ async fn stream(runtime: &Runtime, pods: &PodTable) -> Result<(), Error> {
     pods.all_changed();
     let wrong = |status| Error::Runtime { call: "GetContainerEvents", source: Box::new(status) };
     while let Some(event) = events.message().await.map_err(wrong)? {
+        // Whoever makes something is a job here, which goes on to start it.
+        if event.container_event_type() == ContainerEventType::ContainerCreatedEvent {
+            continue;
+        }
         let of_sandbox = event.pod_sandbox_status.and_then(|status| status.metadata).map(|metadata| metadata.uid);
         let of_container =
             || event.containers_statuses.first().and_then(|status| status.labels.get(labels::POD_UID)).cloned();

@@ -1,5 +1,7 @@
 //! CRI answers as [`crate::seen`] values.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sampan_cri::v1::{
     self, ContainerState, ContainerStatus, ContainerStatusRequest, PodSandboxState, PodSandboxStatusRequest,
@@ -11,7 +13,7 @@ use crate::Error;
 use crate::config::labels;
 use crate::seen::{Exit, Instance, Limits, Sandbox, State, User};
 
-/// Ended containers that are remembered at most; beyond it, they are read again.
+/// Sandboxes and containers that are remembered at most; beyond it, they are read again.
 const REMEMBERED: usize = 10_000;
 
 impl Runtime {
@@ -27,6 +29,10 @@ impl Runtime {
         if !sandbox.ready {
             return Ok(Some(sandbox));
         }
+        if let Some(ips) = self.known.lock().addresses.get(&sandbox.id) {
+            sandbox.ips.clone_from(ips);
+            return Ok(Some(sandbox));
+        }
         let request = PodSandboxStatusRequest { pod_sandbox_id: sandbox.id.clone(), verbose: false };
         let answer = bounded("PodSandboxStatus", CALL_TIMEOUT, self.runtime.clone().pod_sandbox_status(request)).await;
         let Some(status) = gone_is_none(answer)?.and_then(|answer| answer.status) else { return Ok(None) };
@@ -35,26 +41,43 @@ impl Runtime {
             let more = network.additional_ips.into_iter().map(|ip| ip.ip);
             sandbox.ips = std::iter::once(network.ip).chain(more).filter(|ip| !ip.is_empty()).collect();
         }
+        if sandbox.ready {
+            remember(&mut self.known.lock().addresses, &sandbox.id, &sandbox.ips);
+        }
         Ok(Some(sandbox))
     }
 
     /// The container with its state; nothing if it has gone meanwhile.
     pub(super) async fn instance(&self, listed: &v1::Container) -> Result<Option<Instance>, Error> {
-        if let Some(ended) = self.ended.lock().get(&listed.id) {
-            return Ok(Some(ended.clone()));
+        if let Some(known) = self.known.lock().instances.get(&listed.id)
+            && is_still(&known.state, listed.state)
+        {
+            return Ok(Some(known.clone()));
         }
         let request = ContainerStatusRequest { container_id: listed.id.clone(), verbose: false };
         let answer = bounded("ContainerStatus", CALL_TIMEOUT, self.runtime.clone().container_status(request)).await;
         let Some(status) = gone_is_none(answer)?.and_then(|answer| answer.status) else { return Ok(None) };
         let instance = instance(&listed.pod_sandbox_id, status).await;
-        if instance.exit().is_some() {
-            let mut ended = self.ended.lock();
-            if ended.len() >= REMEMBERED {
-                ended.clear();
-            }
-            ended.insert(instance.id.clone(), instance.clone());
-        }
+        remember(&mut self.known.lock().instances, &instance.id, &instance);
         Ok(Some(instance))
+    }
+}
+
+fn remember<T: Clone>(known: &mut HashMap<String, T>, id: &str, value: &T) {
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(id.to_owned(), value.clone());
+}
+
+/// Whether a list says that a container is in the state in which it was read. It is in each of them once, so all that
+/// was read then still holds.
+fn is_still(read: &State, listed: i32) -> bool {
+    match ContainerState::try_from(listed) {
+        Ok(ContainerState::ContainerCreated) => matches!(read, State::Created),
+        Ok(ContainerState::ContainerRunning) => matches!(read, State::Running { .. }),
+        Ok(ContainerState::ContainerExited) => matches!(read, State::Exited(_)),
+        Ok(ContainerState::ContainerUnknown) | Err(_) => false,
     }
 }
 

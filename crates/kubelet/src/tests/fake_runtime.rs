@@ -26,6 +26,8 @@ struct State {
     containers: BTreeMap<String, (String, ContainerStatus, ContainerConfig)>,
     images: BTreeSet<String>,
     calls: Vec<String>,
+    /// How often the status of a sandbox or a container was asked for.
+    reads: usize,
     /// Exit code of the next commands run by exec.
     exec_code: i32,
     /// Sandboxes that cannot be stopped.
@@ -71,7 +73,13 @@ impl FakeRuntime {
         let container = state.containers.values_mut().find(|container| is(container)).expect("a running container");
         end(&mut container.1, code, reason);
         let (sandbox, id) = (container.0.clone(), container.1.id.clone());
-        self.tell(&state, &sandbox, &id);
+        let event = ContainerEventResponse {
+            container_id: id,
+            container_event_type: ContainerEventType::ContainerStoppedEvent.into(),
+            pod_sandbox_status: state.sandboxes.get(&sandbox).cloned(),
+            ..ContainerEventResponse::default()
+        };
+        let _ = self.events.send(event);
     }
 
     pub(super) fn set_exec_code(&self, code: i32) {
@@ -104,13 +112,9 @@ impl FakeRuntime {
         (state.sandboxes.len(), state.containers.len())
     }
 
-    fn tell(&self, state: &State, sandbox: &str, id: &str) {
-        let event = ContainerEventResponse {
-            container_id: id.to_owned(),
-            pod_sandbox_status: state.sandboxes.get(sandbox).cloned(),
-            ..ContainerEventResponse::default()
-        };
-        let _ = self.events.send(event);
+    /// How often the status of a sandbox or container was asked for.
+    pub(super) fn reads(&self) -> usize {
+        self.state.lock().reads
     }
 }
 
@@ -222,7 +226,9 @@ impl RuntimeService for Service {
             Ok(RemovePodSandboxResponse {})
         }
         pod_sandbox_status(service, request: PodSandboxStatusRequest) -> PodSandboxStatusResponse {
-            let status = service.state.lock().sandboxes.get(&request.pod_sandbox_id).cloned();
+            let mut state = service.state.lock();
+            state.reads += 1;
+            let status = state.sandboxes.get(&request.pod_sandbox_id).cloned();
             let status = status.ok_or_else(|| Status::not_found("no such sandbox"))?;
             Ok(PodSandboxStatusResponse { status: Some(status), ..Default::default() })
         }
@@ -297,7 +303,8 @@ impl RuntimeService for Service {
             Ok(ListContainersResponse { containers: containers.collect() })
         }
         container_status(service, request: ContainerStatusRequest) -> ContainerStatusResponse {
-            let state = service.state.lock();
+            let mut state = service.state.lock();
+            state.reads += 1;
             let container = state.containers.get(&request.container_id);
             let (_, status, _) = container.ok_or_else(|| Status::not_found("no such container"))?;
             Ok(ContainerStatusResponse { status: Some(status.clone()), ..Default::default() })

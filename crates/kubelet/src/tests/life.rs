@@ -93,6 +93,7 @@ async fn a_job_pod_succeeds_and_stays() {
     let pod = world.until("a", "succeeded", |pod| pod["status"]["phase"] == "Succeeded").await;
     assert_eq!(first(&pod)["state"]["terminated"]["reason"], "Completed");
     assert_eq!(world.runtime.count(), (1, 1));
+    assert_eq!(world.runtime.reads(), 3, "the sandbox, and the container in each of its states, is read once");
     world.end().await;
 }
 

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use super::{Env, Worker, allocation, kill, places, resize, sandbox, start};
 use crate::log_links::Link;
 use crate::machine::{Action, Slot, Work};
-use crate::seen::{Instance, Limits};
+use crate::seen::{Instance, Limits, State};
 use crate::{Error, spec, volumes};
 
 /// Kills under way, by container id: one with a shorter grace replaces them.
@@ -25,7 +25,8 @@ pub(crate) enum Done {
         everything: bool,
         result: Result<(), Error>,
     },
-    Sandbox(Result<(), Error>),
+    /// A sandbox was made, and has this id; or one was stopped or removed.
+    Sandbox(Result<Option<String>, Error>),
     Started(Result<start::Started, start::Failed>),
     /// A container was killed or removed.
     Instance(Result<(), Error>),
@@ -53,13 +54,20 @@ impl Worker {
                 });
             }
             Action::CreateSandbox { attempt } => {
-                self.job(Slot::Sandbox, async move { Done::Sandbox(sandbox::create(&env, &pod, attempt).await) });
+                self.job(
+                    Slot::Sandbox,
+                    async move { Done::Sandbox(sandbox::create(&env, &pod, attempt).await.map(Some)) },
+                );
             }
             Action::StopSandbox { id } => {
-                self.job(Slot::Sandbox, async move { Done::Sandbox(env.node.runtime.stop_sandbox(&id).await) });
+                self.job(Slot::Sandbox, async move {
+                    Done::Sandbox(env.node.runtime.stop_sandbox(&id).await.map(|()| None))
+                });
             }
             Action::RemoveSandbox { id } => {
-                self.job(Slot::Sandbox, async move { Done::Sandbox(env.node.runtime.remove_sandbox(&id).await) });
+                self.job(Slot::Sandbox, async move {
+                    Done::Sandbox(env.node.runtime.remove_sandbox(&id).await.map(|()| None))
+                });
             }
             Action::StartContainer(start) => {
                 let slot = Slot::Container(start.name.clone());
@@ -110,7 +118,7 @@ impl Worker {
         }
     }
 
-    /// Notes the end of a job.
+    /// Notes the end of a job. What it has started, an event of the runtime may have shown already; then nobody looks again.
     pub(super) fn take(&mut self, slot: Slot, done: Done) {
         self.memory.busy.remove(&slot);
         if let Slot::Instance(id) = &slot {
@@ -163,14 +171,16 @@ impl Worker {
                 recorder.warning(&regarding, "ResizeError", text);
                 self.memory.fail(slot, "ResizeError", error.to_string(), now);
             }
-            Done::Sandbox(Ok(())) | Done::Instance(Ok(())) | Done::Resized(Ok(())) => {
+            Done::Sandbox(Ok(made)) => {
+                let ready = self.seen.ready_sandbox().map(|sandbox| &sandbox.id);
+                self.look |= made.is_none() || made.as_ref() != ready;
+                self.memory.failures.remove(&slot);
+            }
+            Done::Instance(Ok(())) | Done::Resized(Ok(())) => {
                 self.look = true;
                 self.memory.failures.remove(&slot);
             }
-            Done::Started(result) => {
-                self.look = true;
-                self.take_start(slot, result, now);
-            }
+            Done::Started(result) => self.take_start(slot, result, now),
             Done::DeletedFromApi(Ok(())) => self.inbox.remove(),
         }
     }
@@ -178,12 +188,17 @@ impl Worker {
     fn take_start(&mut self, slot: Slot, result: Result<start::Started, start::Failed>, now: Timestamp) {
         match result {
             Ok(started) => {
+                let seen = self.seen.containers.iter().find(|container| container.id == started.id);
+                self.look |= seen.is_none_or(|container| container.state == State::Created);
                 self.memory.failures.remove(&slot);
                 if let Some(message) = started.hook_failed {
                     self.memory.condemned.insert(started.id, message);
                 }
             }
-            Err(failed) => self.memory.fail(slot, failed.reason, failed.message, now),
+            Err(failed) => {
+                self.look = true;
+                self.memory.fail(slot, failed.reason, failed.message, now);
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use super::Env;
 use crate::config::{dns, resources, sandbox, users};
 use crate::{Error, spec};
 
-/// Makes and starts the sandbox.
-pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Error> {
+/// Makes and starts the sandbox; its id.
+pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<String, Error> {
     dns::check_hostname(pod, &env.node.cluster_dns)?;
     let mut config = config(env, pod, attempt).await;
     if spec::of(pod).host_users == Some(false) {
@@ -18,7 +18,7 @@ pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<(), Err
     }
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
     make_groups(env, pod, parent).await?;
-    env.node.runtime.run_sandbox(config, &handler(env, pod).await?).await.map(drop)
+    env.node.runtime.run_sandbox(config, &handler(env, pod).await?).await
 }
 
 /// Makes the Pod's control group at `parent`, with its weight and bounds. The kernel may take its time: every group that
