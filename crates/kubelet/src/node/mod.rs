@@ -42,6 +42,7 @@ use crate::pod_certificates::PodCertificates;
 use crate::sources::Sources;
 use crate::usage::Meter;
 use crate::volumes::Tokens;
+use crate::worker::Turns;
 use crate::{Error, Options};
 
 /// What all Pods of this node share.
@@ -61,6 +62,7 @@ pub(crate) struct Node {
     pub(crate) burstable: Arc<Burstable>,
     pub(crate) cluster_dns: ClusterDns,
     pub(crate) facts: NodeFacts,
+    pub(crate) turns: Turns,
     pub(crate) capacity: Capacity,
     pub(crate) meter: Arc<Meter>,
     pub(crate) devices: Arc<Devices>,
@@ -116,6 +118,7 @@ impl Node {
                 runtime: version.runtime_name.clone(),
                 machine,
             },
+            turns: Turns::default(),
             capacity,
             meter: Arc::new(Meter::new(runtime.clone())),
             devices: Devices::start(&options.root_dir, tasks)?,

@@ -48,6 +48,7 @@ use crate::sources::{Hold, OnChange};
 use crate::{pod_certificates, spec, static_pods};
 use allocation::Allocation;
 use publish::Publisher;
+pub(crate) use publish::Turns;
 
 /// A runtime that does not answer is asked again after this long.
 const OBSERVE_AGAIN: Duration = Duration::from_secs(1);

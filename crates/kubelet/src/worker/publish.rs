@@ -1,7 +1,8 @@
 //! Writing a Pod's status to the API server: one write at a time, only differences, and only if there are any.
 //!
 //! A Pod that is about to run changes several times within milliseconds, and everyone who follows Pods reads each of its
-//! statuses. So what is only on the way is told after a moment, and mostly by the write that says that the Pod runs.
+//! statuses. So what is only on the way is told after a moment, and mostly by the write that says that the Pod runs. Where
+//! many Pods start at once, they are on the way for longer; then they take turns at telling it ([`Turns`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -25,6 +27,24 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// How long what is on the way to running may wait for more: long enough for most Pods to start, and too short for
 /// anyone to miss it.
 const GATHER: Duration = Duration::from_millis(500);
+
+/// All Pods of a node together tell at most this often what is only on the way: half as often as upstream's kubelet lets
+/// itself write at all.
+const TURN: Duration = Duration::from_millis(40);
+
+/// Whose turn it is to tell what is only on the way.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<Option<Instant>>);
+
+impl Turns {
+    /// Takes the first free turn from `earliest` on.
+    fn take(&self, earliest: Instant) -> Instant {
+        let mut free = self.0.lock();
+        let turn = free.map_or(earliest, |free| free.max(earliest));
+        *free = Some(turn + TURN);
+        turn
+    }
+}
 
 /// The writer of one Pod's status.
 #[derive(Default)]
@@ -51,7 +71,7 @@ impl Publisher {
             return;
         }
         let patch = status_patch(pod, status);
-        if patch.is_some() && self.gathers(pod, status) {
+        if patch.is_some() && self.gathers(&env.node.turns, pod, status) {
             return;
         }
         self.gathering = Gathering::Nothing;
@@ -74,12 +94,12 @@ impl Publisher {
     }
 
     /// Whether `status` is only on the way to running, and may wait for more.
-    fn gathers(&mut self, pod: &Pod, status: &PodStatus) -> bool {
+    fn gathers(&mut self, turns: &Turns, pod: &Pod, status: &PodStatus) -> bool {
         if status.phase.as_deref() != Some("Pending") || pod.metadata.deletion_timestamp.is_some() {
             return false;
         }
         if matches!(self.gathering, Gathering::Nothing) {
-            self.gathering = Gathering::Until(Instant::now() + GATHER);
+            self.gathering = Gathering::Until(turns.take(Instant::now() + GATHER));
         }
         matches!(self.gathering, Gathering::Until(_))
     }
@@ -116,5 +136,18 @@ impl Drop for Publisher {
         if let Some(under_way) = &self.under_way {
             under_way.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_follow_each_other_only_where_many_want_one() {
+        let (turns, start) = (Turns::default(), Instant::now());
+        let take = |earliest_ms: u64| (turns.take(start + Duration::from_millis(earliest_ms)) - start).as_millis();
+        assert_eq!([take(500), take(500), take(510)], [500, 540, 580]);
+        assert_eq!([take(900), take(900)], [900, 940]);
     }
 }
