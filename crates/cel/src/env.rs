@@ -46,7 +46,8 @@ impl Env {
     /// Compiles an expression. The error's text is laid out as upstream's, several lines per fault.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         let (mut root, checked) = self.checked(source)?;
-        check::constants::fold(&mut root);
+        check::constants::fold(&mut root)
+            .map_err(|issue| CompileError::new(&source.chars().collect::<Vec<_>>(), vec![issue]))?;
         Ok(Program::new(root, checked.ty))
     }
 

@@ -254,9 +254,9 @@ fn libraries() {
         ("strings.quote('a\\n')", "\"\\\"a\\\\n\\\"\""),
         (
             "'%s %d %.2f %x %b %o %e'.format([dyn('a'), 3, 1.5, 255, 5, 8, 1234.5])",
-            "\"a 3 1.50 ff 101 10 1.234500e+03\"",
+            "\"a 3 1.50 ff 101 10 1.234500×10⁰³\"",
         ),
-        ("'%s %s %s'.format([[dyn(1), 'a'], dyn({'k': true}), null])", "\"[1, a] {k: true} null\""),
+        ("'%s %s %s'.format([[1, 'a'], {'k': true}, null])", r#""[1, \"a\"] {\"k\":true} null""#),
         ("[3, 1, 2].sum() + [3, 1].min() + [3, 1].max()", "10"),
         ("[].sum()", "0"),
         ("['a', 'b', 'a'].indexOf('a') + ['a', 'b', 'a'].lastIndexOf('a')", "2"),
@@ -278,7 +278,7 @@ fn libraries() {
         "ip('127.0.0.1').isLoopback() && ip('fe80::1').isLinkLocalUnicast() && ip('10.0.0.1').family() == 4",
         "ip.isCanonical('::1') && !ip.isCanonical('0:0::1')",
         "quantity('1Gi').isGreaterThan(quantity('500Mi')) && isQuantity('5m') && !isQuantity('x')",
-        "quantity('200M') == quantity('0.2G') && quantity('-1').sign() == -1",
+        "quantity('200M') == quantity('0.2G') && sign(quantity('-1')) == -1",
         "semver('1.2.3').isLessThan(semver('1.10.0')) && semver('v1.2', true).minor() == 2 && !isSemver('1.2')",
         "semver('1.0.0-rc.1').isLessThan(semver('1.0.0'))",
         "!format.dns1123Label().validate('good').hasValue() && format.named('nothing') == optional.none()",
@@ -522,7 +522,7 @@ fn what_making_lists_costs() {
         ("[2, 3, 1].sort() == [1, 2, 3]", 2 * 9 + 11 + 1),
         ("self.set.sort() == ['a', 'b']", 2 + 8 + 11 + 1),
         ("[{'x': 4}, {'x': 3}].sortBy(m, m['x']) == [{'x': 3}, {'x': 4}]", 2 + 2 * 14 + 2 + 8 + 11),
-        ("dyn([2, 3, 1]).sort() == [1, 2, 3]", 1 + 3 + 1),
+        ("dyn([2, 3, 1]).sort() == [1, 2, 3]", 3 + 1),
     ]);
     // Nothing is made of what could not be paid for.
     check(&[

@@ -168,13 +168,7 @@ impl<'a> Value<'a> {
                     16
                 }
             }
-            Self::Opaque(Opaque::Cidr(cidr)) => {
-                if cidr.is_ipv4() {
-                    4
-                } else {
-                    16
-                }
-            }
+            Self::Opaque(Opaque::Cidr(cidr)) => cidr.prefix_bytes(),
             _ => 1,
         };
         size as u64

@@ -46,20 +46,25 @@ fn constant_argument(call: &mut Call) -> Result<(), (usize, String)> {
 }
 
 /// Functions that turn one constant into another.
-const CONVERSIONS: [&str; 8] = ["bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"];
+const CONVERSIONS: [&str; 10] =
+    ["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"];
 
-/// Replaces lists, maps and conversions of constants by what they make.
-pub(crate) fn fold(expr: &mut Expr) {
+/// Replaces lists, maps and conversions of constants by what they make. Fails if a constant cannot be converted.
+pub(crate) fn fold(expr: &mut Expr) -> Result<(), Issue> {
     for child in expr.children_mut() {
-        fold(child);
+        fold(child)?;
     }
     if let Some(value) = made_of_constants(expr) {
-        expr.kind = Kind::Constant(value);
+        expr.kind = Kind::Constant(value.map_err(|why| Issue::new(expr.at, why))?);
     }
+    Ok(())
 }
 
-fn made_of_constants(expr: &Expr) -> Option<Value<'static>> {
-    match &expr.kind {
+fn made_of_constants(expr: &Expr) -> Option<Result<Value<'static>, String>> {
+    let made = match &expr.kind {
+        Kind::Call(call) if CONVERSIONS.contains(&call.function.as_str()) && call.target.is_none() => {
+            return run(&call.function, vec![constant(call.args.first()?)?]);
+        }
         Kind::List(elements) => {
             let item = |element: &crate::syntax::ast::Element| constant(&element.value).filter(|_| !element.optional);
             elements.iter().map(item).collect::<Option<_>>().map(Value::list)
@@ -73,12 +78,9 @@ fn made_of_constants(expr: &Expr) -> Option<Value<'static>> {
             // Repeated keys are an error that evaluation tells.
             (made.len() == entries.len()).then(|| Value::Map(Map::own(made)))
         }
-        Kind::Call(call) if CONVERSIONS.contains(&call.function.as_str()) && call.target.is_none() => {
-            let arg = constant(call.args.first()?)?;
-            run(&call.function, vec![arg])?.ok()
-        }
         _ => None,
-    }
+    };
+    made.map(Ok)
 }
 
 fn constant(expr: &Expr) -> Option<Value<'static>> {

@@ -12,6 +12,7 @@ use self::declarations::{Overload, function, instantiate};
 use self::unify::Substitutions;
 use crate::env::{Env, type_named};
 use crate::issue::Issue;
+use crate::library::format;
 use crate::syntax::ast::{Access, Call, Element, Entry, Expr, Fold, Kind, Literal, Select, Struct, operator};
 use crate::types::{Schema, Type};
 
@@ -44,6 +45,7 @@ pub(crate) fn check(env: &Env, root: &mut Expr) -> Result<Checked, Vec<Issue>> {
         overloads: HashMap::new(),
         substitutions: Substitutions::default(),
         scopes: Vec::new(),
+        formatted: 0,
         issues: Vec::new(),
     };
     let ty = checker.check(root);
@@ -65,6 +67,8 @@ struct Checker<'a> {
     substitutions: Substitutions,
     /// Variables of the folds around the node.
     scopes: Vec<(String, Type)>,
+    /// How many calls of `format` are around the node: lists in their arguments may hold all sorts of values.
+    formatted: usize,
     issues: Vec<Issue>,
 }
 
@@ -170,8 +174,29 @@ impl Checker<'_> {
     fn call(&mut self, expr: &mut Expr) -> Type {
         let node = (expr.id, expr.at);
         let Kind::Call(call) = &mut expr.kind else { return Type::Error };
+        let formats = call.function == "format" && call.target.is_some();
+        self.formatted += usize::from(formats);
         let types = self.check_all(&mut call.args);
+        self.formatted -= usize::from(formats);
+        if formats {
+            self.check_format(call);
+        }
         if call.target.is_some() { self.member_call(node, call, types) } else { self.resolve(node, call, types) }
+    }
+
+    /// Checks a template that is written out against a list that is.
+    fn check_format(&mut self, call: &Call) {
+        let (Some(target), [Expr { kind: Kind::List(items), at, .. }]) = (&call.target, &call.args[..]) else { return };
+        let Kind::Literal(Literal::String(template)) = &target.kind else { return };
+        if items.iter().any(|item| item.optional) {
+            return;
+        }
+        let types = items
+            .iter()
+            .map(|item| self.types.get(&item.value.id).map_or(Type::Dyn, |ty| self.substitutions.apply(ty, true)));
+        if let Err(why) = format::check(template, &types.collect::<Vec<_>>()) {
+            self.report(*at, why);
+        }
     }
 
     fn check_all(&mut self, exprs: &mut [Expr]) -> Vec<Type> {
@@ -265,6 +290,9 @@ impl Checker<'_> {
         let Some(previous) = previous else { return Some(current) };
         if let Some(joined) = self.substitutions.join(&previous, &current) {
             return Some(joined);
+        }
+        if self.formatted > 0 {
+            return Some(Type::Dyn);
         }
         Some(self.report(at, format!("expected type '{previous}' but found '{current}'")))
     }

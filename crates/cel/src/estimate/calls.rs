@@ -84,6 +84,9 @@ fn of_member(function: &str, overload: &str, target: &Operand, operands: &Operan
     let (size, arg) = (target.size(), |index| operands.arg(index));
     Some(match function {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => costs(of_comparisons(target)),
+        // A target of any type may be a list.
+        "includes" if target.item.is_none() => costs(size.most),
+        "includes" => costs(of_comparisons(target)),
         "lowerAscii" | "upperAscii" | "substring" | "trim" => Estimate { cost: walk(size.most), size: Some(size) },
         "replace" => Estimate { cost: walk_twice(size.most), size: Some(replaced(size, arg(0), arg(1))) },
         "split" => {

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 use crate::syntax::ast::operator;
-use crate::value::{List, Value};
+use crate::value::{List, Opaque, Value};
 
 /// What walking one character or byte costs.
 pub(crate) const TRAVERSAL: f64 = 0.1;
@@ -105,7 +105,9 @@ fn of_library(
 ) -> Option<u64> {
     Some(match function {
         "check" => CHECK,
-        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => args.first().map_or(0, traversal),
+        "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => {
+            args.first().map_or(0, |list| traversal(list).max(beyond(list.size())))
+        }
         "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "cidr" | "isIP" | "isCIDR" | "quantity"
         | "isQuantity" => walk(size(0)),
         "semver" | "isSemver" => walk(size(0)),
@@ -118,7 +120,11 @@ fn of_library(
             let parsed = if overload.is_some_and(|id| id.ends_with("_string")) { walk(size(1)) } else { 0 };
             walk(size(0) * 2) + nested + parsed
         }
-        "validate" => size(0).max(1),
+        "validate" => match args.first() {
+            Some(Value::Opaque(Opaque::Format(format))) => search(size(1), format.pattern_size()),
+            _ => 1,
+        },
+        operator::EQUALS if matches!(args.first(), Some(Value::Opaque(_))) => 1,
         "lists.range" | "slice" | "reverse" | "flatten" | "distinct" | "sort" | "@sortByAssociatedKeys" => {
             of_making(function, overload, args)
         }
@@ -133,8 +139,8 @@ fn of_standard(function: &str, overload: Option<&str>, size: &dyn Fn(usize) -> u
         ("format" | "strings.quote", _) => walk(size(0)),
         ("bytes", Some("string_to_bytes")) | ("string", Some("bytes_to_string")) => walk(size(0)),
         (operator::IN, Some("in_list")) => size(1),
-        ("sets.contains" | "sets.intersects", _) => size(0).saturating_mul(size(1)).max(1),
-        ("sets.equivalent", _) => size(0).saturating_mul(size(1)).saturating_mul(2).max(1),
+        ("sets.contains" | "sets.intersects", _) => size(0).saturating_mul(size(1)).saturating_add(1),
+        ("sets.equivalent", _) => size(0).saturating_mul(size(1)).saturating_mul(2).saturating_add(1),
         (operator::ADD, Some("add_string" | "add_bytes")) => walk(size(0) + size(1)),
         (operator::ADD, _) => of_copy(args),
         ("matches", Some(_)) => search(size(0), size(1)),
@@ -217,17 +223,19 @@ fn of_copy(args: &[Value<'_>]) -> u64 {
     if size > LARGE { walk(size) } else { 1 }
 }
 
-/// What walking a list costs, its items' text included.
+/// What walking all that a value holds costs; short texts cost nothing.
 fn traversal(value: &Value<'_>) -> u64 {
+    let text = |bytes: usize| (bytes as f64 * TRAVERSAL) as u64;
     match value {
-        Value::String(_) | Value::Bytes(_) => walk(value.size()),
-        Value::List(list) if !list.is_empty() => {
-            let item = list.get(0).and_then(Result::ok);
-            let each = match item {
-                Some(item @ (Value::String(_) | Value::Bytes(_))) => 1 + walk(item.size()),
-                _ => 1,
-            };
-            (list.len() as u64).saturating_mul(each)
+        Value::String(found) => text(found.len()),
+        Value::Bytes(found) => text(found.len()),
+        Value::List(list) => {
+            let items = (0..list.len()).filter_map(|index| list.get(index)?.ok());
+            items.map(|item| traversal(&item)).fold(0, u64::saturating_add)
+        }
+        Value::Map(map) => {
+            let entries = map.keys().into_iter().filter_map(|key| Some((key.value(), map.get(&key)?.ok()?)));
+            entries.map(|(key, value)| traversal(&key).saturating_add(traversal(&value))).fold(0, u64::saturating_add)
         }
         _ => 1,
     }

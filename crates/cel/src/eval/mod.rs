@@ -16,6 +16,7 @@ use self::bindings::Bindings;
 use self::cost::{Budget, Meter};
 use crate::check::declarations;
 use crate::env;
+use crate::library::lists::sum_of_none;
 use crate::library::regexes;
 use crate::syntax::ast::{Call, Element, Entry, Expr, Kind, Literal, RESULT, Struct, operator};
 use crate::value::{Key, Map, Owned, Text, Value};
@@ -210,7 +211,7 @@ impl<'p, 'a, 'b> Evaluator<'p, 'a, 'b> {
         }
         let value = match &call.pattern {
             Some(pattern) => regexes::run_compiled(&call.function, &args, pattern),
-            None => run(&call.function, args),
+            None => sum_of_none(call.overload, &args).map(Ok).or_else(|| run(&call.function, args)),
         };
         let value = value.unwrap_or_else(|| Err(NO_OVERLOAD.to_owned()))?;
         if by_result {

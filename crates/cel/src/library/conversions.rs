@@ -75,8 +75,8 @@ fn cannot<'a>(from: &str, to: &str) -> Result<Value<'a>, String> {
 fn to_bool<'a>(value: &Value<'a>) -> Ran<'a> {
     let Value::String(text) = value else { return matches!(value, Value::Bool(_)).then(|| Ok(value.clone())) };
     Some(match &**text {
-        "true" | "TRUE" | "True" | "t" | "1" => Ok(Value::Bool(true)),
-        "false" | "FALSE" | "False" | "f" | "0" => Ok(Value::Bool(false)),
+        "true" | "TRUE" | "True" | "t" | "T" | "1" => Ok(Value::Bool(true)),
+        "false" | "FALSE" | "False" | "f" | "F" | "0" => Ok(Value::Bool(false)),
         _ => cannot("string", "bool"),
     })
 }

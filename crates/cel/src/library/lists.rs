@@ -1,4 +1,4 @@
-//! Lists: `isSorted`, `sum`, `min`, `max`, `indexOf`, `lastIndexOf`.
+//! Lists: `isSorted`, `sum`, `min`, `max`, `indexOf`, `lastIndexOf`, `includes`.
 
 use std::cmp::Ordering;
 
@@ -41,6 +41,7 @@ pub(crate) static LIBRARY: Library = Library {
     max list_duration_max_duration list(duration).() -> duration
     indexOf list_a_index_of_int list(A).(A) -> int
     lastIndexOf list_a_last_index_of_int list(A).(A) -> int
+    includes list_includes_dyn_dyn dyn.(dyn) -> bool
 ",
     run,
 };
@@ -57,8 +58,25 @@ fn run<'a>(function: &str, args: &[Value<'a>]) -> Ran<'a> {
         ("lastIndexOf", [Value::List(list), item]) => {
             Some(list.items().map(|items| place(items.iter().rposition(|other| equal(item, other)))))
         }
+        ("includes", [Value::List(list), item]) => {
+            Some(list.items().map(|items| Value::Bool(items.iter().any(|other| equal(other, item)))))
+        }
+        // What is no list includes itself.
+        ("includes", [value, other]) => Some(Ok(Value::Bool(equal(value, other)))),
         _ => None,
     }
+}
+
+/// The sum of no items: of the type that the call's one overload gives, else of whole numbers.
+pub(crate) fn sum_of_none<'a>(overload: Option<&str>, args: &[Value<'a>]) -> Option<Value<'a>> {
+    let [Value::List(list)] = args else { return None };
+    let zero = match overload? {
+        "list_uint_sum_uint" => Value::Uint(0),
+        "list_double_sum_double" => Value::Double(0.0),
+        "list_duration_sum_duration" => Value::Duration(0),
+        _ => return None,
+    };
+    list.is_empty().then_some(zero)
 }
 
 fn place<'a>(found: Option<usize>) -> Value<'a> {

@@ -6,9 +6,10 @@
 pub(crate) mod authorizer;
 pub(crate) mod conversions;
 mod derived_lists;
-mod format;
+pub(crate) mod format;
+mod go_address;
 mod json_patch;
-mod lists;
+pub(crate) mod lists;
 pub(crate) mod named_formats;
 pub(crate) mod net;
 mod optionals;

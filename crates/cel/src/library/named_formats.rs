@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 
+use super::urls::Url;
 use super::{Library, Ran, time};
 use crate::value::{Opaque, Value};
 
@@ -67,16 +68,28 @@ fn run<'a>(function: &str, args: &[Value<'a>]) -> Ran<'a> {
     Some(Ok(value))
 }
 
+/// The sizes of the patterns behind formats, as upstream counts them.
+const SHORT_PATTERN: u64 = 30;
+const LONG_PATTERN: u64 = 60;
+const VALUE_PATTERN: u64 = 40;
+const URI_PATTERN: u64 = 1103;
+const UUID_PATTERN: u64 = 70;
+const BYTE_PATTERN: u64 = 84;
+const DATE_PATTERN: u64 = 71;
+
 /// A form that names have.
 struct Form {
     regex: LazyLock<Regex>,
     max: usize,
+    /// What [`Form::max`] counts, in words.
+    unit: &'static str,
     fault: &'static str,
 }
 
 static LABEL: Form = Form {
     regex: LazyLock::new(|| pattern("[a-z0-9]([-a-z0-9]*[a-z0-9])?")),
     max: 63,
+    unit: "characters",
     fault: "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
             with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
             '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
@@ -84,6 +97,7 @@ static LABEL: Form = Form {
 static SUBDOMAIN: Form = Form {
     regex: LazyLock::new(|| pattern(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")),
     max: 253,
+    unit: "characters",
     fault: "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
             start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
@@ -91,6 +105,7 @@ static SUBDOMAIN: Form = Form {
 static LABEL_1035: Form = Form {
     regex: LazyLock::new(|| pattern("[a-z]([-a-z0-9]*[a-z0-9])?")),
     max: 63,
+    unit: "characters",
     fault: "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
             character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation \
             is '[a-z]([-a-z0-9]*[a-z0-9])?')",
@@ -98,6 +113,7 @@ static LABEL_1035: Form = Form {
 static LABEL_VALUE: Form = Form {
     regex: LazyLock::new(|| pattern("(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")),
     max: 63,
+    unit: "bytes",
     fault: "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start \
             and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
             validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
@@ -105,6 +121,7 @@ static LABEL_VALUE: Form = Form {
 static QUALIFIED: Form = Form {
     regex: LazyLock::new(|| pattern("([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")),
     max: 63,
+    unit: "bytes",
     fault: "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
             alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
@@ -120,7 +137,7 @@ impl Form {
     fn faults(&self, text: &str) -> Vec<String> {
         let mut faults = Vec::new();
         if text.len() > self.max {
-            faults.push(format!("must be no more than {} characters", self.max));
+            faults.push(format!("must be no more than {} {}", self.max, self.unit));
         }
         if !self.regex.is_match(text) {
             faults.push(self.fault.to_owned());
@@ -138,6 +155,19 @@ impl Form {
 }
 
 impl NamedFormat {
+    /// The size of the pattern by which a check of this format is paid.
+    pub(crate) fn pattern_size(self) -> u64 {
+        match self.0 {
+            "dns1123Label" | "dns1035Label" | "dns1123LabelPrefix" | "dns1035LabelPrefix" => SHORT_PATTERN,
+            "labelValue" => VALUE_PATTERN,
+            "uri" => URI_PATTERN,
+            "uuid" => UUID_PATTERN,
+            "byte" => BYTE_PATTERN,
+            "date" | "datetime" => DATE_PATTERN,
+            _ => LONG_PATTERN,
+        }
+    }
+
     fn faults(self, text: &str) -> Vec<String> {
         let unless = |fine: bool, fault: &str| if fine { Vec::new() } else { vec![fault.to_owned()] };
         match self.0 {
@@ -149,7 +179,7 @@ impl NamedFormat {
             "dns1035LabelPrefix" => LABEL_1035.prefix_faults(text),
             "labelValue" => LABEL_VALUE.faults(text),
             "qualifiedName" => qualified_name(text),
-            "uri" => unless(is_uri(text), &format!("invalid URI format: {text}")),
+            "uri" => Url::parse(text).err().into_iter().collect(),
             "uuid" => unless(UUID.is_match(text), "does not match the UUID format"),
             "byte" => unless(STANDARD.decode(text).is_ok(), "invalid base64"),
             "date" => unless(time::parse_date(text).is_some(), "invalid date"),
@@ -159,7 +189,14 @@ impl NamedFormat {
 }
 
 fn qualified_name(text: &str) -> Vec<String> {
-    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    let (prefix, name) = match text.split('/').collect::<Vec<_>>()[..] {
+        [name] => (None, name),
+        [prefix, name] => (Some(prefix), name),
+        _ => {
+            let fault = QUALIFIED.fault.replacen("name part", "a valid label key", 1);
+            return vec![fault + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"];
+        }
+    };
     let mut faults = Vec::new();
     if let Some(prefix) = prefix {
         let of_prefix = if prefix.is_empty() { vec!["must be non-empty".to_owned()] } else { SUBDOMAIN.faults(prefix) };
@@ -168,11 +205,7 @@ fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
     }
-    faults.extend(QUALIFIED.faults(name));
+    let of_name = QUALIFIED.faults(name).into_iter();
+    faults.extend(of_name.map(|fault| if fault.starts_with("must") { format!("name part {fault}") } else { fault }));
     faults
-}
-
-fn is_uri(text: &str) -> bool {
-    let url = [Value::text(text)];
-    matches!((super::urls::LIBRARY.run)("isURL", &url), Some(Ok(Value::Bool(true))))
 }

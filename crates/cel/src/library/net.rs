@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Library, Ran};
+use super::{Library, Ran, go_address};
+use crate::eval::NO_OVERLOAD;
 use crate::value::{Opaque, Value};
 
 /// The network functions.
@@ -38,8 +39,9 @@ pub(crate) static LIBRARY: Library = Library {
 pub struct Cidr(IpNet);
 
 impl Cidr {
-    pub(crate) fn is_ipv4(&self) -> bool {
-        self.0.addr().is_ipv4()
+    /// The bytes that its prefix reaches into.
+    pub(crate) fn prefix_bytes(&self) -> usize {
+        usize::from(self.0.prefix_len()).div_ceil(8)
     }
 }
 
@@ -70,26 +72,27 @@ fn of_text<'a>(function: &str, text: &str) -> Ran<'a> {
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, String> {
-    let fault = |why: String| format!("IP Address \"{text}\" parse error during conversion from string: {why}");
-    let ip: IpAddr = text.parse().map_err(|_| fault(format!("ParseAddr(\"{text}\"): unable to parse IP")))?;
+    let ip = go_address::parse(text)
+        .map_err(|why| format!("IP Address \"{text}\" parse error during conversion from string: {why}"))?;
     match ip {
-        IpAddr::V6(six) if six.to_ipv4_mapped().is_some() => {
-            Err(fault("IPv4-mapped IPv6 address is not allowed".to_owned()))
-        }
-        ip => Ok(ip),
+        (_, true) => Err(format!("IP address \"{text}\" with zone value is not allowed")),
+        (ip, false) if is_mapped(ip) => Err(format!("IPv4-mapped IPv6 address \"{text}\" is not allowed")),
+        (ip, false) => Ok(ip),
     }
 }
 
+fn is_mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(six) if six.to_ipv4_mapped().is_some())
+}
+
 fn parse_cidr(text: &str) -> Result<IpNet, String> {
-    let fault = |why: &str| format!("network address parse error during conversion from string: {why}");
-    let network: IpNet = text.parse().map_err(|_| {
-        let why = if text.contains('/') { "unable to parse IP" } else { "no '/'" };
-        fault(&format!("netip.ParsePrefix(\"{text}\"): {why}"))
-    })?;
-    match network.addr() {
-        IpAddr::V6(six) if six.to_ipv4_mapped().is_some() => Err(fault("IPv4-mapped IPv6 address is not allowed")),
-        _ => Ok(network),
+    const FAULT: &str = "network address parse error during conversion from string";
+    let network = go_address::parse_prefix(text)
+        .map_err(|why| format!("{FAULT}: {FAULT}: netip.ParsePrefix(\"{text}\"): {why}"))?;
+    if is_mapped(network.addr()) {
+        return Err(format!("{FAULT}: IPv4-mapped IPv6 address \"{text}\" is not allowed"));
     }
+    Ok(network)
 }
 
 fn of_ip<'a>(function: &str, ip: IpAddr) -> Option<Value<'a>> {
@@ -120,7 +123,9 @@ fn of_cidr<'a>(function: &str, cidr: IpNet, args: &[Value<'a>]) -> Ran<'a> {
         ("ip", []) => Ok(Value::Opaque(Opaque::Ip(cidr.addr()))),
         ("masked", []) => Ok(Value::Opaque(Opaque::Cidr(Cidr(cidr.trunc())))),
         ("prefixLength", []) => Ok(Value::Int(cidr.prefix_len().into())),
-        ("containsIP", [Value::String(text)]) => parse_ip(text).map(|ip| Value::Bool(cidr.contains(&ip))),
+        ("containsIP", [Value::String(text)]) => {
+            parse_ip(text).map(|ip| Value::Bool(cidr.contains(&ip))).map_err(|_| NO_OVERLOAD.to_owned())
+        }
         ("containsIP", [Value::Opaque(Opaque::Ip(ip))]) => Ok(Value::Bool(cidr.contains(ip))),
         ("containsCIDR", [Value::String(text)]) => parse_cidr(text).map(|other| Value::Bool(contains(cidr, other))),
         ("containsCIDR", [Value::Opaque(Opaque::Cidr(other))]) => Ok(Value::Bool(contains(cidr, other.0))),

@@ -12,7 +12,7 @@ pub(crate) static LIBRARY: Library = Library {
     declarations: "
     quantity string_to_quantity (string) -> kubernetes.Quantity
     isQuantity is_quantity_string (string) -> bool
-    sign quantity_sign kubernetes.Quantity.() -> int
+    sign quantity_sign (kubernetes.Quantity) -> int
     isInteger quantity_is_integer kubernetes.Quantity.() -> bool
     asInteger quantity_as_integer kubernetes.Quantity.() -> int
     asApproximateFloat quantity_get_float kubernetes.Quantity.() -> double

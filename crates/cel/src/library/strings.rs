@@ -78,32 +78,30 @@ fn chars_before<'a>(text: &str, byte: Option<usize>) -> Value<'a> {
 }
 
 fn index_of<'a>(text: &str, part: &str, from: i64) -> Result<Value<'a>, String> {
+    let from = usize::try_from(from).map_err(|_| format!("index out of range: {from}"))?;
+    let start = byte_at(text, from);
     if part.is_empty() {
-        return Ok(Value::Int(from));
+        return Ok(chars_before(text, start.or(Some(text.len()))));
     }
-    let out_of_range = || format!("index out of range: {from}");
-    let start = usize::try_from(from).map_err(|_| out_of_range())?;
-    let Some(start) = byte_at(text, start) else { return Ok(Value::Int(-1)) };
-    Ok(chars_before(text, text[start..].find(part).map(|at| at + start)))
+    Ok(chars_before(text, start.and_then(|start| text[start..].find(part).map(|at| at + start))))
 }
 
 fn last_index_of<'a>(text: &str, part: &str, from: Option<i64>) -> Result<Value<'a>, String> {
-    let length = text.chars().count();
     let from = match from {
-        None => length,
-        Some(from) => usize::try_from(from)
-            .ok()
-            .filter(|from| *from < length || *from == 0)
-            .ok_or_else(|| format!("index out of range: {from}"))?,
+        None => usize::MAX,
+        Some(from) => usize::try_from(from).map_err(|_| format!("index out of range: {from}"))?,
+    };
+    // Behind the end of the text begins nothing, but with no start given, everything may.
+    let last = match byte_at(text, from) {
+        Some(last) if last < text.len() || part.is_empty() => last,
+        _ if from == usize::MAX || part.is_empty() => text.len(),
+        _ => return Ok(Value::Int(-1)),
     };
     if part.is_empty() {
-        return Ok(Value::Int(from as i64));
+        return Ok(chars_before(text, Some(last)));
     }
-    // A match may begin at `from` at the latest.
-    let limit = byte_at(text, from).unwrap_or(text.len());
-    let end = (limit + part.len()).min(text.len());
-    let end = (end..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
-    Ok(chars_before(text, text[..end].rfind(part).filter(|at| *at <= limit)))
+    let mut starts = text.char_indices().map(|(at, _)| at).rev().skip_while(|at| *at > last);
+    Ok(chars_before(text, starts.find(|at| text[*at..].starts_with(part))))
 }
 
 fn replace<'a>(text: &str, from: &str, to: &str, limit: i64) -> Result<Value<'a>, String> {
@@ -152,7 +150,7 @@ fn join<'a>(list: &List<'a>, separator: &str) -> Result<Value<'a>, String> {
     Ok(Value::text(parts.join(separator)))
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

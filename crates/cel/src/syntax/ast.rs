@@ -148,7 +148,8 @@ pub(crate) mod operator {
 impl Call {
     /// Whether it looks something up in a list of constants, which costs nothing.
     pub(crate) fn is_membership_of_constants(&self) -> bool {
-        self.function == operator::IN && matches!(self.args.get(1).map(|list| &list.kind), Some(Kind::Constant(_)))
+        self.function == operator::IN
+            && matches!(self.args.get(1).map(|list| &list.kind), Some(Kind::Constant(Value::List(_))))
     }
 }
 

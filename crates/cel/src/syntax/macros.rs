@@ -25,7 +25,7 @@ pub(super) fn global_call(parser: &mut Parser, at: usize, function: &str, mut ar
 pub(super) fn member_call(parser: &mut Parser, at: usize, target: Expr, function: &str, args: Vec<Expr>) -> Parsed {
     let mut expansion = Expansion { parser, at };
     match (function, args.len()) {
-        ("all" | "exists" | "exists_one" | "existsOne" | "filter", 2)
+        ("all" | "exists" | "exists_one" | "filter", 2)
         | ("all" | "exists" | "exists_one" | "existsOne" | "transformList" | "transformMap" | "transformMapEntry", 3)
         | ("map", 2 | 3)
         | ("transformList" | "transformMap" | "transformMapEntry", 4) => expansion.fold(target, function, args),
