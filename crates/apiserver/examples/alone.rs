@@ -42,6 +42,7 @@ async fn main() -> Result<()> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     let handle = ApiServer::start(Options {
         store: open_store(&dir, args.next()).await?,
+        kms: Vec::new(),
         tokens: Arc::new(Tokens::load("https://kubernetes.default.svc", &Tokens::generate_key()?)?),
         ranges: Ranges { addresses: "10.43.0.0/16".parse()?, node_ports: 30000..=32767 },
         advertised: address,

@@ -10,6 +10,7 @@ use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use sampan_api::status::Status;
 use sampan_store::Store;
+use sampan_store::sealed::Kms;
 
 use crate::cache::Cache;
 use crate::request::Query;
@@ -21,6 +22,7 @@ const STORE: Duration = Duration::from_secs(2);
 pub(crate) struct Health {
     store: Arc<dyn Store>,
     cache: Arc<Cache>,
+    kms: Vec<Arc<Kms>>,
     /// The steps of the start that are over, a bit each.
     passed: AtomicU32,
     stopping: AtomicBool,
@@ -53,16 +55,18 @@ enum Check {
     Ping,
     Etcd,
     EtcdReadiness,
+    KmsProviders,
     InformerSync,
     Started(Hook),
     Shutdown,
 }
 
 impl Check {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Ping,
         Self::Etcd,
         Self::EtcdReadiness,
+        Self::KmsProviders,
         Self::InformerSync,
         Self::Started(Hook::FlowControlConsumer),
         Self::Started(Hook::CustomResources),
@@ -80,6 +84,7 @@ impl Check {
             Self::Ping => "ping",
             Self::Etcd => "etcd",
             Self::EtcdReadiness => "etcd-readiness",
+            Self::KmsProviders => "kms-providers",
             Self::InformerSync => "informer-sync",
             Self::Started(hook) => match hook {
                 Hook::SystemNamespaces => "poststarthook/start-system-namespaces-controller",
@@ -103,9 +108,14 @@ impl Check {
 }
 
 impl Health {
-    /// A server that has not started yet.
-    pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<Cache>) -> Self {
-        Self { store, cache, passed: AtomicU32::new(0), stopping: AtomicBool::new(false) }
+    /// A server that has not started yet, whose store is sealed with the help of `kms`.
+    pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<Cache>, kms: Vec<Arc<Kms>>) -> Self {
+        Self { store, cache, kms, passed: AtomicU32::new(0), stopping: AtomicBool::new(false) }
+    }
+
+    /// The KMS plugins whose health counts.
+    pub(crate) fn kms(&self) -> &[Arc<Kms>] {
+        &self.kms
     }
 
     /// A step of the start is over.
@@ -124,6 +134,7 @@ impl Health {
         match check {
             Check::Ping => Ok(()),
             Check::Etcd | Check::EtcdReadiness => self.store().await,
+            Check::KmsProviders => self.kms_providers().await,
             Check::InformerSync => holds(self.cache.is_synced(), "the watch cache has lost the storage"),
             Check::Started(hook) => {
                 holds(self.passed.load(Ordering::Acquire) & (1 << hook as u32) != 0, "not finished")
@@ -144,11 +155,22 @@ impl Health {
         }
     }
 
+    async fn kms_providers(&self) -> Result<(), &'static str> {
+        let checks = self.kms.iter().map(|kms| kms.check());
+        let faults = futures::future::join_all(checks).await.into_iter().filter_map(Result::err);
+        faults.fold(Ok(()), |_, error| {
+            tracing::warn!(%error, "a KMS plugin failed its health check");
+            Err("a KMS provider is not healthy")
+        })
+    }
+
     /// Answers `/{endpoint}` and `/{endpoint}/{check}`.
     pub(crate) async fn answer(&self, path: &str, query: &Query) -> Result<Response<Body>, Status> {
         let path = path.trim_start_matches('/');
         let (endpoint, one) = path.split_once('/').unwrap_or((path, ""));
-        let checks = Check::ALL.into_iter().filter(|check| check.is_of(endpoint));
+        let checks = Check::ALL
+            .into_iter()
+            .filter(|check| check.is_of(endpoint) && (*check != Check::KmsProviders || !self.kms.is_empty()));
         if one.is_empty() {
             return Ok(self.report(endpoint, checks, query).await);
         }

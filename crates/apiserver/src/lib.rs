@@ -48,6 +48,7 @@ use std::sync::Arc;
 use sampan_api::status::Status;
 use sampan_auth::token::Tokens;
 use sampan_store::Store;
+use sampan_store::sealed::Kms;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -90,6 +91,8 @@ pub use crate::version::Version;
 pub struct Options {
     /// Where objects are kept.
     pub store: Arc<dyn Store>,
+    /// The KMS plugins that the store is sealed with: `/readyz` asks for their health, `/metrics` tells of them.
+    pub kms: Vec<Arc<Kms>>,
     /// Signs and checks the tokens of ServiceAccounts.
     pub tokens: Arc<Tokens>,
     /// Addresses and node ports to give to Services.
@@ -178,7 +181,7 @@ impl ApiServer {
         let (front_stop, stop) = (CancellationToken::new(), CancellationToken::new());
         let (front, background) = (TaskTracker::new(), TaskTracker::new());
         let cache = Cache::load(Arc::clone(&options.store), sampan_api::kinds::ALL).await?;
-        let health = Health::new(Arc::clone(&options.store), Arc::clone(&cache));
+        let health = Health::new(Arc::clone(&options.store), Arc::clone(&cache), options.kms);
         background.spawn(Arc::clone(&cache).follow(stop.clone()));
         background.spawn(compaction::run(Arc::clone(&options.store), stop.clone()));
         let services = Arc::new(webhook::Services::new(Arc::clone(&cache)));

@@ -4,6 +4,7 @@
 //! someone wants to see it.
 
 mod clients;
+mod envelope;
 mod histogram;
 mod process;
 mod requests;
@@ -36,6 +37,7 @@ pub(crate) fn scrape(server: &Server) -> String {
     server.metrics.clients.write(&server.advertised.to_string(), &mut text);
     server.flow_control.write_metrics(&mut text);
     objects(&server.registry.cache, &mut text);
+    envelope::write(server.health.kms(), &mut text);
     text.single(
         Form::Counter,
         "apiserver_tls_handshake_errors_total",

@@ -1,11 +1,13 @@
 //! Health endpoints: each check by name, what is excluded, and a store that does not answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use sampan_store::etcd::{self, Etcd};
+use sampan_store::sealed::Kms;
 
 use crate::etcd_server::EtcdServer;
 use crate::support::{Cluster, in_process};
@@ -78,4 +80,23 @@ async fn checks_are_told_one_by_one_and_the_store_is_really_asked() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_kms_plugin_counts_for_health_and_is_measured() {
+    let kms = Arc::new(Kms::new("vault", "unix:///nowhere/kms.sock", Duration::from_secs(5)).unwrap());
+    let cluster = Cluster::configured(|options| options.kms = vec![kms]).await;
+    for endpoint in ["healthz", "livez", "readyz"] {
+        let (code, report) = get(&cluster, &format!("/{endpoint}")).await;
+        assert!(code == 500 && report.contains("[-]kms-providers failed: reason withheld\n"), "{report}");
+    }
+    let why = "internal server error: a KMS provider is not healthy\n";
+    check(&cluster, &[("/readyz/kms-providers", 500, why), ("/readyz?exclude=kms-providers", 200, "ok")]).await;
+    let (_, metrics) = get(&cluster, "/metrics").await;
+    let call =
+        "grpc_status_code=\"Unavailable\",method_name=\"/v2.KeyManagementService/Status\",provider_name=\"vault\"";
+    let line = format!("apiserver_envelope_encryption_kms_operations_latency_seconds_count{{{call}}} 1\n");
+    assert!(metrics.contains(&line), "asked once, then believed for a while: {metrics}");
+    assert!(metrics.contains("apiserver_envelope_encryption_dek_source_cache_size{provider_name=\"vault\"} 0\n"));
+    assert_eq!(get(&Cluster::start().await, "/readyz/kms-providers").await.0, 404, "there is none");
 }

@@ -85,6 +85,7 @@ impl Cluster {
         let key = Tokens::generate_key().unwrap();
         let mut options = Options {
             store,
+            kms: Vec::new(),
             tokens: Arc::new(Tokens::load("https://kubernetes.default.svc", &key).unwrap()),
             ranges: Ranges { addresses: "10.43.0.0/16".parse().unwrap(), node_ports: 30000..=32767 },
             advertised: "192.0.2.1:6443".parse().unwrap(),

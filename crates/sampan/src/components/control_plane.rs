@@ -18,7 +18,7 @@ use sampan_controllers::{SignToken, Signer};
 use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
 use sampan_store::etcd::{self, Etcd};
-use sampan_store::sealed::Sealed;
+use sampan_store::sealed::{Kms, Sealed};
 use tokio::net::TcpListener;
 
 use super::Running;
@@ -34,13 +34,14 @@ const MANAGER: &str = "kube-controller-manager";
 /// Starts the store and the API server on it. Returns the way in for components of this process.
 pub(super) async fn start_api(config: &Config, pki: &Pki, running: &mut Running) -> Result<Service> {
     let store = open_store(config, running).await.context("opening the store")?;
-    let store = seal(config, store).await?;
+    let (store, kms) = seal(config, store, running).await?;
     let ranges = Ranges { addresses: config.service_cidr, node_ports: config.node_ports.0..=config.node_ports.1 };
     let served = pki.certificate("apiserver", &server_purpose(config, &ranges))?;
     let address = SocketAddr::new(config.bind_address, config.port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     let handle = ApiServer::start(Options {
         store,
+        kms,
         tokens: Arc::new(tokens(config, pki)?),
         ranges,
         advertised: SocketAddr::new(config.node_ip, config.port),
@@ -73,19 +74,32 @@ async fn open_store(config: &Config, running: &mut Running) -> Result<Arc<dyn St
     Ok(store)
 }
 
-/// What the store keeps sealed. Several servers on one etcd need the same keys, so there is no key of this server's own
-/// then: a file says what is sealed.
-async fn seal(config: &Config, store: Arc<dyn Store>) -> Result<Arc<dyn Store>> {
+/// What the store keeps sealed, and the plugins that help. Several servers on one etcd need the same keys, so there is no
+/// key of this server's own then: a file says what is sealed.
+async fn seal(
+    config: &Config,
+    store: Arc<dyn Store>,
+    running: &mut Running,
+) -> Result<(Arc<dyn Store>, Vec<Arc<Kms>>)> {
     if config.etcd.is_some() && config.encryption.is_none() {
-        return Ok(store);
+        return Ok((store, Vec::new()));
     }
     let rules = crate::encryption::rules(config.encryption.as_deref(), &config.data_dir)?;
-    let sealed = Sealed::new(store, rules);
+    let sealed = Arc::new(Sealed::new(store, rules));
     let count = sealed.reseal().await.context("sealing what is stored")?;
     if count > 0 {
         tracing::info!(count, "objects were sealed with the first key");
     }
-    Ok(Arc::new(sealed))
+    let plugins = sealed.plugins();
+    if !plugins.is_empty() {
+        let store = Arc::clone(&sealed);
+        let keeping = tokio::spawn(async move { store.keep_current().await });
+        running.add("sealing", async move {
+            keeping.abort();
+            let _ = keeping.await;
+        });
+    }
+    Ok((sealed, plugins))
 }
 
 fn etcd_tls((ca, identity): &(PathBuf, Option<(PathBuf, PathBuf)>)) -> Result<etcd::Tls> {

@@ -18,6 +18,7 @@ use futures::stream::BoxStream;
 
 pub use self::keys::Key;
 pub use self::kms::Kms;
+pub use self::kms::figures::{Figures, Latencies, Use, Used};
 use crate::{Entry, Error, Event, Outcome, Page, Revision, Span, Store, Write};
 
 /// How many entries are looked at at a time.
@@ -78,6 +79,37 @@ impl Sealed {
         Ok(written)
     }
 
+    /// The KMS providers among the ways, each once.
+    pub fn plugins(&self) -> Vec<Arc<Kms>> {
+        let mut plugins: Vec<Arc<Kms>> = Vec::new();
+        for way in self.rules.iter().flat_map(|rule| rule.ways.iter()) {
+            if let Way::Kms(kms) = way
+                && !plugins.iter().any(|known| Arc::ptr_eq(known, kms))
+            {
+                plugins.push(Arc::clone(kms));
+            }
+        }
+        plugins
+    }
+
+    /// Seals anew what is stored whenever a plugin has another key than before; never returns.
+    pub async fn keep_current(&self) {
+        let plugins = self.plugins();
+        loop {
+            if plugins.is_empty() {
+                return std::future::pending().await;
+            }
+            let turns = plugins.iter().map(|kms| Box::pin(kms.turned()));
+            let (_, at, _) = futures::future::select_all(turns).await;
+            match self.reseal().await {
+                Ok(count) => {
+                    tracing::info!(provider = plugins[at].name(), count, "sealed anew with the plugin's new key")
+                }
+                Err(error) => tracing::warn!(%error, "what is stored could not be sealed anew with a plugin's new key"),
+            }
+        }
+    }
+
     async fn seal(&self, write: Write) -> Result<Write, Error> {
         Ok(match write {
             Write::Create { key, value } => Write::Create { value: seal(&self.rules, &key, value).await?, key },
@@ -93,7 +125,7 @@ impl Sealed {
 }
 
 impl Rule {
-    async fn is_first_way(&self, value: &[u8]) -> Result<bool, Error> {
+    async fn is_first_way(&self, value: &Bytes) -> Result<bool, Error> {
         match self.ways.first() {
             Some(Way::Key(key)) => Ok(key.sealed(value)),
             Some(Way::Kms(kms)) => kms.is_current(value).await,

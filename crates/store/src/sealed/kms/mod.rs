@@ -6,10 +6,12 @@
 //! ```text
 //! k8s:enc:kms:v2:<provider's name>:<EncryptedObject: key id, sealed seed, annotations, data>
 //! ```
-//! Nothing polls the plugin. Who writes has it say how it is, if nobody has for a minute ([`FRESH`]): another key than
-//! before means a new seed. While it does not answer, the seed that is known is used for three minutes ([`GOOD`]); then
-//! nothing more is written. What was opened once is read on: open seeds stay in memory.
+//! Nothing polls the plugin. Who writes has it say how it is, if nobody has for a minute ([`FRESH`]), and who asks for the
+//! server's health, if nobody has for 20 seconds ([`HEALTHY`]). Another key than before means a new seed, and that what is
+//! stored is sealed anew ([`Kms::turned`]). While it does not answer, the seed that is known is used for three minutes
+//! ([`GOOD`]); then nothing more is written. What was opened once is read on: open seeds stay in memory.
 
+pub(crate) mod figures;
 mod plugin;
 mod seed;
 #[cfg(test)]
@@ -25,8 +27,10 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::figures::{Figures, Use};
 use self::plugin::Plugin;
 use self::seed::{SEED_BYTES, SEED_TYPE, Seed};
 use self::wire::{EncryptResponse, EncryptedObject};
@@ -43,6 +47,9 @@ const MAX_ANNOTATIONS: usize = 32 << 10;
 const FRESH: Duration = Duration::from_secs(60);
 /// and so long it is left alone after it has failed.
 const RETRY: Duration = Duration::from_secs(10);
+/// For the server's health, the same two.
+const HEALTHY: Duration = Duration::from_secs(20);
+const UNHEALTHY: Duration = Duration::from_secs(3);
 /// So long after the plugin was last well a seed is sealed with.
 const GOOD: Duration = Duration::from_secs(180);
 /// No more opened seeds are kept; beyond that all are forgotten, and opened anew.
@@ -57,15 +64,18 @@ pub struct Kms {
     /// The turn to ask the plugin.
     turn: tokio::sync::Mutex<()>,
     seeds: Mutex<HashMap<[u8; 32], Arc<Seed>>>,
+    turned: Notify,
 }
 
 /// With what is sealed now.
+#[derive(Clone)]
 struct State {
     sealing: Option<Arc<Sealing>>,
     good_until: Instant,
-    ask_at: Instant,
-    /// Why the plugin was not well when it was asked last.
-    fault: String,
+    /// When the plugin was asked last, if ever.
+    asked: Option<Instant>,
+    /// Why it was not well then.
+    fault: Option<String>,
 }
 
 /// A seed in use, and what lies beside the values that it seals.
@@ -88,10 +98,49 @@ impl Kms {
             name: name.to_owned(),
             header: [SCHEME, name.as_bytes(), b":"].concat(),
             plugin,
-            state: Mutex::new(State { sealing: None, good_until: now, ask_at: now, fault: String::new() }),
+            state: Mutex::new(State { sealing: None, good_until: now, asked: None, fault: None }),
             turn: tokio::sync::Mutex::default(),
             seeds: Mutex::default(),
+            turned: Notify::new(),
         })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the plugin is well, as it says itself; believed for a while.
+    pub async fn check(&self) -> Result<(), Error> {
+        let recent = |state: &State| {
+            let age = state.asked?.elapsed();
+            let keeps = if state.fault.is_none() { HEALTHY } else { UNHEALTHY };
+            (age < keeps).then(|| state.clone())
+        };
+        let known = recent(&self.state.lock());
+        let state = match known {
+            Some(state) => state,
+            None => {
+                let _turn = self.turn.lock().await;
+                let known = recent(&self.state.lock());
+                match known {
+                    Some(state) => state,
+                    None => self.ask_anew().await,
+                }
+            }
+        };
+        state.fault.map_or(Ok(()), |why| Err(self.fault(why)))
+    }
+
+    /// Returns when the plugin has another key than before, so that what is stored waits to be sealed anew.
+    pub async fn turned(&self) {
+        self.turned.notified().await;
+    }
+
+    /// What was counted of it.
+    pub fn figures(&self) -> Figures {
+        let seeds = self.seeds.lock().len();
+        self.plugin.counting.read(seeds)
     }
 
     /// Whether a value says that this provider sealed it.
@@ -100,7 +149,7 @@ impl Kms {
     }
 
     /// Whether a value is sealed as it would be now.
-    pub(super) async fn is_current(&self, value: &[u8]) -> Result<bool, Error> {
+    pub(super) async fn is_current(&self, value: &Bytes) -> Result<bool, Error> {
         let beside = &self.sealing().await?.beside;
         Ok(self
             .decode(value)
@@ -115,12 +164,13 @@ impl Kms {
         let object = EncryptedObject { encrypted_data, ..sealing.beside.clone() };
         let mut value = self.header.clone();
         object.encode(&mut value).map_err(|error| self.fault(error.to_string()))?;
+        self.plugin.counting.used(Use::ToStorage, &object.key_id, Instant::now());
         Ok(value.into())
     }
 
     /// Opens a value that [`Kms::sealed`] says is this provider's. `None` if it was changed or moved; an error if the
     /// plugin does not open its seed.
-    pub(super) async fn open(&self, at: &[u8], value: &[u8]) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn open(&self, at: &[u8], value: &Bytes) -> Result<Option<Bytes>, Error> {
         let Some(object) = self.decode(value) else { return Ok(None) };
         let id = id(&object);
         let kept = self.seeds.lock().get(&id).map(Arc::clone);
@@ -132,11 +182,14 @@ impl Kms {
                 self.keep(id, Arc::new(seed))
             }
         };
+        self.plugin.counting.used(Use::FromStorage, &object.key_id, Instant::now());
         Ok(seed.open(at, &object.encrypted_data))
     }
 
-    fn decode(&self, value: &[u8]) -> Option<EncryptedObject> {
-        EncryptedObject::decode(value.strip_prefix(&self.header[..])?).ok()
+    /// The parts of a value, which share its bytes.
+    fn decode(&self, value: &Bytes) -> Option<EncryptedObject> {
+        let object = self.sealed(value).then(|| value.slice(self.header.len()..))?;
+        EncryptedObject::decode(object).ok()
     }
 
     fn keep(&self, id: [u8; 32], seed: Arc<Seed>) -> Arc<Seed> {
@@ -167,28 +220,33 @@ impl Kms {
                 self.turn.lock().await
             }
         };
+        if let Some(answer) = self.state.lock().believed(Instant::now()) {
+            return answer.map_err(|why| self.fault(why));
+        }
+        let state = self.ask_anew().await;
+        state.good(Instant::now()).map_err(|why| self.fault(why))
+    }
+
+    /// Asks the plugin, whoever's turn it is, and keeps what it says.
+    async fn ask_anew(&self) -> State {
         let now = Instant::now();
-        let known = {
-            let state = self.state.lock();
-            if let Some(answer) = state.believed(now) {
-                return answer.map_err(|why| self.fault(why));
-            }
-            state.sealing.clone()
-        };
-        let asked = self.ask(known).await;
+        let known = self.state.lock().sealing.clone();
+        let asked = self.ask(known.clone()).await;
         let mut state = self.state.lock();
         match asked {
             Ok(sealing) => {
-                *state =
-                    State { sealing: Some(sealing), good_until: now + GOOD, ask_at: now + FRESH, fault: String::new() };
+                if known.is_some_and(|known| !Arc::ptr_eq(&known, &sealing)) {
+                    self.turned.notify_one();
+                }
+                *state = State { sealing: Some(sealing), good_until: now + GOOD, asked: Some(now), fault: None };
             }
             Err(why) => {
                 tracing::warn!(provider = self.name, why, "a KMS plugin is not well");
                 // The question may have taken longer than the pause before the next one.
-                (state.fault, state.ask_at) = (why, Instant::now() + RETRY);
+                (state.fault, state.asked) = (Some(why), Some(Instant::now()));
             }
         }
-        state.good(Instant::now()).map_err(|why| self.fault(why))
+        state.clone()
     }
 
     /// Asks the plugin how it is; `known` goes on if its key is still the same.
@@ -200,6 +258,7 @@ impl Kms {
         if status.healthz != "ok" {
             return Err(format!("got unexpected healthz status: {}", status.healthz));
         }
+        self.note_key(&status.key_id)?;
         if let Some(known) = known.filter(|known| known.beside.key_id == status.key_id) {
             return Ok(known);
         }
@@ -221,19 +280,39 @@ impl Kms {
         let seed = self.keep(id(&beside), Arc::new(seed));
         Ok(Arc::new(Sealing { beside, seed }))
     }
+
+    /// Counts the key that the plugin says it has.
+    fn note_key(&self, id: &str) -> Result<(), String> {
+        let counting = &self.plugin.counting;
+        match id.len() {
+            0 => {
+                counting.invalid_id("empty");
+                Err("keyID is empty".to_owned())
+            }
+            length if length > MAX_ID => {
+                counting.invalid_id("too_long");
+                Err(format!("keyID is {length} bytes, which exceeds the max size of {MAX_ID}"))
+            }
+            _ => {
+                counting.used(Use::Status, id, Instant::now());
+                Ok(())
+            }
+        }
+    }
 }
 
 impl State {
     fn good(&self, now: Instant) -> Result<Arc<Sealing>, String> {
         match &self.sealing {
             Some(sealing) if now <= self.good_until => Ok(Arc::clone(sealing)),
-            _ => Err(self.fault.clone()),
+            _ => Err(self.fault.clone().unwrap_or_default()),
         }
     }
 
     /// What is known, if the plugin need not be asked yet.
     fn believed(&self, now: Instant) -> Option<Result<Arc<Sealing>, String>> {
-        (now < self.ask_at).then(|| self.good(now))
+        let keeps = if self.fault.is_none() { FRESH } else { RETRY };
+        (now < self.asked? + keeps).then(|| self.good(now))
     }
 }
 

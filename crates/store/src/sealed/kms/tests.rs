@@ -12,7 +12,7 @@ use super::wire::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptRespon
 use super::*;
 use crate::embedded::{Embedded, Options};
 use crate::sealed::{Rule, Sealed, Way};
-use crate::{Store, Write};
+use crate::{Event, Span, Store, Write};
 
 const AT: &[u8] = b"/registry/secrets/ns/s";
 
@@ -89,11 +89,11 @@ impl Site {
 /// So much time passes.
 fn later(kms: &Kms, by: Duration) {
     let mut state = kms.state.lock();
-    state.ask_at -= by;
+    state.asked = state.asked.map(|asked| asked - by);
     state.good_until -= by;
 }
 
-async fn opened(kms: &Kms, value: &[u8]) -> String {
+async fn opened(kms: &Kms, value: &Bytes) -> String {
     String::from_utf8(kms.open(AT, value).await.unwrap().unwrap().to_vec()).unwrap()
 }
 
@@ -116,7 +116,7 @@ async fn the_plugin_seals_one_seed_for_many_values() {
     assert_eq!(kms.open(b"/registry/secrets/ns/t", &value).await.unwrap(), None, "it was moved");
     let mut changed = value.to_vec();
     *changed.last_mut().unwrap() ^= 1;
-    assert!(!matches!(kms.open(AT, &changed).await, Ok(Some(_))), "it was changed");
+    assert!(!matches!(kms.open(AT, &changed.into()).await, Ok(Some(_))), "it was changed");
     site.serving.abort();
 }
 
@@ -191,6 +191,53 @@ async fn without_the_plugin_writing_ends_and_reading_goes_on() {
     }
 }
 
+#[tokio::test]
+async fn health_asks_the_plugin_and_notices_another_key() {
+    let site = Site::open().await;
+    let kms = site.kms();
+    kms.check().await.unwrap();
+    kms.check().await.unwrap();
+    assert_eq!(site.asked(), ["status", "encrypt"], "it is believed for a while");
+    later(&kms, HEALTHY);
+    *site.plugin.key.lock() = "b".to_owned();
+    kms.check().await.unwrap();
+    kms.turned().await;
+    assert_eq!(site.asked(), ["status", "encrypt"]);
+    *site.plugin.health.lock() = "sealed".to_owned();
+    later(&kms, HEALTHY);
+    for _ in 0..2 {
+        let told = kms.check().await.unwrap_err().to_string();
+        assert_eq!(told, "KMS provider vault: got unexpected healthz status: sealed");
+    }
+    assert_eq!(site.asked(), ["status"]);
+    *site.plugin.health.lock() = "ok".to_owned();
+    *site.plugin.key.lock() = String::new();
+    later(&kms, UNHEALTHY);
+    assert_eq!(kms.check().await.unwrap_err().to_string(), "KMS provider vault: keyID is empty");
+    *site.plugin.key.lock() = "b".to_owned();
+    later(&kms, UNHEALTHY);
+    kms.check().await.unwrap();
+    site.serving.abort();
+}
+
+#[tokio::test]
+async fn what_is_done_with_keys_is_counted() {
+    let site = Site::open().await;
+    let kms = site.kms();
+    let value = kms.seal(AT, b"hidden").await.unwrap();
+    opened(&kms, &value).await;
+    opened(&kms, &value).await;
+    let Figures { calls, keys, seeds, invalid_ids } = kms.figures();
+    let called: Vec<_> = calls.iter().map(|(call, latencies)| (*call, latencies.counts.iter().sum())).collect();
+    assert_eq!(called, [(("Encrypt", "OK"), 1_u64), (("Status", "OK"), 1)]);
+    // The digest of "a".
+    let hash = "sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb".to_owned();
+    let times = |kind| keys[&(kind, hash.clone())].times;
+    assert_eq!([Use::FromStorage, Use::ToStorage, Use::Status].map(times), [2, 1, 1]);
+    assert_eq!((keys.len(), seeds, invalid_ids.len()), (3, 1, 0));
+    site.serving.abort();
+}
+
 /// Opens the store as `ways` say, seals it anew, and reads what is there.
 async fn turn(dir: &Path, ways: Vec<Way>) -> (usize, String) {
     let inner = Arc::new(Embedded::open(Options { dir: dir.into() }).unwrap());
@@ -215,5 +262,35 @@ async fn a_store_goes_over_to_a_plugin_and_to_its_next_key() {
     *site.plugin.key.lock() = "b".to_owned();
     assert_eq!(turn(dir.path(), vec![Way::Kms(site.kms())]).await, read(1), "sealed anew");
     assert_eq!(turn(dir.path(), vec![Way::Plain, Way::Kms(site.kms())]).await, read(1), "and back");
+    site.serving.abort();
+}
+
+#[tokio::test]
+async fn a_key_that_changes_while_the_server_runs_seals_what_is_stored_anew() {
+    let (site, dir) = (Site::open().await, tempfile::tempdir().unwrap());
+    let inner = Arc::new(Embedded::open(Options { dir: dir.path().into() }).unwrap());
+    let kms = site.kms();
+    let rule = Rule { prefix: Bytes::from_static(b"/registry/secrets/"), ways: [Way::Kms(Arc::clone(&kms))].into() };
+    let sealed = Arc::new(Sealed::new(Arc::clone(&inner) as Arc<dyn Store>, vec![rule]));
+    sealed.write(Write::Create { key: Bytes::from_static(AT), value: "hidden".into() }).await.unwrap();
+    assert_eq!(sealed.plugins().len(), 1);
+    let keeping = tokio::spawn({
+        let sealed = Arc::clone(&sealed);
+        async move { sealed.keep_current().await }
+    });
+    let mut events = inner.watch(&Span::prefix(AT), inner.revision().await.unwrap()).await.unwrap();
+    *site.plugin.key.lock() = "b".to_owned();
+    later(&kms, HEALTHY);
+    kms.check().await.unwrap();
+    let written = loop {
+        match futures::StreamExt::next(&mut events).await.unwrap().unwrap() {
+            Event::Put { entry } => break entry.value,
+            _ => {}
+        }
+    };
+    assert!(kms.is_current(&written).await.unwrap());
+    assert_eq!(opened(&kms, &written).await, "hidden");
+    keeping.abort();
+    inner.close().await;
     site.serving.abort();
 }
