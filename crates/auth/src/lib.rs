@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod bootstrap_token;
 pub mod certificate;
 pub mod certificate_request;
+pub mod handshake;
 pub mod jwt;
 pub mod node;
 pub mod rbac;

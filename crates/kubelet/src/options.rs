@@ -56,7 +56,7 @@ pub struct Options {
     /// Where the kubelet's HTTPS API listens; the node's status tells its port.
     pub listen: SocketAddr,
     /// The certificate and client verification of that API; without it none is served.
-    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    pub tls: Option<crate::server::Tls>,
     /// Labels of the node beside the standard ones.
     pub labels: BTreeMap<String, String>,
     /// Taints that the node is registered with.

@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use sampan_auth::{Peer, certificate};
+use sampan_auth::Peer;
 use sampan_streams::Sessions;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,6 +20,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::Tls;
+
 /// So many connections may be open; the next ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 2000;
 /// How long a client may take for the TLS handshake, and for the head of a request.
@@ -28,8 +30,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until it is dropped, and with it every connection that is not upgraded.
-pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, sessions: Sessions) {
-    let acceptor = TlsAcceptor::from(tls);
+pub(super) async fn serve(listener: TcpListener, tls: Tls, router: Router, sessions: Sessions) {
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -37,10 +38,10 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
         let Ok(permit) = free.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let (acceptor, router, sessions) = (acceptor.clone(), router.clone(), sessions.clone());
+                let (tls, router, sessions) = (tls.clone(), router.clone(), sessions.clone());
                 connections.spawn(async move {
                     let _permit = permit;
-                    connection(stream, address, acceptor, (router, sessions)).await;
+                    connection(stream, address, tls, (router, sessions)).await;
                 });
             }
             Err(error) => {
@@ -51,22 +52,18 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
-    acceptor: TlsAcceptor,
-    (router, sessions): (Router, Sessions),
-) {
+async fn connection(stream: TcpStream, address: SocketAddr, tls: Tls, (router, sessions): (Router, Sessions)) {
     // Keystrokes and log lines are small and must not wait for one another.
     let _ = stream.set_nodelay(true);
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "kubelet API: TLS handshake"),
         Err(_) => return tracing::debug!(%address, "kubelet API: TLS handshake took too long"),
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let user = certificate.and_then(|der| certificate::identity(der).ok());
-    let peer = Peer::Remote { address, user, front_proxy: false, stranger: false };
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let user = tls.user(chain);
+    let peer = Peer::Remote { address, front_proxy: false, stranger: user.is_none() && !chain.is_empty(), user };
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, mut request) = (router.clone(), request.map(Body::new));
         request.extensions_mut().insert(peer.clone());

@@ -34,7 +34,7 @@ use tonic::transport::Channel;
 pub use access::{Authenticate, Authorize};
 pub use pods::{Container, Instance, PodEntry, Pods};
 pub use reviews::Reviews;
-pub use tls::tls_config;
+pub use tls::Tls;
 
 use crate::Error;
 use crate::usage::Meter;
@@ -47,8 +47,8 @@ const MAX_SESSIONS: usize = 1000;
 pub struct Options {
     /// Where to listen: port 10250, or 0 for any.
     pub listen: SocketAddr,
-    /// The serving certificate and the verification of clients': see [`tls_config`].
-    pub tls: Arc<rustls::ServerConfig>,
+    /// The serving certificate, and who vouches for clients.
+    pub tls: Tls,
     /// The name of this node, on which rights are asked for.
     pub node_name: String,
     /// The Pods of this node.

@@ -133,7 +133,7 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
         cluster_domain: config.cluster_domain.clone(),
         resolv_conf: RESOLV_CONF.into(),
         listen: SocketAddr::new(config.bind_address, config.kubelet_port),
-        tls: Some(Arc::new(kubelet_tls(config, pki)?)),
+        tls: Some(kubelet_tls(config, pki)?),
         max_pods: config.max_pods,
         pod_pids_limit: config.pod_max_pids,
         reserved: config.reserved.clone(),
@@ -156,7 +156,7 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
 }
 
 /// How the kubelet's API shows itself, and whose certificates it takes.
-fn kubelet_tls(config: &Config, pki: &Pki) -> Result<rustls::ServerConfig> {
+fn kubelet_tls(config: &Config, pki: &Pki) -> Result<server::Tls> {
     let purpose = Purpose::Server {
         name: format!("system:node:{}", config.node_name),
         dns: vec![config.node_name.clone(), "localhost".to_owned()],
@@ -164,7 +164,7 @@ fn kubelet_tls(config: &Config, pki: &Pki) -> Result<rustls::ServerConfig> {
     };
     let served = pki.certificate("kubelet", &purpose)?;
     let [ca, certificate, key] = [pki.ca_pem(), &served.certificate_pem, &served.key_pem].map(str::as_bytes);
-    Ok(server::tls_config(ca, certificate, key)?)
+    Ok(server::Tls::new(ca, certificate, key)?)
 }
 
 /// Sets the labels that were asked for, and the node's role, once the kubelet has registered it. They are not the
