@@ -1,6 +1,4 @@
 //! What `/metrics` says of the levels.
-//!
-//! Upstream's `epoch_advance_total` is not here: virtual time is a double, and never has to begin anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +26,14 @@ pub(super) fn write(text: &mut Text, levels: &BTreeMap<String, Arc<Level>>, fair
                 value.into_iter().for_each(|value| text.sample(&[("bound", bound), ("priority_level", level)], value));
             }
         }
+    }
+    text.family(
+        Form::Counter,
+        "apiserver_flowcontrol_epoch_advance_total",
+        "Number of times the queueset's progress meter jumped backward",
+    );
+    for (level, Seen { digest, .. }) in levels.iter().filter(|(_, seen)| seen.digest.epochs > 0) {
+        text.sample(&[("priority_level", level), ("success", "true")], digest.epochs);
     }
     text.single(
         Form::Gauge,

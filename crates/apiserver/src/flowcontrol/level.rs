@@ -231,3 +231,33 @@ impl State {
         self.busy.executing.set(now_s, executing as f64 / seats.max(1.0));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::queues::Queuing;
+    use super::*;
+
+    #[test]
+    fn a_request_that_finds_too_few_free_seats_is_counted() {
+        let shape = Shape::Queue(Queuing { queues: 1, hand_size: 1, length_limit: 10 });
+        let limits = Limits { nominal: 3, lower: 3, upper: 3 };
+        let level = Level::new("narrow", shape, limits, Arc::new(Notify::new()));
+        let (small, large) = (Arc::new(Stats::default()), Arc::new(Stats::default()));
+        let seats = |seats| Work { seats, tail: Duration::ZERO };
+        let counted = || (small.without_room(), large.without_room());
+        let Ok(Entered::Runs(first)) = level.enter(0.0, 1, seats(2), &small) else { panic!("three seats are free") };
+        assert_eq!(counted(), (0, 0));
+        assert!(matches!(level.enter(0.1, 2, seats(2), &large), Ok(Entered::Waits(_, 1, _))));
+        assert_eq!(counted(), (0, 1), "one seat is free, it wants two");
+        // Behind it waits one that would fit; it is not looked at.
+        let Ok(Entered::Waits(_, 2, behind)) = level.enter(0.2, 3, seats(1), &small) else { panic!("it has to wait") };
+        assert_eq!(counted(), (0, 2));
+        level.finish(0.3, first, seats(2), 0.3);
+        assert_eq!((counted(), behind.blocking_recv()), ((0, 2), Ok(())), "both run");
+        // A level without a free seat was not asked for one.
+        assert!(matches!(level.enter(0.4, 4, seats(1), &small), Ok(Entered::Waits(_, 1, _))));
+        assert_eq!(counted(), (0, 2));
+    }
+}

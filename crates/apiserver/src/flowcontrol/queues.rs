@@ -16,6 +16,8 @@ use super::work::Work;
 
 /// How long a request takes, as long as nobody knows.
 const GUESS_S: f64 = 0.003;
+/// Virtual time that begins anew: beyond it a double no longer tells microseconds apart.
+const EPOCH_S: f64 = (1_u64 << 32) as f64;
 
 /// What a level does with requests beyond its seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub(super) struct Queues<T> {
     advanced_s: f64,
     /// The virtual time at which a request was last let in, and its own at which it starts.
     let_in: (f64, f64),
+    /// How often virtual time has begun anew.
+    epochs: u64,
     seats_in_use: u32,
     executing: usize,
     waiting: usize,
@@ -137,6 +141,7 @@ impl<T> Queues<T> {
             virtual_s: 0.0,
             advanced_s: 0.0,
             let_in: (0.0, 0.0),
+            epochs: 0,
             seats_in_use: 0,
             executing: 0,
             waiting: 0,
@@ -259,6 +264,20 @@ impl<T> Queues<T> {
             let busy = (self.seats_in_use + self.waiting_seats).min(self.limit);
             self.virtual_s += passed * f64::from(busy) / self.queues.len() as f64;
         }
+        if self.virtual_s >= EPOCH_S {
+            self.begin_epoch();
+        }
+    }
+
+    /// Sets virtual time back, and with it all that was read from it, so that nobody's turn changes.
+    fn begin_epoch(&mut self) {
+        let back = std::mem::take(&mut self.virtual_s);
+        self.let_in = (self.let_in.0 - back, self.let_in.1 - back);
+        for queue in self.queues.values_mut() {
+            queue.next_start -= back;
+            queue.waiting.iter_mut().for_each(|waiting| waiting.came -= back);
+        }
+        self.epochs += 1;
     }
 
     /// A request that wants more seats than there are runs alone.
@@ -328,6 +347,7 @@ impl<T> Queues<T> {
             executing: self.executing,
             virtual_s: self.virtual_s,
             let_in: self.let_in,
+            epochs: self.epochs,
             queues: self.queues.iter().map(queue).collect(),
         }
     }
@@ -363,6 +383,8 @@ pub(super) struct Digest {
     pub(super) virtual_s: f64,
     /// What it was when a request was last let in, and what it was at that request's start.
     pub(super) let_in: (f64, f64),
+    /// How often virtual time has begun anew.
+    pub(super) epochs: u64,
     /// The queues with requests in them.
     pub(super) queues: Vec<QueueDigest>,
 }

@@ -110,6 +110,12 @@ impl Stats {
         self.found_no_room.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How often that was.
+    #[cfg(test)]
+    pub(super) fn without_room(&self) -> u64 {
+        self.found_no_room.load(Ordering::Relaxed)
+    }
+
     /// One that ran has answered.
     pub(super) fn answered(&self, is_watch: bool, took_s: f64) {
         if is_watch { &self.watch_s } else { &self.regular_s }.observe(took_s);

@@ -203,3 +203,21 @@ fn whose_turn_it_is_may_be_too_large() {
     queues.set_limit(0.0, 4);
     assert_eq!((queues.next(0.0), queues.too_large()), (Some(1), None));
 }
+
+#[test]
+fn virtual_time_that_begins_anew_changes_nobodys_turn() {
+    let order = |begun_at: f64| {
+        let mut simulation = Simulation::new(1, QUEUING);
+        simulation.queues.virtual_s = begun_at;
+        let flows = [(3, 1, 0.5), (1, 1, 1.5), (2, 2, 0.25)]
+            .map(|(outstanding, seats, takes_s)| simulation.flow(outstanding, seats, takes_s));
+        simulation.until(20.0);
+        (flows.map(|flow| simulation.flows[flow].answered), simulation.queues.digest())
+    };
+    let (usual, digest) = order(0.0);
+    assert_eq!(digest.epochs, 0);
+    let (anew, digest) = order(EPOCH_S - 2.0);
+    assert_eq!((anew, digest.epochs), (usual, 1));
+    let (next, now) = (digest.queues[0].next_start, digest.virtual_s);
+    assert!((0.0..20.0).contains(&now) && (-5.0..25.0).contains(&next), "{next} {now}");
+}
