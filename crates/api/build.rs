@@ -43,6 +43,8 @@ struct Facts {
     merge: BTreeMap<(String, String), [String; 5]>,
     defaults: BTreeMap<(String, String), String>,
     enums: BTreeMap<(String, String), Vec<String>>,
+    required: BTreeMap<(String, String), bool>,
+    unions: BTreeMap<String, String>,
     messages: messages::Messages,
 }
 
@@ -62,8 +64,14 @@ impl Facts {
                 ((definition, field), values.split(',').map(str::to_owned).collect())
             })
             .collect();
+        let required = rows(&directory.join("required.tsv"))?
+            .into_iter()
+            .map(|[definition, field, required]: [String; 3]| ((definition, field), required == "yes"))
+            .collect();
+        let unions = rows(&directory.join("unions.tsv"))?.into_iter().map(|[definition, unions]| (definition, unions));
+        let unions = unions.collect();
         let messages = messages::Messages::read(&directory.join("protobuf.tsv"))?;
-        Ok(Self { merge, defaults, enums, messages })
+        Ok(Self { merge, defaults, enums, required, unions, messages })
     }
 }
 
@@ -92,10 +100,11 @@ fn tables(definitions: &BTreeMap<String, Value>, kinds: &BTreeMap<String, [&str;
         let description = tables.descriptions.len();
         tables.descriptions.push(text_of(schema));
         let fields = if shape == "Struct" { definition.fields(&mut tables.descriptions)? } else { String::new() };
+        let unions = facts.unions.get(name).map_or("", String::as_str);
         let message = facts.messages.slots(name, &definition.field_names())?;
         writeln!(
             tables.code,
-            "static D{index}: Definition = Definition {{ name: {name:?}, gvk: {}, shape: Shape::{shape}, atomic: {atomic}, description: {description}, fields: &[{fields}], message: {message} }};",
+            "static D{index}: Definition = Definition {{ name: {name:?}, gvk: {}, shape: Shape::{shape}, atomic: {atomic}, unions: {unions:?}, description: {description}, fields: &[{fields}], message: {message} }};",
             gvk.map_or("None".to_owned(), |gvk| format!("Some({gvk})")),
         )?;
     }
@@ -156,8 +165,11 @@ impl Definition<'_> {
         Ok(code)
     }
 
-    /// `k8s-openapi` says that every kind requires `metadata`; upstream requires it of none.
+    /// `k8s-openapi` says that every kind requires `metadata`; upstream requires it of hardly any.
     fn requires(&self, field: &str) -> bool {
+        if let Some(required) = self.facts.required.get(&(self.name.to_owned(), field.to_owned())) {
+            return *required;
+        }
         let listed = self.schema["required"].as_array().is_some_and(|list| list.iter().any(|name| name == field));
         listed && !(self.is_kind && field == "metadata")
     }

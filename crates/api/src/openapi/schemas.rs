@@ -9,6 +9,9 @@ use crate::kind::{KindRef, Verbs};
 use crate::schema::{self, Definition, Descriptions, Field, List, Scalar, Shape, Type};
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+/// Types that every group has for its own, too.
+const SHARED: [&str; 2] =
+    ["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent"];
 
 /// Writes schemas in the words of one version.
 pub(super) struct Schemas {
@@ -39,6 +42,7 @@ impl Schemas {
             .filter_map(schema::definition)
             .map(|definition| (definition.name.to_owned(), self.definition(definition)))
             .collect();
+        share(&mut schemas, kinds);
         for kind in kinds {
             if let Some(custom) = kind.custom() {
                 schemas.insert(kind.schema.to_owned(), custom::object(custom, self, self.dialect));
@@ -76,6 +80,9 @@ impl Schemas {
         if definition.atomic {
             put(&mut schema, "x-kubernetes-map-type", "atomic");
         }
+        if let Ok(unions) = serde_json::from_str::<Value>(definition.unions) {
+            put(&mut schema, "x-kubernetes-unions", unions);
+        }
         if let Some(own) = definition.gvk {
             put(&mut schema, "x-kubernetes-group-version-kind", json!([gvk((own.group, own.version, own.kind))]));
         }
@@ -102,19 +109,13 @@ impl Schemas {
     }
 
     fn field(&self, field: &Field, text: &str) -> Value {
-        let mut schema = self.ty(&field.ty, self.dialect == Dialect::V3);
-        put_text(&mut schema, text);
         // Upstream's version 2 says no defaults.
-        if let Some(default) = field.default().filter(|_| self.dialect == Dialect::V3) {
-            put(&mut schema, "default", default);
-        }
-        if !field.choices.is_empty() {
-            let place = match field.ty {
-                Type::List(_) => schema.get_mut("items").and_then(Value::as_object_mut),
-                _ => Some(&mut schema),
-            };
-            place.into_iter().for_each(|place| put(place, "enum", field.choices));
-        }
+        let default = field.default().filter(|_| self.dialect == Dialect::V3);
+        let has_siblings = !text.is_empty() || default.is_some();
+        let mut schema = self.ty(&field.ty, self.dialect == Dialect::V3 && has_siblings);
+        put_text(&mut schema, text);
+        default.into_iter().for_each(|default| put(&mut schema, "default", default));
+        Self::put_choices(&mut schema, field, text);
         match field.merge.list {
             Some(List::Atomic) => put(&mut schema, "x-kubernetes-list-type", "atomic"),
             Some(List::Set) => put(&mut schema, "x-kubernetes-list-type", "set"),
@@ -134,6 +135,23 @@ impl Schemas {
             }
         }
         Value::Object(schema)
+    }
+
+    /// Which values a field, each of its items or each value of its map may have: as `enum`, and in words where they
+    /// are the field's own.
+    fn put_choices(schema: &mut Map<String, Value>, field: &Field, text: &str) {
+        if field.choices.is_empty() {
+            return;
+        }
+        let place = match field.ty {
+            Type::List(_) => schema.get_mut("items").and_then(Value::as_object_mut),
+            Type::Map(_) => schema.get_mut("additionalProperties").and_then(Value::as_object_mut),
+            Type::Scalar(_) | Type::Ref(_) => {
+                put(schema, "description", with_choices(text, field.choices));
+                Some(schema)
+            }
+        };
+        place.into_iter().for_each(|place| put(place, "enum", field.choices));
     }
 
     /// A type; `wrapped` puts a reference where it may have siblings, which version 3 forbids beside `$ref`.
@@ -176,6 +194,19 @@ impl Schemas {
     }
 }
 
+/// Says of what every group has for its own of which groups it is.
+fn share(schemas: &mut Map<String, Value>, kinds: &[KindRef]) {
+    let built_in = kinds.iter().filter(|kind| kind.custom().is_none()).map(|kind| (kind.group, kind.version));
+    let groups: BTreeSet<_> = built_in.chain([("", "v1")]).collect();
+    for name in SHARED {
+        if let Some(Value::Object(schema)) = schemas.get_mut(name) {
+            let kind = name.rsplit('.').next().unwrap_or_default();
+            let all: Vec<Value> = groups.iter().map(|(group, version)| gvk((group, version, kind))).collect();
+            put(schema, "x-kubernetes-group-version-kind", all);
+        }
+    }
+}
+
 /// The name of a kind's list.
 pub(super) fn list_name(item: &str) -> String {
     format!("{item}List")
@@ -209,6 +240,13 @@ fn scalar_schema(scalar: Scalar) -> Value {
 
 fn put(schema: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
     schema.insert(name.to_owned(), value.into());
+}
+
+/// The text of a field with the list of its values, as upstream's generator writes it.
+fn with_choices(text: &str, choices: &[&str]) -> String {
+    let values = choices.iter().map(|choice| format!("\n - `{}`", Value::from(*choice)));
+    let gap = if text.is_empty() { "" } else { "\n\n" };
+    format!("{text}{gap}Possible enum values:{}", values.collect::<String>())
 }
 
 fn put_text(schema: &mut Map<String, Value>, text: &str) {

@@ -22,8 +22,14 @@ fn version_2_describes_types_and_paths() {
     let choices = |definition: &str, field: &str| document["definitions"][definition]["properties"][field].clone();
     let policy = choices("io.k8s.api.core.v1.Container", "imagePullPolicy");
     assert_eq!(policy["enum"], json!(["Always", "IfNotPresent", "Never"]));
+    let text = policy["description"].as_str().unwrap();
+    let list = "\n\nPossible enum values:\n - `\"Always\"`\n - `\"IfNotPresent\"`\n - `\"Never\"`";
+    assert!(text.starts_with("Image pull policy") && text.ends_with(list), "{text}");
     let types = choices("io.k8s.api.networking.v1.NetworkPolicySpec", "policyTypes");
     assert_eq!((&types["items"]["enum"], types.get("enum")), (&json!(["Egress", "Ingress"]), None));
+    assert!(!types["description"].as_str().unwrap().contains("Possible enum values"), "those of items are not listed");
+    let resizes = choices("io.k8s.api.core.v1.PersistentVolumeClaimStatus", "allocatedResourceStatuses");
+    assert_eq!(resizes["additionalProperties"]["enum"][4], "NodeResizePending");
     let deployment = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
     assert_eq!(
         deployment["x-kubernetes-group-version-kind"],
@@ -34,6 +40,28 @@ fn version_2_describes_types_and_paths() {
     assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
     assert_eq!(patch["x-kubernetes-action"], "patch");
     assert!(patch["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "dryRun"));
+}
+
+#[test]
+fn version_3_says_what_is_required_and_what_is_there_when_nothing_is_said() {
+    let document = V3::new(&served(), RELEASE).document("api/v1").unwrap();
+    let schema = |name: &str| document["components"]["schemas"][name].clone();
+    let reference = schema("io.k8s.api.core.v1.LocalObjectReference");
+    assert_eq!((reference.get("required"), &reference["properties"]["name"]["default"]), (None, &json!("")));
+    assert_eq!(schema("io.k8s.api.core.v1.Event")["required"], json!(["involvedObject", "metadata"]));
+    let pod = &schema("io.k8s.api.core.v1.Pod")["properties"];
+    assert_eq!((&pod["spec"]["default"], pod["apiVersion"].get("default")), (&json!({}), None));
+    let rule = &schema("io.k8s.api.core.v1.ContainerRestartRule");
+    assert_eq!((&rule["required"], rule["properties"]["action"].get("default")), (&json!(["action"]), None));
+    let profile = schema("io.k8s.api.core.v1.SeccompProfile");
+    assert_eq!(profile["x-kubernetes-unions"][0]["discriminator"], "type");
+    let groups = |path: &str| {
+        let document = V3::new(&served(), RELEASE).document(path).unwrap();
+        let options = &document["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"];
+        let all = options["x-kubernetes-group-version-kind"].as_array().unwrap().clone();
+        all.iter().map(|gvk| gvk["group"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((groups("api/v1"), groups("apis/apps/v1")), (vec![String::new()], vec![String::new(), "apps".into()]));
 }
 
 #[test]

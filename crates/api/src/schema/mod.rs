@@ -28,6 +28,8 @@ pub struct Definition {
     pub fields: &'static [Field],
     /// Its protobuf message by number; `None` for what has no such form.
     pub message: Option<&'static [Slot]>,
+    /// Groups of fields of which one at most is set, as JSON text (`x-kubernetes-unions`), or empty.
+    pub unions: &'static str,
     /// Where its texts begin in [`Descriptions`]: its own, then one per field.
     description: usize,
 }
@@ -75,7 +77,7 @@ pub struct Field {
     pub merge: Merge,
     /// The values that it, or each of its items, may have; empty if any.
     pub choices: &'static [&'static str],
-    /// Its declared default as JSON text, or empty.
+    /// Its declared default as JSON text; `-` for none at all, empty for what its type has.
     default: &'static str,
 }
 
@@ -193,13 +195,16 @@ impl Definition {
 }
 
 impl Field {
-    /// The value that upstream's schema gives a missing field: the declared default, else the zero of a required scalar.
+    /// The value that upstream's schema gives a missing field: the declared default, else the zero of a required scalar
+    /// and of a struct that is always there.
     pub fn default(&self) -> Option<serde_json::Value> {
         if !self.default.is_empty() {
             return serde_json::from_str(self.default).ok();
         }
         match self.ty {
-            Type::Scalar(scalar) if self.required => Some(scalar.zero()),
+            Type::Scalar(Scalar::Bytes) => None,
+            Type::Scalar(scalar) if self.required && !self.pointer => Some(scalar.zero()),
+            Type::Ref(Definition { shape: Shape::Struct, .. }) if !self.pointer => Some(serde_json::json!({})),
             _ => None,
         }
     }
