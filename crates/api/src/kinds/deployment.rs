@@ -29,8 +29,8 @@ pub static DEPLOYMENT: Kind = Kind {
     columns: &[
         cells::NAME,
         cells::text("Ready"),
-        cells::number("Up-to-date"),
-        cells::number("Available"),
+        cells::text("Up-to-date"),
+        cells::text("Available"),
         cells::AGE,
         cells::wide("Containers"),
         cells::wide("Images"),

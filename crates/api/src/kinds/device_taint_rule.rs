@@ -26,7 +26,14 @@ pub static DEVICE_TAINT_RULE: Kind = Kind {
     subresources: &[status(GVK)],
     schema: "io.k8s.api.resource.v1.DeviceTaintRule",
     storage: "devicetaintrules",
-    columns: cells::PLAIN,
+    columns: &[
+        cells::NAME,
+        cells::text("Key"),
+        cells::text("Value"),
+        cells::text("Effect"),
+        cells::text("TimeAdded"),
+        cells::AGE,
+    ],
     rules: &TaintRules,
 };
 
@@ -89,19 +96,21 @@ impl Rules for TaintRules {
         true
     }
 
-    fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        cells::plain_row(object)
-    }
-
-    fn deletion_returns_object(&self) -> bool {
-        true
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let text = |name: &str| read::text(object, &format!("/spec/taint/{name}"));
+        let added = match text("timeAdded") {
+            "" => String::new(),
+            time => cells::since(time, now),
+        };
+        let [key, value, effect] = ["key", "value", "effect"].map(|name| text(name).into());
+        vec![cells::name(object), key, value, effect, added.into(), cells::age(object, now)]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::DEVICE_TAINT_RULE;
-    use crate::kinds::testing::check;
+    use crate::kinds::testing::{check, check_row};
 
     #[test]
     fn a_taint_has_an_effect() {
@@ -114,6 +123,16 @@ mod tests {
                 "spec.taint.effect: Unsupported value: \"Explode\": supported values: \"NoExecute\", \"NoSchedule\", \
                  \"None\"",
             ],
+        );
+    }
+
+    #[test]
+    fn rows() {
+        check_row(
+            &DEVICE_TAINT_RULE,
+            "{metadata: {name: a, creationTimestamp: '2026-01-01T11:59:30Z'}, spec: {taint: {key: k, value: v, \
+             effect: NoSchedule, timeAdded: '2026-01-01T11:59:50Z'}}}",
+            "a | k | v | NoSchedule | 10s | 30s",
         );
     }
 }

@@ -36,7 +36,7 @@ pub static POD_CERTIFICATE_REQUEST: Kind = Kind {
         cells::text("NodeName"),
         cells::text("SignerName"),
         cells::text("State"),
-        cells::AGE,
+        cells::text("UnverifiedUserAnnotations"),
     ],
     rules: &RequestRules,
 };
@@ -97,7 +97,7 @@ impl Rules for RequestRules {
         &["spec.signerName", "spec.podName", "spec.nodeName"]
     }
 
-    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+    fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         let text = |path| read::text(object, path).into();
         vec![
             cells::name(object),
@@ -106,7 +106,7 @@ impl Rules for RequestRules {
             text("/spec/nodeName"),
             text("/spec/signerName"),
             end(object).unwrap_or("Pending").into(),
-            cells::age(object, now),
+            cells::labels(object, "/spec/unverifiedUserAnnotations"),
         ]
     }
 }
@@ -308,6 +308,6 @@ mod tests {
     #[test]
     fn rows() {
         let row = format!("{{metadata: {{name: r}}, spec: {{{SPEC}, signerName: a.b/c}}}}");
-        check_row(&REQUEST, &row, "r | p | a | n | a.b/c | Pending | <unknown>");
+        check_row(&REQUEST, &row, "r | p | a | n | a.b/c | Pending | <none>");
     }
 }

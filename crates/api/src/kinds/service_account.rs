@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{cells, read};
+use super::cells;
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
 
 /// `serviceaccounts`
@@ -25,7 +25,7 @@ pub static SERVICE_ACCOUNT: Kind = Kind {
     }],
     schema: "io.k8s.api.core.v1.ServiceAccount",
     storage: "serviceaccounts",
-    columns: &[cells::NAME, cells::text("Secrets"), cells::AGE],
+    columns: &[cells::NAME, cells::AGE],
     rules: &ServiceAccountRules,
 };
 
@@ -33,7 +33,7 @@ struct ServiceAccountRules;
 
 impl Rules for ServiceAccountRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![cells::name(object), read::list(object, "/secrets").len().into(), cells::age(object, now)]
+        vec![cells::name(object), cells::age(object, now)]
     }
 
     fn deletion_returns_object(&self) -> bool {

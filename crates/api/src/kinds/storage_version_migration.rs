@@ -26,7 +26,11 @@ pub static STORAGE_VERSION_MIGRATION: Kind = Kind {
     subresources: &[status(GVK)],
     schema: "io.k8s.api.storagemigration.v1.StorageVersionMigration",
     storage: "storageversionmigrations",
-    columns: &[Column { name: "Name", kind: "string", format: "", priority: 0 }, cells::text("Resource")],
+    columns: &[
+        Column { name: "Name", kind: "string", format: "", priority: 0 },
+        cells::text("Resource"),
+        cells::text("Status"),
+    ],
     rules: &MigrationRules,
 };
 
@@ -82,7 +86,10 @@ impl Rules for MigrationRules {
             (resource, "") => resource.to_owned(),
             (resource, group) => format!("{resource}.{group}"),
         };
-        vec![cells::name(object), resource.into()]
+        let states = read::list(object, "/status/conditions").iter().filter(|condition| condition["status"] == "True");
+        let states = states.filter_map(|condition| condition["type"].as_str());
+        let state = states.filter(|state| ["Running", "Failed", "Succeeded"].contains(state)).last();
+        vec![cells::name(object), resource.into(), state.unwrap_or("Unknown").into()]
     }
 }
 
@@ -158,7 +165,7 @@ mod tests {
         check_row(
             &SVM,
             "{metadata: {name: a}, spec: {resource: {group: apps, resource: deployments}}}",
-            "a | deployments.apps",
+            "a | deployments.apps | Unknown",
         );
     }
 }

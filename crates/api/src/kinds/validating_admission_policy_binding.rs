@@ -63,11 +63,29 @@ impl Rules for BindingRules {
 fn param_ref_cell(object: &Value) -> String {
     let reference = &object["spec"]["paramRef"];
     match (reference["namespace"].as_str(), reference["name"].as_str()) {
+        (None, None) if reference["selector"].is_object() => go_selector(&reference["selector"]),
         (None, None) if reference.is_object() => "*".to_owned(),
         (None, None) => "<unset>".to_owned(),
         (Some(namespace), name) => format!("{namespace}/{}", name.unwrap_or("*")),
         (None, Some(name)) => name.to_owned(),
     }
+}
+
+/// A label selector as upstream's tables show it here: as Go prints the struct.
+fn go_selector(selector: &Value) -> String {
+    let labels = read::map(selector, "/matchLabels").into_iter().flatten();
+    let labels = labels.map(|(name, value)| format!("{name}: {},", value.as_str().unwrap_or_default()));
+    let expression = |expression: &Value| {
+        let text = |name: &str| read::text(expression, name);
+        let values = read::texts(expression, "/values").join(" ");
+        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", text("/key"), text("/operator"))
+    };
+    let expressions = read::list(selector, "/matchExpressions").iter().map(expression);
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        expressions.collect::<String>()
+    )
 }
 
 fn validation_actions(spec: &Cursor<'_>) {

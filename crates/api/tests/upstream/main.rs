@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod printers;
+
 use jiff::Timestamp;
 use sampan_api::model::Model;
 use sampan_api::patch::apply::{Write, apply, track_update};
