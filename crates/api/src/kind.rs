@@ -171,6 +171,13 @@ impl KindRef {
         }
     }
 
+    /// Whether a field selector may name `metadata.namespace`. Upstream's kinds without selectable fields of their own
+    /// take it even where objects have no namespace.
+    pub fn selects_namespace(&self) -> bool {
+        let is_plain = self.custom().is_none() && self.rules().selectable_names().is_empty();
+        self.scope == Scope::Namespaced || is_plain
+    }
+
     /// The kind's names, which live as long as the program.
     pub fn names(&self) -> &'static Kind {
         match self {
@@ -275,6 +282,11 @@ pub trait Rules: Sync + Send {
         Vec::new()
     }
 
+    /// What every client is told that uses this kind at all, if it is on its way out.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the client should be warned of.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
@@ -302,6 +314,14 @@ pub trait Rules: Sync + Send {
     /// The names that [`Rules::selectable_fields`] always answers with, for rejecting unknown selectors.
     fn selectable_names(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// What a client is told that selects by another field.
+    fn unselectable(&self, field: &str) -> String {
+        if self.selectable_names().is_empty() {
+            return format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+        }
+        format!("field label not supported: {field}")
     }
 
     /// The cells of the object's row, one for each of [`Kind::columns`].

@@ -44,7 +44,6 @@ impl Components {
 /// Answers a request about the components.
 pub(crate) async fn answer(server: &Server, kind: &KindRef, call: &Call) -> Answer {
     let wanted = Wanted::of_kind(kind, call)?;
-    call.notes.warn_all(kind.rules().warnings(&Value::Null));
     let said = server.components.ask(server).await;
     let mut statuses = said.into_iter().map(|(name, said)| status(name, said));
     let body = match call.info.verb {

@@ -279,6 +279,10 @@ impl Rules for Custom {
         self.selectable_names
     }
 
+    fn unselectable(&self, field: &str) -> String {
+        format!("field label not supported: {field}")
+    }
+
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         columns::row(&self.columns, object, now)
     }

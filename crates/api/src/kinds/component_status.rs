@@ -38,8 +38,8 @@ impl Rules for ComponentStatusRules {
         vec![cells::name(object), status.into(), text("message"), text("error")]
     }
 
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()]
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 ComponentStatus is deprecated in v1.19+")
     }
 }
 

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{cells, read};
-use crate::field;
+use super::{cells, old_labels, read};
+use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
 use crate::validation::{check, label_selector, names, resource_names};
 
@@ -46,6 +46,14 @@ impl Rules for CapacityRules {
                 capacity.get(field).immutable(&old[field]);
             }
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let (topology, path) = (&object["nodeTopology"], Path::new("nodeTopology"));
+        let mut warnings = old_labels::of_expressions(topology, &path);
+        let labels = path.child("matchLabels");
+        warnings.extend(old_labels::of_map(read::map(topology, "/matchLabels"), |key| labels.child(key).to_string()));
+        warnings
     }
 
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {

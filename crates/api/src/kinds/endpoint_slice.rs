@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, fill, read};
-use crate::field;
+use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, PROTOCOLS, check, labels, names};
+use crate::validation::{Cursor, PROTOCOLS, canonical, check, labels, names};
 
 /// `endpointslices.discovery.k8s.io`
 pub static ENDPOINT_SLICE: Kind = Kind {
@@ -63,6 +63,19 @@ impl Rules for EndpointSliceRules {
 
     fn has_generation(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if object["addressType"] == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        for (index, endpoint) in read::list(object, "/endpoints").iter().enumerate() {
+            let path = Path::new("endpoints").index(index).child("addresses");
+            let addresses = read::texts(endpoint, "/addresses").into_iter().enumerate();
+            warnings.extend(addresses.filter_map(|(index, address)| canonical::ip(&path.index(index), address)));
+        }
+        warnings
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

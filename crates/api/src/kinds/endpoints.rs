@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{cells, fill, read};
-use crate::field;
+use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, PROTOCOLS, check, names};
+use crate::validation::{Cursor, PROTOCOLS, canonical, check, names};
 
 /// `endpoints`
 pub static ENDPOINTS: Kind = Kind {
@@ -45,6 +45,24 @@ impl Rules for EndpointsRules {
                 self::subset(&subset);
             }
         })
+    }
+
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (index, subset) in read::list(object, "/subsets").iter().enumerate() {
+            for list in ["addresses", "notReadyAddresses"] {
+                let path = Path::new("subsets").index(index).child(list);
+                let addresses = read::list(subset, &format!("/{list}")).iter().enumerate();
+                warnings.extend(addresses.filter_map(|(index, address)| {
+                    canonical::ip(&path.index(index).child("ip"), read::text(address, "/ip"))
+                }));
+            }
+        }
+        warnings
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -50,6 +50,7 @@ mod namespace;
 mod network_policy;
 mod node;
 mod node_metrics;
+mod old_labels;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;

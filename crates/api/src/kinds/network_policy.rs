@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{cells, fill, read};
-use crate::field;
+use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, PROTOCOLS, check, label_selector, names};
+use crate::validation::{Cursor, PROTOCOLS, canonical, check, label_selector, names};
 
 /// `networkpolicies.networking.k8s.io`
 pub static NETWORK_POLICY: Kind = Kind {
@@ -68,6 +68,22 @@ impl Rules for NetworkPolicyRules {
 
     fn has_generation(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
+            for (at, rule) in read::list(object, &format!("/spec/{rules}")).iter().enumerate() {
+                for (index, peer) in read::list(rule, &format!("/{peers}")).iter().enumerate() {
+                    let path = Path::new("spec").child(rules).index(at).child(peers).index(index).child("ipBlock");
+                    warnings.extend(canonical::cidr(&path.child("cidr"), read::text(peer, "/ipBlock/cidr")));
+                    let except = read::texts(peer, "/ipBlock/except").into_iter().enumerate();
+                    let path = path.child("except");
+                    warnings.extend(except.filter_map(|(index, cidr)| canonical::cidr(&path.index(index), cidr)));
+                }
+            }
+        }
+        warnings
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

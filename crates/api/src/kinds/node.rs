@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::subresources::{Gvk, PROXY, status};
 use super::{cells, fill, read};
-use crate::field;
+use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
-use crate::validation::{Cursor, TAINT_EFFECTS, check, names, quantity};
+use crate::validation::{Cursor, TAINT_EFFECTS, canonical, check, names, quantity};
 
 const GVK: Gvk = ("", "v1", "Node");
 
@@ -105,6 +105,20 @@ impl Rules for NodeRules {
 
     fn selectable_names(&self) -> &'static [&'static str] {
         &["spec.unschedulable"]
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if object["spec"]["configSource"].is_object() {
+            warnings.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if !read::text(object, "/spec/externalID").is_empty() {
+            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        let path = Path::new("spec").child("podCIDRs");
+        let cidrs = read::texts(object, "/spec/podCIDRs").into_iter().enumerate();
+        warnings.extend(cidrs.filter_map(|(index, cidr)| canonical::cidr(&path.index(index), cidr)));
+        warnings
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -81,14 +81,6 @@ impl Rules for ReplicaSetRules {
         true
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        vec![("status.replicas", read::int(object, "/status/replicas").to_string())]
-    }
-
-    fn selectable_names(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
-
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         row(object, now, cells::selector(object, "/spec/selector"))
     }

@@ -92,11 +92,23 @@ impl Rules for SliceRules {
         vec![
             ("spec.nodeName", read::text(object, "/spec/nodeName").to_owned()),
             ("spec.driver", read::text(object, "/spec/driver").to_owned()),
+            ("spec.pool.name", read::text(object, "/spec/pool/name").to_owned()),
         ]
     }
 
     fn selectable_names(&self) -> &'static [&'static str] {
-        &["spec.nodeName", "spec.driver"]
+        &["spec.nodeName", "spec.driver", "spec.pool.name"]
+    }
+
+    fn unselectable(&self, field: &str) -> String {
+        format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let driver = read::text(object, "/spec/driver");
+        let warning =
+            format!("spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters");
+        if driver.chars().any(char::is_uppercase) { vec![warning] } else { Vec::new() }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

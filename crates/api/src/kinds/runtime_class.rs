@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{cells, read};
+use super::{cells, old_labels, read};
 use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
 use crate::validation::{check, labels, names, pod_overhead, pod_tolerations};
@@ -42,6 +42,11 @@ impl Rules for RuntimeClassRules {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
         check(new, |class| class.get("handler").immutable(&old["handler"]))
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let selector = read::map(object, "/scheduling/nodeSelector");
+        old_labels::of_map(selector, |_| "scheduling.nodeSelector".to_owned())
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{cells, fill, read};
-use crate::field;
+use super::{cells, fill, old_labels, read};
+use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
 use crate::validation::{check, storage};
 
@@ -71,6 +71,18 @@ impl Rules for StorageClassRules {
             }
             class.get("volumeBindingMode").immutable(&old["volumeBindingMode"]);
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (index, topology) in read::list(object, "/allowedTopologies").iter().enumerate() {
+            let path = Path::new("allowedTopologies").index(index).child("matchLabelExpressions");
+            for (index, expression) in read::list(topology, "/matchLabelExpressions").iter().enumerate() {
+                let message = old_labels::message(read::text(expression, "/key"));
+                warnings.extend(message.map(|message| format!("{}: {message}", path.index(index).child("key"))));
+            }
+        }
+        warnings
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {

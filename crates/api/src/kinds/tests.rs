@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::testing::{check_metadata, object};
-use super::{ALL, CLUSTER_ROLE, CONFIG_MAP, NAMESPACE, NODE, POD, SERVICE, find};
+use super::{
+    ALL, CLUSTER_ROLE, CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, RESOURCE_SLICE, RUNTIME_CLASS,
+    SERVICE, STORAGE_CLASS, find,
+};
 use crate::field::Error;
 use crate::validation::{metadata_update, scale, token_request};
 
@@ -178,4 +181,45 @@ fn subresources_have_rules_too() {
         texts(token_request(&object("{spec: {expirationSeconds: 1}}"))),
         ["spec.expirationSeconds: Invalid value: 1: may not specify a duration less than 10 minutes"]
     );
+}
+
+#[test]
+fn clients_are_warned_of_what_is_rarely_meant() {
+    for (kind, yaml, want) in [
+        (
+            &SERVICE,
+            "{spec: {type: ClusterIP, clusterIP: None, sessionAffinity: ClientIP, externalIPs: ['FD00::1'], \
+             trafficDistribution: PreferClose, externalName: a}}",
+            "spec.externalIPs is ignored for headless services; spec.SessionAffinity is ignored for headless services; \
+             spec.externalIPs[0]: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\"); \
+             spec.externalName is ignored when spec.type is not \"ExternalName\"; \
+             spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
+        ),
+        (&NODE, "{spec: {externalID: a}}", "spec.externalID: this field is deprecated, and is unused by Kubernetes"),
+        (
+            &STORAGE_CLASS,
+            "{allowedTopologies: [{matchLabelExpressions: [{key: a}, {key: beta.kubernetes.io/arch}]}]}",
+            "allowedTopologies[0].matchLabelExpressions[1].key: deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+        ),
+        (
+            &RUNTIME_CLASS,
+            "{scheduling: {nodeSelector: {node-role.kubernetes.io/master: ''}}}",
+            "scheduling.nodeSelector: use \"node-role.kubernetes.io/control-plane\" instead",
+        ),
+        (
+            &NETWORK_POLICY,
+            "{spec: {egress: [{to: [{ipBlock: {cidr: 'FD00::/64'}}]}]}}",
+            "spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value \"FD00::/64\" should be in RFC 5952 canonical format \
+             (\"fd00::/64\")",
+        ),
+        (&ENDPOINT_SLICE, "{addressType: FQDN}", "spec.addressType: FQDN endpoints are deprecated"),
+        (
+            &RESOURCE_SLICE,
+            "{spec: {driver: A.b}}",
+            "spec.driver: driver names should be lowercase; \"A.b\" contains uppercase characters",
+        ),
+    ] {
+        assert_eq!(kind.rules.warnings(&object(yaml)).join("; "), want, "{yaml}");
+        assert!(kind.rules.warnings(&object("{metadata: {name: a}}")).is_empty(), "{}", kind.kind);
+    }
 }

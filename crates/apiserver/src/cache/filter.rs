@@ -79,9 +79,10 @@ impl Filter {
             "metadata.namespace" if term.equal && self.namespace.is_empty() && kind.scope == Scope::Namespaced => {
                 self.namespace = term.value;
             }
-            "metadata.name" | "metadata.namespace" => self.fields.push(term),
+            "metadata.name" => self.fields.push(term),
+            "metadata.namespace" if kind.selects_namespace() => self.fields.push(term),
             field if kind.rules().selectable_names().contains(&field) => self.fields.push(term),
-            field => return Err(Status::bad_request(format!("field label not supported: {field}"))),
+            field => return Err(Status::bad_request(kind.rules().unselectable(field))),
         }
         Ok(())
     }

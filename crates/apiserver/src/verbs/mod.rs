@@ -29,6 +29,7 @@ pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
     let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);
     let kind = &kind.ok_or_else(Status::no_such_path)?;
     check_scope(kind, &call)?;
+    call.notes.warn(kind.rules().deprecation().unwrap_or_default());
     if kind.verbs == Verbs::CreateOnly {
         return reviews::answer(server, kind, call, body).await;
     }

@@ -147,6 +147,10 @@ impl Rules for JobRules {
         &["status.successful"]
     }
 
+    fn unselectable(&self, field: &str) -> String {
+        format!("field label {field:?} not supported for Job")
+    }
+
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let [containers, images] = cells::containers_and_images(&object["spec"]["template"]);
         vec![

@@ -698,19 +698,47 @@ fn a_pod_that_goes_says_so() {
 
 #[test]
 fn warnings_of_what_is_rarely_meant() {
-    let pod = created(
-        &POD,
+    let check = |yaml: &str, want: &[&str]| assert_eq!(POD.rules.warnings(&object(yaml)), want, "{yaml}");
+    check(
         "{metadata: {name: a.b}, spec: {nodeSelector: {beta.kubernetes.io/os: linux}, containers: [{name: c, image: i, \
-         env: [{name: A}, {name: A}], ports: [{containerPort: 1}, {containerPort: 1}]}]}}",
-    );
-    assert_eq!(
-        POD.rules.warnings(&pod),
-        [
+         env: [{name: A}, {name: A}, {name: A, value: $(A)1}], ports: [{containerPort: 1}, {containerPort: 1}]}]}}",
+        &[
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is \
+             recommended: [must not contain dots]",
             "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
             "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
             "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is \
-             recommended: [must not contain dots]",
-        ]
+        ],
+    );
+    check(
+        "{metadata: {annotations: {seccomp.security.alpha.kubernetes.io/pod: a}}, spec: {volumes: [{name: a, gitRepo: {}}, \
+         {name: b, storageos: {}}], hostAliases: [{ip: 'FD00::1'}, {ip: 'FD00::1'}], imagePullSecrets: [{name: ''}], \
+         terminationGracePeriodSeconds: -1}}",
+        &[
+            "metadata.annotations[seccomp.security.alpha.kubernetes.io/pod]: non-functional in v1.27+; use the \
+             \"seccompProfile\" field instead",
+            "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
+            "spec.volumes[1].storageOS: deprecated in v1.22, non-functional in v1.25+",
+            "spec.hostAliases[1].ip: duplicate ip \"FD00::1\"",
+            "spec.imagePullSecrets[0].name: invalid empty name \"\"",
+            "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
+            "spec.hostAliases[0].ip: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")",
+            "spec.hostAliases[1].ip: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")",
+        ],
+    );
+    check(
+        "{spec: {containers: [{name: a, ports: [{name: p, containerPort: 1, hostPort: 1}], resources: {limits: {memory: \
+         100m}}}, {name: b, ports: [{name: p, containerPort: 1}, {containerPort: 1, hostPort: 1, hostIP: 1.1.1.1}]}], \
+         affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: a}]}}}}",
+        &[
+            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
+            "spec.containers[1].ports[0]: overlapping port definition with spec.containers[0].ports[0]",
+            "spec.containers[1].ports[1]: dangerously ambiguous port definition with spec.containers[0].ports[0]",
+            "spec.containers[1].ports[1]: overlapping port definition with spec.containers[1].ports[0]",
+            "spec.containers[1].ports[0]: duplicate port name \"p\" with spec.containers[0].ports[0], services and probes \
+             that select ports by name will use spec.containers[0].ports[0]",
+            "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null \
+             labelSelector results in matching no pod",
+        ],
     );
 }

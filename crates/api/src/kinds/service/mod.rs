@@ -7,6 +7,7 @@ mod carry_over;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -92,6 +93,10 @@ impl Rules for ServiceRules {
 
     fn selectable_names(&self) -> &'static [&'static str] {
         &["spec.clusterIP", "spec.type"]
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings::warnings(object)
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
