@@ -157,11 +157,11 @@ impl Health {
 
     async fn kms_providers(&self) -> Result<(), &'static str> {
         let checks = self.kms.iter().map(|kms| kms.check());
-        let faults = futures::future::join_all(checks).await.into_iter().filter_map(Result::err);
-        faults.fold(Ok(()), |_, error| {
+        let faults: Vec<_> = futures::future::join_all(checks).await.into_iter().filter_map(Result::err).collect();
+        for error in &faults {
             tracing::warn!(%error, "a KMS plugin failed its health check");
-            Err("a KMS provider is not healthy")
-        })
+        }
+        if faults.is_empty() { Ok(()) } else { Err("a KMS provider is not healthy") }
     }
 
     /// Answers `/{endpoint}` and `/{endpoint}/{check}`.

@@ -88,7 +88,7 @@ impl Rules for MigrationRules {
         };
         let states = read::list(object, "/status/conditions").iter().filter(|condition| condition["status"] == "True");
         let states = states.filter_map(|condition| condition["type"].as_str());
-        let state = states.filter(|state| ["Running", "Failed", "Succeeded"].contains(state)).last();
+        let state = states.rev().find(|state| ["Running", "Failed", "Succeeded"].contains(state));
         vec![cells::name(object), resource.into(), state.unwrap_or("Unknown").into()]
     }
 }

@@ -283,9 +283,8 @@ async fn a_key_that_changes_while_the_server_runs_seals_what_is_stored_anew() {
     later(&kms, HEALTHY);
     kms.check().await.unwrap();
     let written = loop {
-        match futures::StreamExt::next(&mut events).await.unwrap().unwrap() {
-            Event::Put { entry } => break entry.value,
-            _ => {}
+        if let Event::Put { entry } = futures::StreamExt::next(&mut events).await.unwrap().unwrap() {
+            break entry.value;
         }
     };
     assert!(kms.is_current(&written).await.unwrap());
