@@ -35,7 +35,7 @@ pub(super) fn of_container(
         tell_milli(requests, cpu_request_milli(&has), LEAST_SHARES_MILLI);
         // The kernel knows nothing of it: it has changed once the rest has.
         let before = published.and_then(|published| published.resources.as_ref()?.requests.as_ref()?.get("memory"));
-        if let (Some(before), true) = (before, resize::is_under_way(view, container, newest)) {
+        if let Some(before) = before.filter(|_| resize::is_under_way(view, container, newest)) {
             requests.insert("memory".to_owned(), before.clone());
         }
     }
