@@ -26,6 +26,14 @@ mount_all() {
   hostname cgroup2
 }
 
+# Space to swap to, in memory: on a disk as slow as this one, a group is out of memory before what it swaps is written.
+swap_on() {
+  modprobe zram
+  echo 1G >/sys/block/zram0/disksize
+  mkswap --quiet /dev/zram0
+  swapon /dev/zram0
+}
+
 # check NAME COMMAND...: runs it, and notes if it fails.
 check() {
   local name=$1 begin=$SECONDS
@@ -45,6 +53,7 @@ library() {
 }
 
 mount_all
+swap_on
 cd "$TREE" || exit
 printf 'Linux %s with: %s\n' "$(uname -r)" "$(cat /sys/fs/cgroup/cgroup.controllers)"
 if [ -n "$WORDS" ]; then

@@ -21,7 +21,7 @@ limit=40m
 for word in "$@"; do
   find tests/scripts tests/cgroup2 -name "*$word*.txt" | grep -q . || { echo "no script is called $word" >&2; exit 1; }
 done
-scripts/deps.sh qemu-system-x86_64=qemu-system-x86 modprobe=kmod cpio=cpio mke2fs=e2fsprogs
+scripts/deps.sh qemu-system-x86_64=qemu-system-x86 modprobe=kmod cpio=cpio mke2fs=e2fsprogs mkswap=util-linux
 target=${CARGO_TARGET_DIR:-$tree/target}
 [ -n "${SAMPAN:-}" ] || cargo build --workspace --locked
 export SAMPAN=${SAMPAN:-$target/debug/sampan} KUBECTL=${KUBECTL:-$(scripts/kubectl.sh)}

@@ -1,11 +1,13 @@
 //! Every script of `tests/scripts`, with kubectl, on one real cluster; each in a namespace of its own, several at once.
 //!
-//! A script whose first line begins `# Alone` runs after the others, by itself: it changes the node for everyone.
+//! A script whose first line begins `# Alone` runs after the others, by itself: it changes the node for everyone. One that
+//! begins with ``# With `--flag value`:`` runs on a cluster that is started with these flags.
 //!
 //! `cargo test -p sampan-testkit --test scripts -- services` runs those whose names contain the word. `SCRIPTS` names
 //! another directory of scripts. With `RUNTIME=containerd` the node makes its Pods with Debian's containerd. With
 //! `MUST_MATCH=1` a word that no name contains is an error: who writes words into a file wants to hear of a new name.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,8 +82,22 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
     if scripts.is_empty() {
         return Ok((0, 0));
     }
+    let mut clusters: BTreeMap<Vec<String>, Vec<PathBuf>> = BTreeMap::new();
+    for path in scripts {
+        clusters.entry(flags(path)?).or_default().push(path.clone());
+    }
     let clients = clients(scripts)?;
-    let mut cluster = Cluster::prepare(&[])?;
+    let mut failed = 0;
+    for (flags, scripts) in &clusters {
+        failed += run_on_cluster(flags, scripts, &clients)?;
+    }
+    Ok((scripts.len() - failed, failed))
+}
+
+/// Runs scripts on a cluster that is started with `flags`. Returns how many failed.
+fn run_on_cluster(flags: &[String], scripts: &[PathBuf], clients: &[(&'static str, String)]) -> Result<usize> {
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut cluster = Cluster::prepare(&flags)?;
     let containerd = match std::env::var("RUNTIME") {
         Ok(name) if name == "containerd" => Some(Containerd::start(&cluster)?),
         Ok(name) => bail!("RUNTIME={name}: the tests know containerd"),
@@ -94,7 +110,7 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
     if containerd.is_none() {
         cluster.import_busybox()?;
     }
-    let bench = Bench { cluster, _containerd: containerd, clients };
+    let bench = Bench { cluster, _containerd: containerd, clients: clients.to_vec() };
     let (alone, together): (Vec<_>, Vec<_>) = scripts.iter().partition(|path| is_alone(path));
     let failed = run_some(&bench, &together, AT_ONCE) + run_some(&bench, &alone, 1);
     if failed > 0 {
@@ -102,7 +118,14 @@ fn run_all(scripts: &[PathBuf]) -> Result<(usize, usize)> {
         let last: Vec<&str> = log.lines().rev().take(25).collect();
         println!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
-    Ok((scripts.len() - failed, failed))
+    Ok(failed)
+}
+
+/// The flags of the cluster that a script wants for itself.
+fn flags(path: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path)?;
+    let flags = text.strip_prefix("# With `").and_then(|rest| rest.split_once('`')).map(|(flags, _)| flags);
+    Ok(flags.unwrap_or_default().split_whitespace().map(str::to_owned).collect())
 }
 
 /// Installs the clients that the scripts name.
