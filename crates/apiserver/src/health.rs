@@ -128,6 +128,21 @@ impl Health {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// The checks of an endpoint.
+    fn checks(&self, endpoint: &str) -> impl Iterator<Item = Check> {
+        let sealed_by_plugins = !self.kms.is_empty();
+        let is_there = move |check: &Check| *check != Check::KmsProviders || sealed_by_plugins;
+        Check::ALL.into_iter().filter(move |check| check.is_of(endpoint) && is_there(check))
+    }
+
+    /// The paths that [`Health::answer`] answers.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = String> {
+        ["healthz", "livez", "readyz"].into_iter().flat_map(|endpoint| {
+            let checks = self.checks(endpoint).map(move |check| format!("/{endpoint}/{}", check.name()));
+            std::iter::once(format!("/{endpoint}")).chain(checks)
+        })
+    }
+
     /// Why a check fails.
     async fn run(&self, check: Check) -> Result<(), &'static str> {
         let holds = |condition: bool, why| if condition { Ok(()) } else { Err(why) };
@@ -168,13 +183,10 @@ impl Health {
     pub(crate) async fn answer(&self, path: &str, query: &Query) -> Result<Response<Body>, Status> {
         let path = path.trim_start_matches('/');
         let (endpoint, one) = path.split_once('/').unwrap_or((path, ""));
-        let checks = Check::ALL
-            .into_iter()
-            .filter(|check| check.is_of(endpoint) && (*check != Check::KmsProviders || !self.kms.is_empty()));
         if one.is_empty() {
-            return Ok(self.report(endpoint, checks, query).await);
+            return Ok(self.report(endpoint, self.checks(endpoint), query).await);
         }
-        let check = checks.into_iter().find(|check| check.name() == one).ok_or_else(Status::no_such_path)?;
+        let check = self.checks(endpoint).find(|check| check.name() == one).ok_or_else(Status::no_such_path)?;
         Ok(match self.run(check).await {
             Ok(()) => reply(true, "ok".to_owned()),
             Err(why) => reply(false, format!("internal server error: {why}\n")),

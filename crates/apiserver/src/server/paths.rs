@@ -1,5 +1,7 @@
 //! The paths that are no resource: discovery, OpenAPI, version, health, metrics.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use sampan_api::status::Status;
@@ -36,22 +38,22 @@ pub(super) async fn answer(server: &Server, call: &Call) -> Answer {
         "openid" if path == KEY_SET => Ok(issuer_document("application/jwk-set+json", &server.tokens.key_set())),
         "" => {
             let documents = server.discovery.documents(&server.registry.catalog);
-            let paths: Vec<&str> = documents.paths().chain(OTHER_PATHS).collect();
+            let listed = documents.paths().chain(OTHER_PATHS).map(str::to_owned);
+            let paths: BTreeSet<String> = listed.chain(server.health.paths()).collect();
             Ok(json_reply(&json!({ "paths": paths })))
         }
         _ => Err(Status::no_such_path()),
     }
 }
 
-const OTHER_PATHS: [&str; 9] = [
+const OTHER_PATHS: [&str; 8] = [
     "/.well-known/openid-configuration",
-    "/healthz",
-    "/livez",
+    "/debug/api_priority_and_fairness/dump_priority_levels",
+    "/debug/api_priority_and_fairness/dump_queues",
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
     KEY_SET,
-    "/readyz",
     "/version",
 ];
 

@@ -98,5 +98,10 @@ async fn a_kms_plugin_counts_for_health_and_is_measured() {
     let line = format!("apiserver_envelope_encryption_kms_operations_latency_seconds_count{{{call}}} 1\n");
     assert!(metrics.contains(&line), "asked once, then believed for a while: {metrics}");
     assert!(metrics.contains("apiserver_envelope_encryption_dek_source_cache_size{provider_name=\"vault\"} 0\n"));
+    let (_, index) = get(&cluster, "/").await;
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let paths: Vec<&str> = index["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    assert!(paths.is_sorted() && paths.contains(&"/apis/apps/v1"), "{paths:?}");
+    assert!(paths.contains(&"/livez/kms-providers") && !paths.contains(&"/livez/shutdown"), "{paths:?}");
     assert_eq!(get(&Cluster::start().await, "/readyz/kms-providers").await.0, 404, "there is none");
 }
