@@ -177,7 +177,7 @@ impl Schemas {
         let own = gvk((kind.group, kind.version, list_kind));
         let metadata = match self.dialect {
             Dialect::V2 => self.reference(LIST_META),
-            Dialect::V3 => json!({"allOf": [self.reference(LIST_META)]}),
+            Dialect::V3 => json!({"allOf": [self.reference(LIST_META)], "default": {}}),
         };
         json!({
             "description": format!("{list_kind} is a list of {} objects.", kind.kind),
