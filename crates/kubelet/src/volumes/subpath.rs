@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, openat2};
 
 use super::mounting;
 use crate::Error;
@@ -64,14 +64,21 @@ pub(crate) fn open_beneath(volume: &Path, path: &str) -> Result<Option<std::fs::
     }
 }
 
+/// Makes what is missing of `relative` with the mode that the volume itself has: whoever may write there, may here.
 fn make(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(fstat(root)?.st_mode & 0o7777);
     let mut at: Option<OwnedFd> = None;
     let mut so_far = PathBuf::new();
     for component in relative.components() {
         so_far.push(component);
         let parent = at.as_ref().map_or(root.as_fd(), AsFd::as_fd);
-        match mkdirat(parent, component.as_os_str(), Mode::from_raw_mode(0o750)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        match mkdirat(parent, component.as_os_str(), mode) {
+            Ok(()) => {
+                // The umask has taken from the mode, and a set-group-id bit is nothing that is given here.
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                fchmod(openat(parent, component.as_os_str(), flags, Mode::empty())?, mode)?;
+            }
+            Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
         at = Some(openat2(root, &so_far, OFlags::PATH, Mode::empty(), BENEATH)?);

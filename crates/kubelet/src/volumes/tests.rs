@@ -259,6 +259,19 @@ async fn removal_leaves_what_mounts_show() {
     let world = World::new(volume, json!({}));
     let dir = world.place().await;
     std::fs::create_dir(host.path().join("sub")).unwrap();
+#[tokio::test]
+async fn a_sub_path_that_is_made_is_for_those_who_have_the_volume() {
+    for (security, want) in [(json!({}), (0, 0o777)), (json!({"fsGroup": 4242}), (4242, 0o2777))] {
+        let world = World::new(json!([{"name": "v", "emptyDir": {}}]), security);
+        let dir = world.place().await;
+        expose_subpath(&dir, "data/deep", &world.paths().subpath("v", "c", 0)).unwrap();
+        for made in ["data", "data/deep"] {
+            let made = dir.join(made);
+            assert_eq!((made.metadata().unwrap().gid(), mode(&made)), want, "{}", made.display());
+        }
+    }
+}
+
     std::fs::write(host.path().join("sub/precious"), "x").unwrap();
     let shown = expose_subpath(&dir, "sub", &world.paths().subpath("v", "c", 0)).unwrap();
     assert_eq!(read(&shown, "precious"), "x");
