@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::payload::{File, Payload};
 use super::{Context, blocking, mounting, ownership};
@@ -33,22 +33,28 @@ pub(super) async fn provide(context: &Context<'_>, path: &Path, payload: Payload
             mounting::make_dir(&path, 0o777)?;
         }
         if medium == Medium::Memory && !mounting::is_mounted(&path)? {
-            mounting::mount_tmpfs(&path, 0o777, None)?;
+            mounting::mount_tmpfs(&path, None, None)?;
         }
         write(&path, &payload, group)
     })
     .await
 }
 
-/// Swaps `payload` in, unless it is there already.
+/// Swaps `payload` in, unless it is there already. A predecessor may have been killed at any point of this: names are
+/// made, and what is left over is removed, in either case.
 pub(super) fn write(volume: &Path, payload: &Payload, group: Option<i64>) -> Result<(), Error> {
+    let current = std::fs::read_link(volume.join(DATA)).ok();
+    let shown = match current.filter(|current| shows(&volume.join(current), payload)) {
+        Some(current) => current,
+        None => swap(volume, payload, group)?,
+    };
+    link_names(volume, payload)?;
+    sweep(volume, &shown)
+}
+
+/// Shows `payload` from now on; gives the name of its directory.
+fn swap(volume: &Path, payload: &Payload, group: Option<i64>) -> Result<PathBuf, Error> {
     let data = volume.join(DATA);
-    let current = std::fs::read_link(&data).ok();
-    if let Some(current) = &current
-        && shows(&volume.join(current), payload)
-    {
-        return Ok(());
-    }
     let stamp = sampan_clock::now().strftime("..%Y_%m_%d_%H_%M_%S").to_string();
     let fresh = unused(volume, &stamp);
     let dir = volume.join(&fresh);
@@ -61,9 +67,17 @@ pub(super) fn write(volume: &Path, payload: &Payload, group: Option<i64>) -> Res
     let _ = std::fs::remove_file(&next);
     symlink(&fresh, &next).map_err(Error::io("linking", &next))?;
     std::fs::rename(&next, &data).map_err(Error::io("swapping in", &data))?;
-    link_names(volume, payload)?;
-    if let Some(current) = current {
-        let _ = sampan_trees::remove(&volume.join(current));
+    Ok(fresh.into())
+}
+
+/// Removes the directories of files that are not `shown`.
+fn sweep(volume: &Path, shown: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(volume).map_err(Error::io("reading", volume))?.flatten() {
+        let name = entry.file_name();
+        let ours = name.to_string_lossy().starts_with("..") && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if ours && name != shown {
+            let _ = sampan_trees::remove(&entry.path());
+        }
     }
     Ok(())
 }
@@ -93,7 +107,7 @@ fn shows(dir: &Path, payload: &Payload) -> bool {
         && payload.iter().all(|(path, file)| std::fs::read(dir.join(path)).is_ok_and(|data| data == file.data))
 }
 
-fn files_below(dir: &Path) -> Option<BTreeSet<std::path::PathBuf>> {
+fn files_below(dir: &Path) -> Option<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     let mut pending = vec![dir.to_path_buf()];
     while let Some(next) = pending.pop() {

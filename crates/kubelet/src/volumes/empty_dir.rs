@@ -1,6 +1,7 @@
 //! `emptyDir`: a directory that lives as long as the Pod, on disk, in memory or in huge pages.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume};
@@ -27,17 +28,31 @@ impl Provider for EmptyDir {
             if at.exists() && (!in_memory || mounting::is_mounted(&at)?) {
                 return Ok(());
             }
-            mounting::make_dir(&at, 0o777)?;
             match &medium {
-                Medium::Disk => {}
-                Medium::Memory(limit_bytes) => mounting::mount_tmpfs(&at, 0o777, *limit_bytes)?,
-                Medium::HugePages(page_size) => mounting::mount_huge_pages(&at, 0o777, page_size)?,
+                Medium::Disk => make(&at, group),
+                Medium::Memory(limit_bytes) => {
+                    mounting::make_dir(&at, 0o777)?;
+                    mounting::mount_tmpfs(&at, group, *limit_bytes)
+                }
+                Medium::HugePages(page_size) => {
+                    mounting::make_dir(&at, 0o777)?;
+                    mounting::mount_huge_pages(&at, group, page_size)
+                }
             }
-            ownership::give_to_group(&at, group, ownership::Access::ReadWrite)
         })
         .await?;
         Ok(SetUp::writable(path))
     }
+}
+
+/// Makes the directory under another name first: one that is there is whole, and whatever modes and owners it has then
+/// are what the Pod made of it.
+fn make(path: &Path, group: Option<i64>) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = path.with_file_name(format!("..{name}"));
+    mounting::make_dir(&unfinished, 0o777)?;
+    ownership::give_to_group(&unfinished, group, ownership::Access::ReadWrite)?;
+    std::fs::rename(&unfinished, path).map_err(Error::io("putting in its place", path))
 }
 
 /// What the directory is made of.

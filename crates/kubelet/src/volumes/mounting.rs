@@ -24,18 +24,24 @@ pub(super) fn is_mounted(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Mounts a file system in memory on the directory `path`, of at most `limit_bytes`.
-pub(super) fn mount_tmpfs(path: &Path, mode: u32, limit_bytes: Option<i64>) -> Result<(), Error> {
+/// Mounts a file system in memory on the directory `path`, for everybody and `group`, of at most `limit_bytes`.
+pub(super) fn mount_tmpfs(path: &Path, group: Option<i64>, limit_bytes: Option<i64>) -> Result<(), Error> {
     let size = limit_bytes.map(|limit| format!(",size={limit}")).unwrap_or_default();
-    let options = format!("mode={mode:o}{size}");
+    let options = format!("{}{size}", open_to(group));
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))
         .map_err(Error::io("mounting tmpfs on", path))
 }
 
-/// Mounts huge pages of `page_size` (`2Mi`) on the directory `path`.
-pub(super) fn mount_huge_pages(path: &Path, mode: u32, page_size: &str) -> Result<(), Error> {
-    let options = format!("pagesize={},mode={mode:o}", page_size.trim_end_matches('i'));
+/// The options that make a root that everybody may write to; with a group, new files in it are the group's. All at once
+/// with the mount: what is mounted is whole.
+fn open_to(group: Option<i64>) -> String {
+    group.map_or_else(|| "mode=777".to_owned(), |group| format!("mode=2777,gid={group}"))
+}
+
+/// Mounts huge pages of `page_size` (`2Mi`) on the directory `path`, for everybody and `group`.
+pub(super) fn mount_huge_pages(path: &Path, group: Option<i64>, page_size: &str) -> Result<(), Error> {
+    let options = format!("pagesize={},{}", page_size.trim_end_matches('i'), open_to(group));
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("hugetlbfs"), path, Some("hugetlbfs"), flags, Some(options.as_str()))
         .map_err(Error::io("mounting huge pages on", path))

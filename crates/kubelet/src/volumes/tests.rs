@@ -121,6 +121,23 @@ async fn a_config_map_is_shown_and_followed() {
 }
 
 #[tokio::test]
+async fn what_a_killed_kubelet_left_undone_is_done() {
+    let world = World::new(json!([{"name": "v", "configMap": {"name": "cfg"}}]), json!({}));
+    world.map(&[("a", "1"), ("b", "2")]);
+    let dir = world.place().await;
+    std::fs::remove_file(dir.join("b")).unwrap();
+    symlink("..data/c", dir.join("c")).unwrap();
+    std::fs::create_dir(dir.join("..2026_01_01_00_00_00.0")).unwrap();
+    std::fs::write(dir.join("..2026_01_01_00_00_00.0/c"), "old").unwrap();
+    world.place().await;
+    assert_eq!(read(&dir, "b"), "2");
+    let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let data = dir.join("..data").read_link().unwrap();
+    assert_eq!(names, [data.as_os_str(), "..data".as_ref(), "a".as_ref(), "b".as_ref()]);
+}
+
+#[tokio::test]
 async fn keys_are_chosen_and_have_modes() {
     let items = json!([{"key": "a", "path": "deep/er/a", "mode": 0o400}, {"key": "b", "path": "b"}]);
     let volume = json!([{"name": "v", "configMap": {"name": "cfg", "items": items, "defaultMode": 0o600}}]);
@@ -161,6 +178,10 @@ async fn an_empty_dir_keeps_its_files() {
     for medium in ["", "Memory"] {
         let volume = json!([{"name": "v", "emptyDir": {"medium": medium, "sizeLimit": "1Mi"}}]);
         let world = World::new(volume, json!({"fsGroup": 4242}));
+        // A kubelet was killed while it made the directory.
+        let unfinished = world.paths().volume("empty-dir", "..v");
+        std::fs::create_dir_all(&unfinished).unwrap();
+        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o700)).unwrap();
         let dir = world.place().await;
         assert_eq!(mounting::is_mounted(&dir).unwrap(), medium == "Memory");
         assert_eq!((dir.metadata().unwrap().gid(), mode(&dir)), (4242, 0o2777));
@@ -239,6 +260,19 @@ async fn sub_paths_stay_inside_their_volume() {
 }
 
 #[tokio::test]
+async fn a_sub_path_that_is_made_is_for_those_who_have_the_volume() {
+    for (security, want) in [(json!({}), (0, 0o777)), (json!({"fsGroup": 4242}), (4242, 0o2777))] {
+        let world = World::new(json!([{"name": "v", "emptyDir": {}}]), security);
+        let dir = world.place().await;
+        expose_subpath(&dir, "data/deep", &world.paths().subpath("v", "c", 0)).unwrap();
+        for made in ["data", "data/deep"] {
+            let made = dir.join(made);
+            assert_eq!((made.metadata().unwrap().gid(), mode(&made)), want, "{}", made.display());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_directory_in_memory_is_no_larger_than_its_pod() {
     for (own, of_pod, want) in [(None, "3Mi", 3), (Some("1Mi"), "3Mi", 1), (Some("9Mi"), "3Mi", 3)] {
         let volume = json!([{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": own}}]);
@@ -259,19 +293,6 @@ async fn removal_leaves_what_mounts_show() {
     let world = World::new(volume, json!({}));
     let dir = world.place().await;
     std::fs::create_dir(host.path().join("sub")).unwrap();
-#[tokio::test]
-async fn a_sub_path_that_is_made_is_for_those_who_have_the_volume() {
-    for (security, want) in [(json!({}), (0, 0o777)), (json!({"fsGroup": 4242}), (4242, 0o2777))] {
-        let world = World::new(json!([{"name": "v", "emptyDir": {}}]), security);
-        let dir = world.place().await;
-        expose_subpath(&dir, "data/deep", &world.paths().subpath("v", "c", 0)).unwrap();
-        for made in ["data", "data/deep"] {
-            let made = dir.join(made);
-            assert_eq!((made.metadata().unwrap().gid(), mode(&made)), want, "{}", made.display());
-        }
-    }
-}
-
     std::fs::write(host.path().join("sub/precious"), "x").unwrap();
     let shown = expose_subpath(&dir, "sub", &world.paths().subpath("v", "c", 0)).unwrap();
     assert_eq!(read(&shown, "precious"), "x");
