@@ -2,8 +2,20 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::{Container, ExecAction};
+
 use super::{Answer, cut};
+use crate::config::expand::expand;
 use crate::cri::Runtime;
+
+/// The command, with those of the container's variables that have their values in the specification.
+pub(super) fn command(action: &ExecAction, container: &Container) -> Vec<String> {
+    let lookup = |name: &str| {
+        let variable = container.env.iter().flatten().rev().find(|variable| variable.name == name)?;
+        Some(variable.value.as_deref().unwrap_or_default())
+    };
+    action.command.iter().flatten().map(|word| expand(word, lookup)).collect()
+}
 
 pub(super) async fn ask(runtime: &Runtime, id: &str, command: &[String], timeout: Duration) -> Answer {
     match runtime.exec(id, command, timeout).await {
@@ -14,5 +26,22 @@ pub(super) async fn ask(runtime: &Runtime, id: &str, command: &[String], timeout
             Answer::Bad(format!("command timed out: {:?} timed out after {seconds}s", command.join(" ")))
         }
         Err(error) => Answer::Error(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn commands_know_the_variables_of_the_specification() {
+        let env = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "B", "value": "$(A)"},
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
+        let container: Container = serde_json::from_value(json!({"name": "c", "env": env})).unwrap();
+        let words = ["test", "$(A)", "$(B)", "x$(POD)", "$(NONE)", "$$(A)"].map(str::to_owned);
+        let action = ExecAction { command: Some(words.to_vec()) };
+        assert_eq!(command(&action, &container), ["test", "2", "$(A)", "x", "$(NONE)", "$(A)"]);
     }
 }

@@ -30,15 +30,30 @@ use state::State;
 
 /// Messages of probes are cut at this many bytes.
 const OUTPUT_BYTES: usize = 1024;
+/// So often it is tried to ask, before the next period.
+const ATTEMPTS: usize = 3;
 
 /// What one asking gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Good,
+    /// It is well as far as could be seen, which was not all the way.
+    Warning(String),
     /// The container says, or shows, that it is not well.
     Bad(String),
     /// It could not be asked.
     Error(String),
+}
+
+impl Answer {
+    /// Whether the container is well; nothing if that was not found out.
+    fn good(&self) -> Option<bool> {
+        match self {
+            Self::Good | Self::Warning(_) => Some(true),
+            Self::Bad(_) => Some(false),
+            Self::Error(_) => None,
+        }
+    }
 }
 
 /// The running probes of one Pod.
@@ -138,7 +153,7 @@ impl Prober {
             ticks.tick().await;
             let answer = self.ask().await;
             self.tell(&answer);
-            let Some(verdict) = state.take(answer == Answer::Good) else { continue };
+            let Some(verdict) = answer.good().and_then(|good| state.take(good)) else { continue };
             if self.verdicts.lock().set(&self.target, verdict) {
                 self.inbox.verdict_changed();
             }
@@ -146,10 +161,21 @@ impl Prober {
     }
 
     async fn ask(&self) -> Answer {
+        let mut answer = self.ask_once().await;
+        for _ in 1..ATTEMPTS {
+            if answer.good().is_some() {
+                break;
+            }
+            answer = self.ask_once().await;
+        }
+        answer
+    }
+
+    async fn ask_once(&self) -> Answer {
         let timeout = seconds(self.probe.timeout_seconds, 1);
         if let Some(action) = &self.probe.exec {
-            let command = action.command.as_deref().unwrap_or_default();
-            return exec::ask(&self.node.runtime, &self.target.id, command, timeout).await;
+            let command = exec::command(action, &self.container);
+            return exec::ask(&self.node.runtime, &self.target.id, &command, timeout).await;
         }
         if let Some(get) = &self.probe.http_get {
             return match target::http(get, &self.container, &self.pod_ip) {
@@ -174,14 +200,17 @@ impl Prober {
 
     fn tell(&self, answer: &Answer) {
         let title = self.target.kind.title();
-        let message = match answer {
+        let (reason, message) = match answer {
             Answer::Good => return,
-            Answer::Bad(output) => format!("{title} probe failed: {output}"),
-            Answer::Error(error) => format!("{title} probe errored and resulted in unknown state: {error}"),
+            Answer::Warning(output) => ("ProbeWarning", format!("{title} probe warning: {output}")),
+            Answer::Bad(output) => ("Unhealthy", format!("{title} probe failed: {output}")),
+            Answer::Error(error) => {
+                ("Unhealthy", format!("{title} probe errored and resulted in unknown state: {error}"))
+            }
         };
         let role = spec::container(&self.pod, &self.target.name).map_or(spec::Role::App, |(role, _)| role);
         let regarding = spec::container_reference(&self.pod, role, &self.target.name);
-        self.node.recorder.warning(&regarding, "Unhealthy", message);
+        self.node.recorder.warning(&regarding, reason, message);
     }
 }
 
