@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
 
-use crate::Error;
-use crate::cri::Runtime;
+use crate::node::Node;
 use crate::probes::{http, target};
+use crate::{Error, spec};
 
 /// A hook without a bound of its own may take this long.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -15,7 +15,8 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a hook runs.
 pub(crate) struct Hook<'a> {
-    pub(crate) runtime: &'a Runtime,
+    pub(crate) node: &'a Node,
+    pub(crate) pod: &'a Pod,
     /// The container's CRI id.
     pub(crate) id: &'a str,
     pub(crate) container: &'a Container,
@@ -26,7 +27,7 @@ pub(crate) struct Hook<'a> {
 pub(crate) async fn run(hook: &Hook<'_>, handler: &LifecycleHandler) -> Result<(), Error> {
     if let Some(exec) = &handler.exec {
         let command = exec.command.as_deref().unwrap_or_default();
-        return match hook.runtime.exec(hook.id, command, LONGEST).await? {
+        return match hook.node.runtime.exec(hook.id, command, LONGEST).await? {
             Some(done) if done.exit_code == 0 => Ok(()),
             Some(done) => {
                 let output = String::from_utf8_lossy(&done.output);
@@ -37,16 +38,30 @@ pub(crate) async fn run(hook: &Hook<'_>, handler: &LifecycleHandler) -> Result<(
         };
     }
     if let Some(get) = &handler.http_get {
-        let ip = hook.pod_ips.first().map(String::as_str).unwrap_or("127.0.0.1");
-        let request = target::http(get, hook.container, ip).map_err(Error::Config)?;
-        return match http::get(&request, HTTP_TIMEOUT).await {
-            Ok(answer) if answer.status < 400 => Ok(()),
-            Ok(answer) => Err(Error::Config(format!("HTTP hook answered with status {}", answer.status))),
-            Err(error) => Err(Error::Config(error)),
-        };
+        return call(hook, get).await;
     }
     if let Some(sleep) = &handler.sleep {
         tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
     }
+    Ok(())
+}
+
+/// Calls the container; any answer will do. One that was thought to speak HTTPS and does not is asked over HTTP.
+async fn call(hook: &Hook<'_>, get: &HTTPGetAction) -> Result<(), Error> {
+    let ip = hook.pod_ips.first().map(String::as_str).unwrap_or("127.0.0.1");
+    let mut request = target::http(get, hook.container, ip).map_err(Error::Config)?;
+    let failed = match http::get(&request, HTTP_TIMEOUT).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    if !failed.ends_with(http::PLAIN_ANSWER) {
+        return Err(Error::Config(failed));
+    }
+    request.tls = false;
+    request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+    http::get(&request, HTTP_TIMEOUT).await.map_err(|_| Error::Config(failed))?;
+    let host = request.authority();
+    let message = format!("request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded");
+    hook.node.recorder.warning(&spec::reference(hook.pod), "LifecycleHTTPFallback", message);
     Ok(())
 }

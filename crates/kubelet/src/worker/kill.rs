@@ -34,7 +34,8 @@ pub(super) async fn kill(env: &Env, pod: &Pod, kill: &Kill, facts: &Facts, first
 async fn pre_stop(env: &Env, pod: &Pod, kill: &Kill, facts: &Facts, grace: Duration) {
     let Some((role, container)) = spec::container(pod, &kill.name) else { return };
     let Some(handler) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) else { return };
-    let hook = Hook { runtime: &env.node.runtime, id: &kill.id, container: &container, pod_ips: &facts.pod_ips };
+    let (node, pod_ips) = (&env.node, &facts.pod_ips);
+    let hook = Hook { node, pod, id: &kill.id, container: &container, pod_ips };
     let failed = match tokio::time::timeout(grace, hooks::run(&hook, handler)).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),

@@ -158,8 +158,8 @@ impl Job<'_> {
     /// Runs the hook after start; what the event says if it fails.
     async fn post_start(&self, id: &str) -> Option<String> {
         let handler = self.container.lifecycle.as_ref()?.post_start.as_ref()?;
-        let hook =
-            Hook { runtime: &self.env.node.runtime, id, container: self.container, pod_ips: &self.facts.pod_ips };
+        let (node, pod_ips) = (&self.env.node, &self.facts.pod_ips);
+        let hook = Hook { node, pod: self.pod, id, container: self.container, pod_ips };
         let error = hooks::run(&hook, handler).await.err()?;
         self.warning("FailedPostStartHook", "PostStartHook failed");
         tracing::info!(pod = %spec::describe(self.pod), container = %self.container.name, %error, "hook after start failed");
