@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, ObjectReference, Pod, PodSpec, PodStatus};
 use kube::Resource;
 
+use crate::static_pods;
+
 /// How long a Pod may take to end when it does not say.
 const DEFAULT_GRACE_S: i64 = 30;
 
@@ -144,10 +146,10 @@ const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 /// A Pod that stands for one that the node runs by itself.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Whether the node cannot do without the Pod.
+/// Whether the node cannot do without the Pod: one of its own, what stands for such a one, or a critical priority.
 pub(crate) fn is_critical(pod: &Pod) -> bool {
     let mirrors = pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR));
-    mirrors || of(pod).priority.is_some_and(|priority| priority >= CRITICAL_PRIORITY)
+    mirrors || static_pods::is_static(pod) || of(pod).priority.is_some_and(|priority| priority >= CRITICAL_PRIORITY)
 }
 
 /// What an event about the Pod regards.

@@ -111,7 +111,8 @@ mod tests {
     fn a_file_is_a_pod_of_its_node() {
         let pod = parse(FILE.as_bytes(), "n1").unwrap();
         assert_eq!((spec::name(&pod), spec::namespace(&pod)), ("web-n1", "default"));
-        assert!(is_static(&pod) && spec::of(&pod).node_name.as_deref() == Some("n1"));
+        assert!(is_static(&pod) && spec::is_critical(&pod));
+        assert_eq!(spec::of(&pod).node_name.as_deref(), Some("n1"));
         assert_eq!(annotation(&pod, CONFIG_HASH), Some(spec::uid(&pod)));
         let other = parse(FILE.replace("image: i", "image: j").as_bytes(), "n1").unwrap();
         assert_ne!(spec::uid(&pod), spec::uid(&other));
