@@ -1,6 +1,6 @@
 //! All Pods of this node: who has a worker, what reaches it, and what the kubelet's HTTPS API may know.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub(crate) struct PodTable {
     node: Arc<Node>,
     tasks: Tasks,
     inboxes: Mutex<HashMap<String, Arc<Inbox>>>,
+    /// The static Pods that there are to be.
+    statics: Mutex<StaticPods>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -37,6 +39,7 @@ impl PodTable {
             node: Arc::clone(node),
             tasks: tasks.clone(),
             inboxes: Mutex::default(),
+            statics: Mutex::default(),
             changes: Arc::new(watch::Sender::new(0)),
         })
     }
@@ -70,17 +73,24 @@ impl PodTable {
     /// The static Pods are these now.
     pub(crate) fn set_static(self: &Arc<Self>, pods: &StaticPods) {
         self.node.mirrors.set(pods);
+        self.statics.lock().clone_from(pods);
         let known: Vec<Arc<Inbox>> = self.inboxes.lock().values().cloned().collect();
         for gone in known.iter().filter(|inbox| is_static(&inbox.pod()) && !pods.contains_key(inbox.uid())) {
             gone.remove();
         }
-        for (uid, pod) in pods {
-            if known.iter().any(|inbox| inbox.uid() == uid) {
-                continue;
-            }
-            self.start(Arc::clone(pod), false);
-            let started = self.inboxes.lock().get(uid).cloned();
-            if let (Some(inbox), Some(mirror)) = (started, self.node.mirrors.of(uid)) {
+        self.start_static();
+    }
+
+    /// Starts the static Pods that nothing stands in the way of any more.
+    fn start_static(self: &Arc<Self>) {
+        // Held to the end: of two who look at the same time, one starts a Pod.
+        let statics = self.statics.lock();
+        let known: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.pod()).collect();
+        for pod in startable(&statics, &known) {
+            let uid = spec::uid(&pod).to_owned();
+            self.start(pod, false);
+            let started = self.inboxes.lock().get(&uid).cloned();
+            if let (Some(inbox), Some(mirror)) = (started, self.node.mirrors.of(&uid)) {
                 inbox.put(mirror);
             }
         }
@@ -130,6 +140,7 @@ impl PodTable {
         self.tasks.spawn(async move {
             worker.run().await;
             table.inboxes.lock().remove(&uid);
+            table.start_static();
         });
     }
 
@@ -186,6 +197,14 @@ impl PodTable {
             pod: shown.pod,
         }
     }
+}
+
+/// Those of `statics` to be started beside the Pods that are `known` here: whatever has a static Pod's name goes first,
+/// be it another version of it or what is left of the same one.
+fn startable(statics: &StaticPods, known: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+    let named = |pod: &Arc<Pod>| (spec::namespace(pod).to_owned(), spec::name(pod).to_owned());
+    let mut taken: HashSet<_> = known.iter().filter(|pod| is_static(pod)).map(named).collect();
+    statics.values().filter(|pod| taken.insert(named(pod))).cloned().collect()
 }
 
 /// A Pod of which only its sandbox is known, as an object: enough to take it down.

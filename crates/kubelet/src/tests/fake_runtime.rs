@@ -91,6 +91,11 @@ impl FakeRuntime {
         self.state.lock().stuck.insert(sandbox.to_owned());
     }
 
+    /// From now on every sandbox can be stopped.
+    pub(super) fn get_loose(&self) {
+        self.state.lock().stuck.clear();
+    }
+
     pub(super) fn add_image(&self, name: &str) {
         self.state.lock().images.insert(name.to_owned());
     }

@@ -223,3 +223,43 @@ async fn a_node_is_purged_of_every_pod_that_ends() {
     assert_eq!(outcome.map_err(|error| error.to_string()), Err("sandbox-1 is stuck".to_owned()));
     assert_eq!(world.runtime.count().0, 1, "the others are gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_static_pod_waits_until_the_one_before_it_is_gone() {
+    let world = World::new().await;
+    let file = world.manifests().join("web.yaml");
+    let describe = |container: &str| {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "ns"}, "spec": {
+            "containers": [{"name": container, "image": "busybox", "imagePullPolicy": "IfNotPresent"}]}});
+        std::fs::write(&file, pod.to_string()).unwrap();
+    };
+    let calls = |word: &str| world.runtime.calls().iter().filter(|call| call.starts_with(word)).count();
+    let happens = async |word: &str, times: usize| {
+        while calls(word) < times {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    std::fs::create_dir_all(world.manifests()).unwrap();
+    describe("one");
+    happens("create one", 1).await;
+    world.running("web-n1").await;
+    // Another version of it.
+    world.runtime.get_stuck("sandbox-1");
+    describe("two");
+    happens("stop sandbox", 1).await;
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!((calls("run sandbox"), calls("create two")), (1, 0), "the first version is still there");
+    world.runtime.get_loose();
+    happens("create two", 1).await;
+    // The same one, away and back again before it has ended.
+    let stops = calls("stop sandbox");
+    world.runtime.get_stuck("sandbox-3");
+    std::fs::remove_file(&file).unwrap();
+    happens("stop sandbox", stops + 1).await;
+    describe("two");
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(calls("create two"), 1);
+    world.runtime.get_loose();
+    happens("create two", 2).await;
+    world.end().await;
+}

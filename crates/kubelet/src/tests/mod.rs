@@ -50,11 +50,17 @@ impl World {
         // Whatever the machine that tests run on is short of, Pods stay.
         options.eviction = crate::Thresholds::none();
         options.image_gc_percent = (100, 100);
+        options.static_pod_dir = Some(self.manifests());
         options.resolv_conf = self.dir.path().join("resolv.conf");
         let runtime = Runtime::over(self.runtime.connect().await);
         // The machine's own control groups are none of these tests' business: a cluster may run on it.
         let cgroups = Mounts::default();
         self.kubelet = Some(Kubelet::start_over(options, runtime, cgroups).await.unwrap());
+    }
+
+    /// Where the node's static Pods are described.
+    fn manifests(&self) -> std::path::PathBuf {
+        self.dir.path().join("manifests")
     }
 
     /// Stops the kubelet and starts another one on the same node.
