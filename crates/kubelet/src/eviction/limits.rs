@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::rank::Candidate;
+use crate::spec::Role;
 use crate::{quantity, spec};
 
 /// Whether anything limits what the Pod keeps.
@@ -39,16 +40,30 @@ fn volume(candidate: &Candidate) -> Option<String> {
 }
 
 fn whole(candidate: &Candidate) -> Option<String> {
-    let limits = spec::of(&candidate.pod).containers.iter().filter_map(limit);
-    let sum = limits.map(|(_, bytes)| bytes).reduce(u64::saturating_add)?;
+    let sum = all_at_once(&candidate.pod)?;
     let text = sampan_api::quantity::Quantity::from_bytes(i64::try_from(sum).unwrap_or(i64::MAX));
     (candidate.on_disk()?.bytes > sum)
         .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {text}. "))
 }
 
+/// What those containers may keep that are there at one time, at most: sidecars stay beside whatever comes after them.
+fn all_at_once(pod: &Pod) -> Option<u64> {
+    let limits = spec::containers(pod).filter_map(|(role, container)| Some((role, limit(container)?.1)));
+    let (mut staying, mut most) = (0u64, None);
+    for (role, bytes) in limits {
+        let now = staying.saturating_add(bytes);
+        most = most.max(Some(now));
+        if role != Role::Init {
+            staying = now;
+        }
+    }
+    most
+}
+
 fn container(candidate: &Candidate) -> Option<String> {
     let (usage, disk) = (candidate.usage.as_ref()?, candidate.disk.as_ref()?);
-    spec::of(&candidate.pod).containers.iter().find_map(|container| {
+    let staying = spec::containers(&candidate.pod).filter(|(role, _)| *role != Role::Init);
+    staying.map(|(_, container)| container).find_map(|container| {
         let (quantity, limit) = limit(container)?;
         let name = &container.name;
         let layer = usage.containers.iter().find(|used| used.name == *name)?.writable.unwrap_or_default();
@@ -106,5 +121,26 @@ mod tests {
         );
         check(&candidate(0, MIB, 1), Some("Container a exceeded its local ephemeral storage limit \"1Mi\". "));
         assert!(!has_limits(&Pod::default()));
+    }
+
+    #[test]
+    fn sidecars_count_and_init_containers_make_room() {
+        const MIB: u64 = 1 << 20;
+        let limited =
+            |name: &str, limit: &str| json!({"name": name, "resources": {"limits": {"ephemeral-storage": limit}}});
+        let mut sidecar = limited("side", "1Mi");
+        sidecar["restartPolicy"] = json!("Always");
+        let spec = json!({
+            "initContainers": [limited("first", "4Mi"), sidecar, limited("second", "2Mi")],
+            "containers": [limited("a", "1Mi")],
+        });
+        let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+        assert_eq!(all_at_once(&pod), Some(4 * MIB));
+        let mut candidate = Candidate { pod: Arc::new(pod), ..candidate(0, MIB, 1) };
+        candidate.usage.as_mut().unwrap().containers[0].name = "side".into();
+        assert_eq!(excess(&candidate), None, "the log is another container's");
+        candidate.disk.as_mut().unwrap().logs = [("side".into(), Tree { bytes: 1, inodes: 1 })].into();
+        let want = "Container side exceeded its local ephemeral storage limit \"1Mi\". ";
+        assert_eq!(excess(&candidate).as_deref(), Some(want));
     }
 }
