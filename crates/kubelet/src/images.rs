@@ -2,12 +2,13 @@
 
 mod garbage;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use parking_lot::Mutex;
 use sampan_cri::v1::{AuthConfig, Image, PodSandboxConfig};
 use serde::Deserialize;
@@ -179,8 +180,11 @@ fn policy(wish: Option<&str>, image: &str) -> Policy {
 #[derive(Deserialize)]
 struct DockerConfig {
     #[serde(default)]
-    auths: std::collections::BTreeMap<String, DockerAuth>,
+    auths: Auths,
 }
+
+/// What is known of registries, or parts of them, by their names.
+type Auths = BTreeMap<String, DockerAuth>;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -192,22 +196,27 @@ struct DockerAuth {
     identity_token: String,
 }
 
-/// What to try: the pull secrets for the image's registry, or none at all if there is none.
+/// What to try: the pull secrets for the image's registry, those that name it most closely first; or none at all if there
+/// is none.
 fn credentials(wish: &Wish<'_>, image: &str) -> Vec<Option<AuthConfig>> {
     let names = spec::of(wish.pod).image_pull_secrets.iter().flatten().map(|reference| &reference.name);
     let secrets = names.filter_map(|name| wish.objects.secret(name));
-    let mut all: Vec<Option<AuthConfig>> = Vec::new();
-    for secret in secrets {
-        let data = secret.data.as_ref();
-        let json = data.and_then(|data| data.get(".dockerconfigjson"));
-        let Some(config) = json.and_then(|json| serde_json::from_slice::<DockerConfig>(&json.0).ok()) else { continue };
-        let matching = config.auths.into_iter().filter(|(server, _)| serves(server, image));
-        all.extend(matching.map(|(server, auth)| Some(auth_config(server, auth))));
+    let known = secrets.flat_map(|secret| auths(&secret));
+    let mut matching: Vec<_> = known.filter(|(server, _)| serves(server, image)).collect();
+    // Longer names sort behind their beginnings, and patterns before names.
+    matching.sort_by(|(one, _), (other, _)| bare(other).cmp(bare(one)));
+    if matching.is_empty() {
+        return vec![None];
     }
-    if all.is_empty() {
-        all.push(None);
-    }
-    all
+    matching.into_iter().map(|(server, auth)| Some(auth_config(server, auth))).collect()
+}
+
+/// What a secret of either type knows.
+fn auths(secret: &Secret) -> Auths {
+    let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.as_slice());
+    let new = data(".dockerconfigjson").and_then(|json| serde_json::from_slice::<DockerConfig>(json).ok());
+    let old = || data(".dockercfg").and_then(|json| serde_json::from_slice::<Auths>(json).ok());
+    new.map(|config| config.auths).or_else(old).unwrap_or_default()
 }
 
 fn auth_config(server: String, auth: DockerAuth) -> AuthConfig {
@@ -225,24 +234,50 @@ fn auth_config(server: String, auth: DockerAuth) -> AuthConfig {
     }
 }
 
-/// Whether the registry `server` of a pull secret is the one of `image`.
+/// A registry's name in a pull secret without what does not matter.
+fn bare(server: &str) -> &str {
+    let server = server.trim_start_matches("https://").trim_start_matches("http://");
+    server.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2")
+}
+
+/// Whether the registry `server` of a pull secret, or the part of one, is that of `image`. A `*` in its name stands for
+/// anything but a dot.
 fn serves(server: &str, image: &str) -> bool {
-    let bare = |text: &str| {
-        let text = text.trim_start_matches("https://").trim_start_matches("http://");
-        text.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2").to_owned()
+    let (first, rest) = image.split_once('/').unwrap_or(("docker.io", image));
+    let (registry, repository) = match first.contains(['.', ':']) || first == "localhost" {
+        true => (first, rest),
+        false => ("docker.io", image),
     };
-    let canonical = |name: String| match name.as_str() {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
-        _ => name,
+    let (host, path) = bare(server).split_once('/').unwrap_or((bare(server), ""));
+    let host = if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
+    let official = if registry == "docker.io" && !repository.contains('/') { "library/" } else { "" };
+    is_host(host, registry) && format!("{official}{repository}").starts_with(path)
+}
+
+/// Whether the pattern `host`, port and all, is that of `registry`.
+fn is_host(host: &str, registry: &str) -> bool {
+    let parts = |text: &str| -> (Vec<String>, String) {
+        let (name, port) = text.split_once(':').unwrap_or((text, ""));
+        (name.split('.').map(str::to_owned).collect(), port.to_owned())
     };
-    let (first, _) = image.split_once('/').unwrap_or(("docker.io", image));
-    let registry = if first.contains(['.', ':']) || first == "localhost" { first } else { "docker.io" };
-    let server = canonical(bare(server));
-    server == registry || image.starts_with(&format!("{server}/"))
+    let ((patterns, wanted_port), (labels, port)) = (parts(host), parts(registry));
+    let fits = patterns.iter().zip(&labels).all(|(pattern, label)| is_like(pattern, label));
+    fits && patterns.len() == labels.len() && wanted_port == port
+}
+
+/// Whether `text` is `pattern`, in which each `*` stands for any characters.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| is_like(rest, &text[at..]))
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::ByteString;
+    use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -267,7 +302,51 @@ mod tests {
         assert!(serves("docker.io", "library/busybox:1"));
         assert!(serves("ghcr.io", "ghcr.io/a/b"));
         assert!(serves("ghcr.io/a", "ghcr.io/a/b"));
+        assert!(serves("ghcr.io/a/b", "ghcr.io/a/b:1"));
+        assert!(!serves("ghcr.io/a", "ghcr.io/b"));
+        assert!(serves("docker.io/library", "busybox:1"));
+        assert!(serves("*.registry.io", "one.registry.io/a"));
+        assert!(serves("prefix*.registry.io:5000/a", "prefix-1.registry.io:5000/a/b"));
+        assert!(!serves("*.registry.io", "registry.io/a"));
+        assert!(!serves("*.registry.io", "two.one.registry.io/a"));
+        assert!(!serves("*.registry.io", "one.registry.io:5000/a"));
+        assert!(!serves("*", "one.registry.io/a"));
         assert!(!serves("ghcr.io", "busybox"));
         assert!(!serves("ghcr.io", "evil.example/ghcr.io/b"));
+    }
+
+    #[test]
+    fn pull_secrets_of_both_types_are_tried_by_how_closely_they_name_the_image() {
+        struct Fixed;
+        impl Objects for Fixed {
+            fn config_map(&self, _: &str) -> Option<Arc<ConfigMap>> {
+                None
+            }
+            fn secret(&self, name: &str) -> Option<Arc<Secret>> {
+                let user = |name: &str| json!({"auth": STANDARD.encode(format!("{name}:secret"))});
+                let data = match name {
+                    "new" => json!({"auths": {"*.io": user("any"), "ghcr.io": user("all"), "quay.io": user("other")}}),
+                    _ => json!({"https://ghcr.io/team/": user("team")}),
+                };
+                let key = if name == "new" { ".dockerconfigjson" } else { ".dockercfg" };
+                let data = [(key.to_owned(), ByteString(data.to_string().into_bytes()))].into();
+                Some(Arc::new(Secret { data: Some(data), ..Secret::default() }))
+            }
+            fn trust_bundle(&self, _: &ClusterTrustBundleProjection) -> Result<String, Error> {
+                Err(Error::Missing("none".to_owned()))
+            }
+        }
+        let tried = |image: &str| -> Vec<Option<String>> {
+            let secrets = json!([{"name": "new"}, {"name": "old"}]);
+            let pod = json!({"spec": {"containers": [], "imagePullSecrets": secrets}});
+            let (pod, sandbox_config) = (serde_json::from_value(pod).unwrap(), PodSandboxConfig::default());
+            let wish = Wish { pod: &pod, image, policy: None, sandbox_config: &sandbox_config, objects: &Fixed };
+            credentials(&wish, image).into_iter().map(|auth| auth.map(|auth| auth.username)).collect()
+        };
+        let users = |names: &[&str]| names.iter().map(|name| Some((*name).to_owned())).collect::<Vec<_>>();
+        assert_eq!(tried("ghcr.io/team/app:1"), users(&["team", "all", "any"]));
+        assert_eq!(tried("ghcr.io/others/app"), users(&["all", "any"]));
+        assert_eq!(tried("busybox"), users(&["any"]));
+        assert_eq!(tried("localhost:5000/app"), [None]);
     }
 }
