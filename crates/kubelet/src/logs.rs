@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use sampan_client::Tasks;
 use tokio::io::unix::AsyncFd;
@@ -219,10 +220,7 @@ impl Rotator {
 
 /// Moves the log aside, has the runtime open a new one, and drops the oldest.
 async fn rotate(runtime: &Runtime, file: &File) -> Result<(), Error> {
-    let stamp = sampan_clock::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let mut aside = file.path.clone().into_os_string();
-    aside.push(format!(".{stamp}"));
-    let aside = PathBuf::from(aside);
+    let aside = aside(&file.path, sampan_clock::now());
     tokio::fs::rename(&file.path, &aside).await.map_err(Error::io("moving aside", &file.path))?;
     if let Err(error) = runtime.reopen_log(&file.id).await {
         let _ = tokio::fs::rename(&aside, &file.path).await;
@@ -233,6 +231,14 @@ async fn rotate(runtime: &Runtime, file: &File) -> Result<(), Error> {
         let _ = tokio::fs::remove_file(superfluous).await;
     }
     Ok(())
+}
+
+/// The name of a log that is moved aside at `now`. Names sort as the times do, and a container may fill more than one log
+/// in a second.
+fn aside(log: &Path, now: Timestamp) -> PathBuf {
+    let mut name = log.as_os_str().to_owned();
+    name.push(now.strftime(".%Y%m%d-%H%M%S%.6f").to_string());
+    name.into()
 }
 
 /// The rotated files of a log, oldest first.
@@ -249,6 +255,17 @@ fn rotated(log: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_rotated_logs_sort_as_they_were_rotated() {
+        let name = |time: &str| aside(Path::new("/c/0.log"), time.parse().unwrap()).display().to_string();
+        let times =
+            ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.25Z", "2026-01-02T03:04:05.3Z", "2026-01-02T03:04:06Z"];
+        let names = times.map(name);
+        assert_eq!(names[1], "/c/0.log.20260102-030405.250000");
+        assert!(names.is_sorted_by(|one, other| one < other), "{names:?}");
+        assert!("/c/0.log.20260102-030405" < names[0].as_str(), "what earlier versions have left is older");
+    }
 
     #[test]
     fn a_log_is_looked_at_before_it_is_full() {
