@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -17,6 +18,9 @@ use crate::node::{Node, Reporter, keep_lease, register, tell_of_ooms};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
 use crate::{Error, Options, burstable, configuration, cpus, events, eviction, log_links, shutdown, static_pods};
+
+/// After this long the runtime is asked again for what it has.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The kubelet of one node.
 pub struct Kubelet;
@@ -133,11 +137,19 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
     if let Err(panic) = tokio::task::spawn_blocking(move || log_links::sweep(&links, &logs)).await {
         tracing::warn!(error = %panic, "links to logs that are gone are left");
     }
-    match pods_of_runtime(&node).await {
-        Ok(known) => pods.remove_orphans(&known),
-        Err(error) => tracing::warn!(%error, "orphaned Pods were not looked for"),
+    let orphans = remove_orphans(&node, &pods);
+    tokio::join!(orphans, events::follow(node.runtime.clone(), Arc::clone(&pods)));
+}
+
+/// Ends the Pods that were deleted while no kubelet was there; tries until the runtime has told of them.
+async fn remove_orphans(node: &Node, pods: &Arc<PodTable>) {
+    loop {
+        match pods_of_runtime(node).await {
+            Ok(known) => return pods.remove_orphans(&known),
+            Err(error) => tracing::warn!(%error, "orphaned Pods are looked for again later"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
-    events::follow(node.runtime.clone(), pods).await;
 }
 
 /// Starts the static Pods of today, and follows their files.
