@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
-use tokio::task::AbortHandle;
+use tokio::task::{self, AbortHandle, JoinError};
 
 use super::{Env, Worker, allocation, kill, places, resize, sandbox, start};
 use crate::log_links::Link;
@@ -98,7 +98,39 @@ impl Worker {
 
     fn job(&mut self, slot: Slot, work: impl Future<Output = Done> + Send + 'static) {
         self.memory.busy.insert(slot.clone(), Work::Other);
-        self.jobs.spawn(async move { (slot, work.await) });
+        self.spawn(slot, work);
+    }
+
+    fn spawn(&mut self, slot: Slot, work: impl Future<Output = Done> + Send + 'static) -> AbortHandle {
+        let told = slot.clone();
+        let job = self.jobs.spawn(async move { (told, work.await) });
+        self.slots.insert(job.id(), slot);
+        job
+    }
+
+    /// A job has ended, with what it tells or without.
+    pub(super) fn ended(&mut self, ended: Result<(task::Id, (Slot, Done)), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let slot = self.slots.remove(&id);
+        match ended {
+            Ok((_, (slot, done))) => self.take(slot, done),
+            Err(error) if error.is_panic() => {
+                let Some(slot) = slot else { return };
+                tracing::error!(pod = %spec::describe(&self.inbox.pod()), ?slot, %error, "a step panicked");
+                self.free(&slot);
+                self.look = true;
+                self.memory.fail(slot, "InternalError", "the kubelet failed at it".to_owned(), sampan_clock::now());
+            }
+            // Another kill has its slot.
+            Err(_) => {}
+        }
+    }
+
+    fn free(&mut self, slot: &Slot) {
+        self.memory.busy.remove(slot);
+        if let Slot::Instance(id) = slot {
+            self.kills.remove(id);
+        }
     }
 
     fn begin_kill(
@@ -111,8 +143,7 @@ impl Worker {
         let (id, slot) = (wish.id.clone(), Slot::Instance(wish.id.clone()));
         self.memory.busy.insert(slot.clone(), Work::Kill { grace_s: wish.grace_s });
         let first = self.memory.killed.insert(id.clone());
-        let job =
-            self.jobs.spawn(async move { (slot, Done::Instance(kill::kill(&env, &pod, &wish, &facts, first).await)) });
+        let job = self.spawn(slot, async move { Done::Instance(kill::kill(&env, &pod, &wish, &facts, first).await) });
         if let Some(replaced) = self.kills.insert(id, job) {
             replaced.abort();
         }
@@ -120,10 +151,7 @@ impl Worker {
 
     /// Notes the end of a job. What it has started, an event of the runtime may have shown already; then nobody looks again.
     pub(super) fn take(&mut self, slot: Slot, done: Done) {
-        self.memory.busy.remove(&slot);
-        if let Slot::Instance(id) = &slot {
-            self.kills.remove(id);
-        }
+        self.free(&slot);
         let now = sampan_clock::now();
         let pod = self.inbox.pod();
         let recorder = &self.env.node.recorder;

@@ -20,7 +20,7 @@ mod resize;
 mod sandbox;
 mod start;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use inbox::{Inbox, Shown};
@@ -73,6 +73,8 @@ pub(crate) struct Worker {
     /// Whether what the runtime has may differ from `seen`.
     look: bool,
     jobs: JoinSet<(Slot, Done)>,
+    /// Whose the jobs are, should one end without telling.
+    slots: HashMap<task::Id, Slot>,
     kills: jobs::Kills,
     publisher: Publisher,
     probing: Probing,
@@ -124,6 +126,7 @@ impl Worker {
             seen: Seen::default(),
             look: true,
             jobs: JoinSet::new(),
+            slots: HashMap::new(),
             kills: jobs::Kills::default(),
             publisher: Publisher::default(),
             told: announce::Told::default(),
@@ -264,11 +267,7 @@ impl Worker {
                     self.memory.sources_changed(sampan_clock::now());
                 }
             }
-            Some(ended) = self.jobs.join_next() => {
-                if let Ok((slot, done)) = ended {
-                    self.take(slot, done);
-                }
-            }
+            Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
             published = self.publisher.ended() => self.inbox.published(published),
             Ok(()) = self.others.changed(), if self.memory.resize.is_some() => {}
             () = sleep_until(wake) => {}
