@@ -195,7 +195,11 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str, grace: Duration) -> Result<
     if !grace.is_zero() {
         let signal = Call::Signal { id: container.id.clone(), signal: container.record.stop_signal };
         // It may have ended meanwhile; that is what we wait for anyway.
-        let _ = shim.call(signal, &[]).await;
+        if let Err(error) = shim.call(signal, &[]).await
+            && container.is_running()
+        {
+            tracing::warn!(container = container.id, %error, "a container could not be asked to stop");
+        }
         if tokio::time::timeout(grace, container.exited()).await.is_ok() {
             return Ok(());
         }

@@ -172,6 +172,15 @@ pub(crate) fn make_node(directory: BorrowedFd<'_>, name: &std::ffi::CStr, mode: 
     Ok(())
 }
 
+/// Sends the signal `number` to the process that `pidfd` is a handle on. The real-time ones have no names, so that no
+/// type of the libraries around here knows them.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    let details = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no details are given, which the kernel allows; nothing else is a pointer.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, details, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Gives `signal` its default action again.
 pub(crate) fn default_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
     // SAFETY: SIG_DFL installs no code of ours.

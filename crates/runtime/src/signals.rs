@@ -4,6 +4,10 @@ use sampan_cri::v1::Signal;
 
 use crate::error::{Error, Result};
 
+/// The first and the last real-time signal, as programs built with glibc count: what images name does not depend on what
+/// this program is built with.
+const REALTIME: (i32, i32) = (34, 64);
+
 /// The number of the signal that asks a container to stop: the container's own, else its image's, else SIGTERM.
 pub(crate) fn stop_signal(own: Signal, image: &str) -> Result<i32> {
     if own != Signal::RuntimeDefault {
@@ -12,7 +16,7 @@ pub(crate) fn stop_signal(own: Signal, image: &str) -> Result<i32> {
     match image {
         "" => Ok(libc::SIGTERM),
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().ok().filter(|number| *number <= libc::SIGRTMAX()).ok_or_else(|| unknown(digits))
+            digits.parse().ok().filter(|number| *number <= REALTIME.1).ok_or_else(|| unknown(digits))
         }
         name => number(name),
     }
@@ -24,15 +28,11 @@ fn number(name: &str) -> Result<i32> {
     let realtime = |text: &str| text.parse::<i32>().ok();
     if let Some(offset) = short.strip_prefix("RTMIN") {
         let offset = offset.trim_start_matches("PLUS").trim_start_matches('+');
-        return Ok(
-            libc::SIGRTMIN() + if offset.is_empty() { 0 } else { realtime(offset).ok_or_else(|| unknown(name))? }
-        );
+        return Ok(REALTIME.0 + if offset.is_empty() { 0 } else { realtime(offset).ok_or_else(|| unknown(name))? });
     }
     if let Some(offset) = short.strip_prefix("RTMAX") {
         let offset = offset.trim_start_matches("MINUS").trim_start_matches('-');
-        return Ok(
-            libc::SIGRTMAX() - if offset.is_empty() { 0 } else { realtime(offset).ok_or_else(|| unknown(name))? }
-        );
+        return Ok(REALTIME.1 - if offset.is_empty() { 0 } else { realtime(offset).ok_or_else(|| unknown(name))? });
     }
     let known = match short {
         "CLD" => "CHLD",
@@ -60,11 +60,11 @@ mod tests {
         check(none, "SIGQUIT", Some(libc::SIGQUIT));
         check(none, "quit", Some(libc::SIGQUIT));
         check(none, "9", Some(libc::SIGKILL));
-        check(none, "SIGRTMIN+3", Some(libc::SIGRTMIN() + 3));
+        check(none, "SIGRTMIN+3", Some(37));
         check(none, "SIGNONSENSE", None);
         check(none, "4000", None);
         check(Signal::Sigint, "SIGQUIT", Some(libc::SIGINT));
-        check(Signal::Sigrtminplus3, "", Some(libc::SIGRTMIN() + 3));
+        check(Signal::Sigrtminplus3, "", Some(37));
         check(Signal::Sigpoll, "", Some(libc::SIGIO));
     }
 }

@@ -232,11 +232,18 @@ impl Pod {
 
     fn signal(&self, id: &str, signal: i32) -> Outcome {
         let process = self.processes.get(id).ok_or_else(|| not_running(id))?;
-        let signal = nix::sys::signal::Signal::try_from(signal)
-            .ok()
-            .and_then(|signal| rustix::process::Signal::from_named_raw(signal as i32))
-            .ok_or_else(|| format!("there is no signal {signal}"))?;
-        pidfd_send_signal(&process.pidfd, signal).map_err(|error| format!("sending signal: {error}"))?;
+        crate::kernel::send_signal(process.pidfd.as_fd(), signal)
+            .map_err(|error| format!("sending signal {signal}: {error}"))?;
+        DONE
+    }
+
+    fn kill(&mut self, id: &str) -> Outcome {
+        let cgroup = self.container(id)?.cgroup.clone();
+        Group::new(&self.hierarchies, &cgroup).kill().map_err(|error| format!("killing: {error}"))?;
+        // One that is being set up may not be in its group yet, and then would run all the same.
+        if let Some(Phase::Starting { origin, .. }) = self.processes.get(id).map(|process| &process.phase) {
+            self.fail(id, *origin, "unable to start container process: it was killed while being set up".to_owned());
+        }
         DONE
     }
 

@@ -101,6 +101,18 @@ pub(crate) async fn stops_gracefully_or_not(mut fixture: Fixture) -> Fixture {
     assert_eq!(fixture.status(&polite).await.exit_code, 7);
     assert_eq!(fixture.lines("polite.log"), ["up", "bye"]);
 
+    // A signal that has a number only, as init systems are stopped with.
+    let script = "trap 'echo bye; exit 8' 37; echo up; while :; do sleep 0.05; done";
+    let signal = |config: &mut ContainerConfig| config.stop_signal = Signal::Sigrtminplus3.into();
+    let numbered = fixture.create_with(&sandbox, "numbered", script, signal).await.unwrap();
+    fixture.start(&numbered).await.unwrap();
+    while fixture.lines("numbered.log").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    fixture.stop(&numbered, 10).await;
+    assert_eq!(fixture.status(&numbered).await.exit_code, 8);
+    assert_eq!(fixture.lines("numbered.log"), ["up", "bye"]);
+
     let stubborn = fixture.create(&sandbox, "stubborn", "trap '' TERM; while :; do sleep 1; done").await;
     fixture.start(&stubborn).await.unwrap();
     fixture.stop(&stubborn, 1).await;
