@@ -21,6 +21,7 @@ mod hastening;
 mod images;
 mod kernel;
 mod layer_size;
+mod links;
 mod lookup;
 mod metrics;
 mod node;

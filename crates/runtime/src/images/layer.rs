@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
-    linkat, mkdirat, openat2, statat, symlinkat, unlinkat, utimensat,
+    linkat, mkdirat, openat2, readlinkat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use tar::EntryType;
@@ -26,6 +26,7 @@ use super::Error;
 use super::digest::Digesting;
 use super::entries::Archive;
 use super::source::{LayerSource, decompress};
+use crate::links::{MAX_LINKS, leads_to};
 
 /// Bounds on one layer, unpacked.
 const MAX_ENTRIES: usize = 2_000_000;
@@ -205,6 +206,10 @@ impl Tree {
 
     /// Opens the directory `path`, making what is missing.
     fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.directory_by(path, MAX_LINKS)
+    }
+
+    fn directory_by(&self, path: &Path, links: u32) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -213,8 +218,17 @@ impl Tree {
             other => return Ok(other?),
         }
         let name = path.file_name().ok_or_else(|| invalid("not a path"))?;
-        let parent = self.directory(path.parent().unwrap_or(Path::new("")))?;
-        mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+        let above = path.parent().unwrap_or(Path::new(""));
+        let parent = self.directory_by(above, links)?;
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            // A link that leads to nothing yet.
+            Err(rustix::io::Errno::EXIST) if links > 0 => {
+                let link = readlinkat(&parent, name, Vec::new())?;
+                let link = Path::new(OsStr::from_bytes(link.as_bytes()));
+                self.directory_by(&leads_to(above, link), links - 1)?;
+            }
+            made => made?,
+        }
         Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?)
     }
 

@@ -7,12 +7,14 @@
 //! The order matters: what comes from the node is opened first ([`Sources::open`]), while the node's mounts are still
 //! peers of ours; then the tree is cut off, the root assembled, and the old root let go ([`Root::enter`]).
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxDevice, Mount, Spec};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat, symlinkat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
@@ -25,6 +27,7 @@ use super::users::UserSpace;
 use super::wire::Overlay;
 use super::{images, nodes};
 use crate::kernel::{self, MountChange};
+use crate::links::{MAX_LINKS, leads_to};
 
 /// A failure, with what was being done.
 pub(super) type Result<T> = std::result::Result<T, String>;
@@ -294,6 +297,10 @@ impl Root {
 
     /// Opens the place of a mount, making what is missing on the way.
     fn target(&self, path: &Path, target: Target) -> io::Result<OwnedFd> {
+        self.target_by(path, target, MAX_LINKS)
+    }
+
+    fn target_by(&self, path: &Path, target: Target, links: u32) -> io::Result<OwnedFd> {
         let resolve = match target {
             Target::PlainDirectory => ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
             Target::Directory | Target::File => ResolveFlags::IN_ROOT,
@@ -305,11 +312,20 @@ impl Root {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a place for a mount"));
         };
-        let directory = self.target(parent, Target::Directory)?;
+        let directory = self.target_by(parent, Target::Directory, links)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
-        match target {
-            Target::File => openat(&directory, name, flags, Mode::from_raw_mode(0o644)).map(drop)?,
-            _ => mkdirat(&directory, name, Mode::from_raw_mode(0o755))?,
+        let made = match target {
+            Target::File => openat(&directory, name, flags, Mode::from_raw_mode(0o644)).map(drop),
+            _ => mkdirat(&directory, name, Mode::from_raw_mode(0o755)),
+        };
+        match made {
+            // A link that leads to nothing yet.
+            Err(rustix::io::Errno::EXIST) if links > 0 => {
+                let link = readlinkat(&directory, name, Vec::new())?;
+                let link = Path::new(OsStr::from_bytes(link.as_bytes()));
+                self.target_by(&Path::new("/").join(leads_to(parent, link)), target, links - 1)?;
+            }
+            made => made?,
         }
         open_in(self.root.as_fd(), &path, resolve)
     }

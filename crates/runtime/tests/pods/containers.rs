@@ -180,7 +180,7 @@ pub(crate) async fn honours_users_and_mounts(mut fixture: Fixture) -> Fixture {
         readonly,
         ..Default::default()
     };
-    let mounts = vec![mount("/deep/er/volume", false), mount("/ro", true)];
+    let mounts = vec![mount("/deep/er/volume", false), mount("/ro", true), mount("/waiting/in", true)];
     let change = |config: &mut ContainerConfig| {
         config.mounts = mounts;
         config.working_dir = "/deep/er".to_owned();
@@ -189,9 +189,10 @@ pub(crate) async fn honours_users_and_mounts(mut fixture: Fixture) -> Fixture {
             security.supplemental_groups = vec![99];
         })(config);
     };
-    let script = "id -u; id -g; id -G; echo $HOME; cat volume/file; touch /ro/x 2>/dev/null || echo read-only";
+    let script = "id -u; id -g; id -G; echo $HOME; cat volume/file; touch /ro/x 2>/dev/null || echo read-only; \
+        cat /nowhere/yet/in/file";
     fixture.run_with(&sandbox, "user", script, change).await;
-    assert_eq!(fixture.lines("user.log"), ["33", "33", "33 4 99", "/srv", "content", "read-only"]);
+    assert_eq!(fixture.lines("user.log"), ["33", "33", "33 4 99", "/srv", "content", "read-only", "content"]);
     fixture
 }
 

@@ -350,6 +350,8 @@ fn busybox(path: &Path) {
     ] {
         link(&mut tar, &format!("bin/{applet}"), "busybox", tar::EntryType::Symlink);
     }
+    // As images have it that leave making `/run` to others.
+    link(&mut tar, "waiting", "/nowhere/yet", tar::EntryType::Symlink);
     entry(
         &mut tar,
         "etc/passwd",
