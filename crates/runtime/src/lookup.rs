@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType, LinuxSeccomp};
@@ -97,30 +98,41 @@ pub(crate) fn volumes(node: &Node, config: &mut ContainerConfig) -> Result<HashM
     Ok(volumes)
 }
 
-/// Whether the topmost layer that knows `path` has something there, and not the mark of a deletion.
+/// Whether the image has something at `path`.
 fn is_in_image(node: &Node, image: &Image, path: &str) -> bool {
-    let look = |layer: &String| {
+    find_in_image(node, image, path).is_some()
+}
+
+/// The text of a file in the image; nothing where it has none.
+fn read_in_image(node: &Node, image: &Image, path: &str) -> String {
+    let read = |found: OwnedFd| -> io::Result<String> {
+        // What was found is only named so far; opening it must not wait for anybody, whatever it is.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(CWD, format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty())?);
+        io::read_to_string(io::Read::take(file, MAX_ACCOUNTS_BYTES))
+    };
+    find_in_image(node, image, path).and_then(|found| read(found).ok()).unwrap_or_default()
+}
+
+/// What the topmost layer that knows `path` has there, unless that is the mark of a deletion.
+fn find_in_image(node: &Node, image: &Image, path: &str) -> Option<OwnedFd> {
+    let look = |layer: &String| -> Option<Option<OwnedFd>> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = openat(CWD, node.images.layers().join(layer), flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let found = openat2(&root, path, flags, Mode::empty(), resolve).ok()?;
-        let stat = rustix::fs::fstat(&found).ok()?;
-        Some(FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != 0)
+        match openat2(&root, path, flags, Mode::empty(), resolve) {
+            Ok(found) => {
+                let stat = rustix::fs::fstat(&found).ok()?;
+                let deleted = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0;
+                Some(Some(found).filter(|_| !deleted))
+            }
+            // A layer below may know it.
+            Err(rustix::io::Errno::NOENT) => None,
+            // What is on the way here, hides what is there.
+            Err(_) => Some(None),
+        }
     };
-    image.layers.iter().find_map(look).unwrap_or(false)
-}
-
-/// The text of a file in the topmost layer that has it; nothing where none has.
-fn read_in_image(node: &Node, image: &Image, path: &str) -> String {
-    let read = |layer: &String| -> io::Result<String> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, node.images.layers().join(layer), flags, Mode::empty())?;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let file = File::from(openat2(&root, path, flags, Mode::empty(), resolve)?);
-        io::read_to_string(io::Read::take(file, MAX_ACCOUNTS_BYTES))
-    };
-    image.layers.iter().find_map(|layer| read(layer).ok()).unwrap_or_default()
+    image.layers.iter().find_map(look).flatten()
 }
 
 /// The devices asked for; all of the node's for a privileged container.
@@ -134,9 +146,11 @@ pub(crate) fn devices(
     }
     for device in &config.devices {
         let rights = if device.permissions.is_empty() { "rwm" } else { &device.permissions };
-        let (host, place) = (Path::new(&device.host_path), Path::new(&device.container_path));
+        // Names that udev gives are links.
+        let host = Path::new(&device.host_path);
+        let host = &host.canonicalize().map_err(Error::io_at("looking for device", host))?;
         let before = devices.len();
-        collect_devices(host, place, rights, &mut devices)?;
+        collect_devices(host, Path::new(&device.container_path), rights, &mut devices)?;
         if devices.len() == before {
             return Err(Error::Invalid(format!("{} is not a device", host.display())));
         }
@@ -148,7 +162,11 @@ fn collect_devices(host: &Path, place: &Path, rights: &str, found: &mut Vec<(Lin
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     /// Filled in by the container's own mounts.
     const OWN: [&str; 6] = ["pts", "ptmx", "shm", "mqueue", "fd", "console"];
-    let metadata = fs::symlink_metadata(host).map_err(Error::io_at("looking at device", host))?;
+    let metadata = match fs::symlink_metadata(host) {
+        // Devices come and go while a directory of them is read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.map_err(Error::io_at("looking at device", host))?,
+    };
     let kind = metadata.file_type();
     if kind.is_dir() {
         for name in disk::names(host).map_err(Error::io_at("reading", host))? {
