@@ -31,6 +31,10 @@ const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=65536k";
 /// How long a shim may take to end its Pod before it is ended itself.
 const QUIT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 const ID_BYTES: usize = 32;
+/// What this runtime is called.
+pub(crate) const NAME: &str = "sampan";
+/// What a Pod's runtime class may call its runtime: nothing else is there to choose.
+pub(crate) const HANDLERS: [&str; 2] = ["", NAME];
 
 /// A new id, in the form that all runtimes use.
 pub(crate) fn new_id() -> String {
@@ -61,8 +65,9 @@ fn shim_group(node: &Node, id: &str) -> String {
 
 /// Makes a sandbox that is ready for containers, or nothing.
 pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_handler: String) -> Result<String> {
-    if !runtime_handler.is_empty() {
-        return Err(Error::Invalid(format!("no runtime for {runtime_handler:?} is configured")));
+    if !HANDLERS.contains(&runtime_handler.as_str()) {
+        let text = format!("no runtime for {runtime_handler:?} is configured; the one there is is called {NAME:?}");
+        return Err(Error::Invalid(text));
     }
     // Refused before anything is made.
     users(&config)?;

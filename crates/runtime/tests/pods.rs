@@ -51,6 +51,7 @@ const TESTS: &[(&str, &str, Test)] = tests![
     containers::updates_limits,
     containers::announces_what_happens,
     containers::refuses_a_missing_image,
+    containers::knows_its_runtime_by_name,
     sessions::runs_commands,
     sessions::gives_up_on_slow_commands,
     sessions::streams_a_command,

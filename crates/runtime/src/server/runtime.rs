@@ -20,7 +20,6 @@ use crate::sessions::Wanted;
 use crate::streaming::Target;
 use crate::{containers, metrics, sandboxes, sessions, stats, status, verbose};
 
-const NAME: &str = "sampan";
 const CRI_VERSION: &str = "v1";
 /// A timeout beyond any Pod's life; what is longer is "for ever".
 const MAX_TIMEOUT_SECONDS: u64 = 10 * 365 * 24 * 3600;
@@ -117,7 +116,7 @@ impl RuntimeService for Service {
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
         answer(VersionResponse {
             version: "0.1.0".to_owned(),
-            runtime_name: NAME.to_owned(),
+            runtime_name: sandboxes::NAME.to_owned(),
             runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
             runtime_api_version: CRI_VERSION.to_owned(),
         })
@@ -125,8 +124,8 @@ impl RuntimeService for Service {
 
     async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
         let condition = |kind: &str| RuntimeCondition { r#type: kind.to_owned(), status: true, ..Default::default() };
-        let handler = RuntimeHandler {
-            name: String::new(),
+        let handler = |name: &str| RuntimeHandler {
+            name: name.to_owned(),
             features: Some(RuntimeHandlerFeatures {
                 recursive_read_only_mounts: true,
                 user_namespaces: self.node.maps_users,
@@ -135,7 +134,7 @@ impl RuntimeService for Service {
         answer(StatusResponse {
             status: Some(RuntimeStatus { conditions: vec![condition("RuntimeReady"), condition("NetworkReady")] }),
             info: if request.into_inner().verbose { verbose::runtime(&self.node) } else { HashMap::new() },
-            runtime_handlers: vec![handler],
+            runtime_handlers: sandboxes::HANDLERS.map(handler).to_vec(),
             features: Some(RuntimeFeatures {
                 supplemental_groups_policy: true,
                 user_namespaces_host_network: false,

@@ -384,3 +384,14 @@ pub(crate) async fn refuses_a_missing_image(mut fixture: Fixture) -> Fixture {
     assert!(error.message().contains("sampan image import"), "{error}");
     fixture
 }
+
+pub(crate) async fn knows_its_runtime_by_name(mut fixture: Fixture) -> Fixture {
+    let handlers = fixture.cri.status(StatusRequest::default()).await.unwrap().into_inner().runtime_handlers;
+    let names: Vec<_> = handlers.iter().map(|handler| handler.name.as_str()).collect();
+    assert_eq!(names, ["", "sampan"]);
+    let sandbox = fixture.sandbox_of("sampan", |_| {}).await.unwrap();
+    assert_eq!(fixture.run(&sandbox, "named", "exit 3").await.exit_code, 3);
+    let error = fixture.sandbox_of("other", |_| {}).await.unwrap_err();
+    assert!(error.message().contains(r#"no runtime for "other" is configured"#), "{error}");
+    fixture
+}

@@ -159,6 +159,15 @@ impl Fixture {
     }
 
     pub(crate) async fn sandbox_with(&mut self, change: impl FnOnce(&mut PodSandboxConfig)) -> String {
+        self.sandbox_of("", change).await.unwrap()
+    }
+
+    /// A sandbox by the runtime of this name.
+    pub(crate) async fn sandbox_of(
+        &mut self,
+        handler: &str,
+        change: impl FnOnce(&mut PodSandboxConfig),
+    ) -> Result<String, tonic::Status> {
         let options = NamespaceOption { pid: NamespaceMode::Container.into(), ..Default::default() };
         let security = LinuxSandboxSecurityContext { namespace_options: Some(options), ..Default::default() };
         let linux = LinuxPodSandboxConfig {
@@ -175,8 +184,8 @@ impl Fixture {
             ..Default::default()
         };
         change(&mut config);
-        let request = RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
-        self.cri.run_pod_sandbox(request).await.unwrap().into_inner().pod_sandbox_id
+        let request = RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
+        Ok(self.cri.run_pod_sandbox(request).await?.into_inner().pod_sandbox_id)
     }
 
     /// Makes a container that runs `script` and logs to `<name>.log`.
