@@ -3,6 +3,7 @@
 //! Data never passes through the shim: a session's pipes, or its terminal, are this process's own. A [`Session`] that
 //! is dropped ends its process, so that nobody who vanishes leaves anything behind.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use oci_spec::runtime::Process;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
@@ -97,12 +99,8 @@ fn process(node: &Node, container: &Container, command: &[String], terminal: boo
     let mut process = process.ok_or_else(|| Error::State(format!("container {:?} has no bundle", container.id)))?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal));
-    if terminal
-        && let Some(env) = process.env_mut()
-        && !env.iter().any(|entry| entry.starts_with("TERM="))
-    {
-        env.push("TERM=xterm".to_owned());
-    }
+    // The shim has it, and it may be larger than a message.
+    process.set_env(None);
     Ok(process)
 }
 
@@ -274,13 +272,20 @@ impl Attachment {
     }
 }
 
-/// Connects to a TCP port on a Pod's own loopback.
-pub(crate) async fn dial(node: &Node, sandbox: &str, port: u16) -> Result<tokio::net::TcpStream> {
-    let sandbox = node.sandbox(sandbox)?;
-    let (_, fds) = sandbox.shim()?.call(Call::Socket, &[]).await?;
+/// Connects to a TCP port on a Pod's own loopback, of whichever family something listens there.
+pub(crate) async fn dial(node: &Node, sandbox: &str, port: u16) -> Result<TcpStream> {
+    let shim = node.sandbox(sandbox)?.shim()?;
+    match dial_loopback(&shim, Call::Socket, (Ipv4Addr::LOCALHOST, port).into()).await {
+        Ok(stream) => Ok(stream),
+        // What IPv4 says is what everybody expects to hear.
+        Err(error) => dial_loopback(&shim, Call::SocketV6, (Ipv6Addr::LOCALHOST, port).into()).await.map_err(|_| error),
+    }
+}
+
+async fn dial_loopback(shim: &Shim, socket: Call, address: SocketAddr) -> Result<TcpStream> {
+    let (_, fds) = shim.call(socket, &[]).await?;
     let fd = fds.into_iter().next().ok_or_else(|| Error::Shim("the Pod's shim sent no socket".to_owned()))?;
     let socket = tokio::net::TcpSocket::from_std_stream(fd.into());
-    let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
-    let doing = format!("failed to connect to localhost:{port} inside the Pod");
+    let doing = format!("failed to connect to localhost:{} inside the Pod", address.port());
     socket.connect(address).await.map_err(Error::io(doing))
 }

@@ -188,15 +188,8 @@ impl Pod {
                 limited.map_err(|error| format!("updating limits: {error}"))?;
                 DONE
             }
-            Call::Socket => {
-                let socket = socket_with(
-                    AddressFamily::INET,
-                    SocketType::STREAM,
-                    SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-                    None,
-                );
-                Ok(Some((Answer::Done, vec![socket.map_err(|error| format!("opening a socket: {error}"))?])))
-            }
+            Call::Socket => open_socket(AddressFamily::INET),
+            Call::SocketV6 => open_socket(AddressFamily::INET6),
             Call::Containers => Ok(Some((Answer::Containers(self.running()), Vec::new()))),
             Call::Quit => self.quit(origin),
         }
@@ -216,10 +209,12 @@ impl Pod {
     }
 
     fn exec(&mut self, exec: Exec, fds: Vec<OwnedFd>, origin: Origin) -> Outcome {
-        let Exec { id, container, process: wanted } = exec;
+        let Exec { id, container, process: mut wanted } = exec;
         let first = self.processes.get(&container).ok_or_else(|| not_running(&container))?;
         let Role::Container(contained) = &first.role else { return Err(not_running(&container)) };
-        let stdio = match (wanted.terminal().unwrap_or(false), <[OwnedFd; 3]>::try_from(fds)) {
+        let terminal = wanted.terminal().unwrap_or(false);
+        wanted.set_env(Some(contained.environment(terminal)));
+        let stdio = match (terminal, <[OwnedFd; 3]>::try_from(fds)) {
             (true, _) => None,
             (false, Ok(stdio)) => Some(stdio),
             (false, Err(_)) => return Err("an exec without a terminal needs three descriptors".to_owned()),
@@ -336,10 +331,17 @@ fn process_sources<'a>(id: &str, process: &'a Process, sources: &mut Vec<(Source
     }
 }
 
-fn split(contained: &mut Contained, index: usize) -> Option<(Option<&mut super::logs::Log>, &mut Output)> {
-    Some((contained.log.as_mut(), contained.outputs.get_mut(index)?))
+/// A TCP socket in the shim's network, which is the Pod's.
+fn open_socket(family: AddressFamily) -> Outcome {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None);
+    Ok(Some((Answer::Done, vec![socket.map_err(|error| format!("opening a socket: {error}"))?])))
 }
 
 fn not_running(id: &str) -> String {
     format!("{id} is not running")
 }
+fn split(contained: &mut Contained, index: usize) -> Option<(Option<&mut super::logs::Log>, &mut Output)> {
+    Some((contained.log.as_mut(), contained.outputs.get_mut(index)?))
+}
+

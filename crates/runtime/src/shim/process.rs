@@ -73,6 +73,16 @@ impl Contained {
     pub(super) fn resources(&self) -> Option<&LinuxResources> {
         self.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref())
     }
+
+    /// What a further process knows; one with a terminal knows what kind that is.
+    pub(super) fn environment(&self, terminal: bool) -> Vec<String> {
+        let own = self.spec.process().as_ref().and_then(|process| process.env().clone());
+        let mut environment = own.unwrap_or_default();
+        if terminal && !environment.iter().any(|entry| entry.starts_with("TERM=")) {
+            environment.push("TERM=xterm".to_owned());
+        }
+        environment
+    }
 }
 
 /// Starts the container whose bundle lies in `directory`.

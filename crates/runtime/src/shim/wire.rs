@@ -74,6 +74,8 @@ pub(crate) enum Call {
         resources: Box<LinuxResources>,
     },
     /// Opens a TCP socket in the Pod's network; the reply brings it, not connected.
+    /// The same, for IPv6.
+    SocketV6,
     Socket,
     /// Which containers run.
     Containers,
@@ -86,6 +88,7 @@ pub(crate) enum Call {
 pub(crate) struct Exec {
     /// Chosen by the runtime.
     pub(crate) id: String,
+    /// Without an environment: that is the container's.
     pub(crate) container: String,
     pub(crate) process: Box<Process>,
 }

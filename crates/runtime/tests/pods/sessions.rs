@@ -1,6 +1,11 @@
 //! Commands in running containers.
 
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+
 use futures::{SinkExt, StreamExt};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sampan_cri::v1::*;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -123,10 +128,22 @@ pub(crate) async fn forwards_ports(mut fixture: Fixture) -> Fixture {
     while fixture.exec(&id, "grep -q ':1F90 ' /proc/net/tcp /proc/net/tcp6", 0).await.unwrap().1 != 0 {
         tokio::task::yield_now().await;
     }
-    let request = PortForwardRequest { pod_sandbox_id: sandbox, port: vec![8080] };
+    let request = PortForwardRequest { pod_sandbox_id: sandbox.clone(), port: vec![8080] };
     let url = fixture.cri.port_forward(request).await.unwrap().into_inner().url;
     let mut client = Client::connect(&url, "v4.channel.k8s.io").await;
     client.until(0, "answer").await;
+    // Some listen on the other loopback only.
+    let namespace = fixture.directory.join("state/netns").join(&sandbox);
+    let listening = std::thread::spawn(move || {
+        let namespace = std::fs::File::open(namespace).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        TcpListener::bind("[::1]:8081").unwrap()
+    });
+    let listener = listening.join().unwrap();
+    std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"six").unwrap());
+    let request = PortForwardRequest { pod_sandbox_id: sandbox, port: vec![8081] };
+    let url = fixture.cri.port_forward(request).await.unwrap().into_inner().url;
+    Client::connect(&url, "v4.channel.k8s.io").await.until(0, "six").await;
     fixture
 }
 
@@ -153,6 +170,14 @@ pub(crate) async fn runs_commands(mut fixture: Fixture) -> Fixture {
     assert_eq!(fixture.exec(&id, "echo e >&2; exit 4", 0).await.unwrap(), ("e\n".to_owned(), 4));
     // Something left behind holds the pipes; the answer does not wait for it.
     assert_eq!(fixture.exec(&id, "sleep 1000 & echo done", 0).await.unwrap(), ("done\n".to_owned(), 0));
+    // More environment than a message has room for.
+    let large = |config: &mut ContainerConfig| {
+        let variable = |number| KeyValue { key: format!("LARGE{number}"), value: "x".repeat(100_000).into() };
+        config.envs = (0..4).map(variable).collect();
+    };
+    let rich = fixture.create_with(&sandbox, "rich", "sleep 1000", large).await.unwrap();
+    fixture.start(&rich).await.unwrap();
+    assert_eq!(fixture.exec(&rich, "echo ${#LARGE0} ${#LARGE3}", 0).await.unwrap().0, "100000 100000\n");
     let request = ExecSyncRequest { container_id: id, cmd: vec!["nothing".to_owned()], timeout: 0 };
     let error = fixture.cri.exec_sync(request).await.unwrap_err();
     assert!(error.message().contains(r#"exec: "nothing": executable file not found in $PATH"#), "{error}");
