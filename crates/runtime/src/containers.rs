@@ -254,7 +254,9 @@ fn container_group(node: &Node, id: &str) -> String {
 /// Removes everything of a container from the disk, its record last.
 pub(crate) fn erase(node: &Node, id: &str, cgroup: &str) -> Result<()> {
     if !cgroup.is_empty() {
-        Group::new(&node.hierarchies, cgroup).remove().map_err(Error::io("removing the container's groups"))?;
+        let group = Group::new(&node.hierarchies, cgroup);
+        // Whatever is there still, be it a command that came into the group after its container's end.
+        group.kill().and_then(|()| group.remove()).map_err(Error::io("removing the container's groups"))?;
     }
     for path in [node.places.writable().join(id), node.places.container(id)] {
         sampan_trees::remove(&path).map_err(Error::io_at("removing", &path))?;

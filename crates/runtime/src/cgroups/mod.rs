@@ -29,6 +29,9 @@ const HASTY_ATTEMPTS: u32 = 20;
 const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// A group that forks as fast as it dies is frozen first; this bounds the rounds where it cannot be.
 const KILL_ROUNDS: u32 = 20;
+/// How often a group is looked at until it stands still, [`FREEZE_PAUSE`] apart.
+const FREEZE_ATTEMPTS: u32 = 10;
+const FREEZE_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// One write into one control file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,17 +96,25 @@ impl<'a> Group<'a> {
     }
 
     fn apply(&self, settings: &[Setting]) -> io::Result<()> {
+        let mut refused = Vec::new();
         for setting in settings {
-            let Some(directory) = self.directory(setting.controller) else { continue };
-            let path = directory.join(&setting.file);
-            match fs::write(&path, &setting.value) {
-                // Swap accounting and huge page sizes are there or not; a limit on what is absent holds by itself.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(described(error, "writing", &setting.value, &path)),
-                Ok(()) => {}
+            match self.set(setting) {
+                // It may depend on one that comes later.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => refused.push(setting),
+                other => other?,
             }
         }
-        Ok(())
+        refused.into_iter().try_for_each(|setting| self.set(setting))
+    }
+
+    fn set(&self, setting: &Setting) -> io::Result<()> {
+        let Some(directory) = self.directory(setting.controller) else { return Ok(()) };
+        let path = directory.join(&setting.file);
+        match fs::write(&path, &setting.value) {
+            // Swap accounting and huge page sizes are there or not; a limit on what is absent holds by itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written.map_err(|error| described(error, "writing", &setting.value, &path)),
+        }
     }
 
     /// Moves the calling process into the group.
@@ -171,13 +182,14 @@ impl<'a> Group<'a> {
         }
         let freezer = self.directory("freezer").map(|directory| directory.join("freezer.state"));
         for _ in 0..KILL_ROUNDS {
-            let _ = freezer.as_ref().map(|state| fs::write(state, "FROZEN"));
+            // Of a group that is frozen as a whole nobody can fork meanwhile.
+            let still = freezer.as_deref().is_some_and(freeze);
             let pids = self.processes();
             for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
                 let _ = kill_process(pid, Signal::KILL);
             }
             let _ = freezer.as_ref().map(|state| fs::write(state, "THAWED"));
-            if pids.is_empty() || freezer.is_some() {
+            if pids.is_empty() || still {
                 break;
             }
         }
@@ -233,6 +245,19 @@ impl<'a> Group<'a> {
 fn move_into(directory: &Path) -> io::Result<()> {
     let procs = directory.join("cgroup.procs");
     fs::write(&procs, "0").map_err(|error| described(error, "writing", "0", &procs))
+}
+
+/// Freezes a group of version 1; whether it came to stand still. It takes its time, and more for who is in the kernel.
+fn freeze(state: &Path) -> bool {
+    for _ in 0..FREEZE_ATTEMPTS {
+        let frozen = fs::write(state, "FROZEN").and_then(|()| fs::read_to_string(state));
+        match frozen.as_deref().map(str::trim) {
+            Ok("FROZEN") => return true,
+            Ok(_) => std::thread::sleep(FREEZE_PAUSE),
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 fn remove_group(directory: &Path, attempts: u32) -> io::Result<()> {

@@ -45,11 +45,8 @@ fn inherit(parent: &Path, child: &Path, file: &str) -> io::Result<()> {
 pub(super) fn settings(resources: &LinuxResources) -> Vec<Setting> {
     let mut settings = Vec::new();
     if let Some(memory) = resources.memory() {
-        // Swap counts memory too, so the larger limit has to be there first when both grow, last when they shrink;
-        // "no limit" first makes either order right.
-        if memory.swap().is_some() {
-            settings.push(Setting::new("memory", "memory.memsw.limit_in_bytes", -1));
-        }
+        // Swap counts memory too, so this is the order when both shrink. When they grow, the kernel refuses the first until
+        // the second is there: whatever is refused is written once more after the rest.
         settings.extend(memory.limit().map(|limit| Setting::new("memory", "memory.limit_in_bytes", limit)));
         settings.extend(memory.swap().map(|limit| Setting::new("memory", "memory.memsw.limit_in_bytes", limit)));
     }

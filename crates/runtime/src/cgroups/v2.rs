@@ -116,7 +116,6 @@ mod tests {
         assert_eq!(
             lines(&v1::settings(&resources())),
             [
-                "memory.memsw.limit_in_bytes=-1",
                 "memory.limit_in_bytes=67108864",
                 "memory.memsw.limit_in_bytes=67108864",
                 "cpu.shares=512",
