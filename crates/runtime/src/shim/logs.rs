@@ -1,7 +1,7 @@
 //! A container's log, in CRI's format: `<time> <stream> <F|P> <line>`.
 //!
 //! [`Lines`] is pure: bytes in, formatted lines out. [`Log`] is the file. A line longer than [`MAX_LINE_BYTES`] is
-//! written in parts, all but the last marked `P`; so is what a stream ends with, marked `F`.
+//! written in parts, all but the last marked `P`; so is what a stream ends with when no line's end comes after it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
