@@ -82,9 +82,7 @@ pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_hand
     };
     let sandbox = Arc::new(Sandbox::new(id.clone(), config, record));
     match bring_up(node, &sandbox).await {
-        Ok(ready) => {
-            sandbox.set_ready(ready);
-            records::write_record(&node.places.sandbox(&id), &sandbox.current_record())?;
+        Ok(()) => {
             node.add_sandbox(Arc::clone(&sandbox));
             node.announce(&id, &id, ContainerEventType::ContainerCreatedEvent);
             node.announce(&id, &id, ContainerEventType::ContainerStartedEvent);
@@ -101,18 +99,23 @@ pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_hand
     }
 }
 
-async fn bring_up(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Ready> {
+async fn bring_up(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
     let directory = node.places.sandbox(&sandbox.id);
     write_files(node, sandbox, &directory)?;
     let mut child = shims::start(&node.options.shim, &directory)?;
     let pid = child.id();
-    // Reaped whenever it ends; as long as this runtime lives it is its child.
-    node.tasks.spawn(async move { drop(child.wait().await) });
-    let shim = connect(node, sandbox)?;
     let options = namespace_options(&sandbox.config);
     let own_network = options.network() != NamespaceMode::Node;
-    let (answer, _) = shim.call(Call::Setup(setup(node, sandbox, &options)), &[]).await?;
-    sandbox.set_shim(shim);
+    let answer = match introduce(node, sandbox, &options).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // It may not be in the group yet by which it would be found.
+            let _ = child.kill().await;
+            return Err(error);
+        }
+    };
+    // Reaped whenever it ends; as long as this runtime lives it is its child.
+    node.tasks.spawn(async move { drop(child.wait().await) });
     let holder = match answer {
         Answer::Started(running) if running.pid > 0 => Some(running.pid),
         _ => None,
@@ -128,7 +131,16 @@ async fn bring_up(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Ready> {
             node.options.network.publish(&sandbox.id, &ports).await?;
         }
     }
-    Ok(ready)
+    sandbox.set_ready(ready);
+    records::write_record(&directory, &sandbox.current_record())
+}
+
+/// Tells the sandbox's new shim what it is to be.
+async fn introduce(node: &Arc<Node>, sandbox: &Arc<Sandbox>, options: &NamespaceOption) -> Result<Answer> {
+    let shim = connect(node, sandbox)?;
+    let (answer, _) = shim.call(Call::Setup(setup(node, sandbox, options)), &[]).await?;
+    sandbox.set_shim(shim);
+    Ok(answer)
 }
 
 /// The node's ports that are to lead to the sandbox.
