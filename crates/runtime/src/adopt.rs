@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::node::{Container, ContainerState, Node, Sandbox};
 use crate::records::{self, ContainerRecord, SandboxRecord};
 use crate::shim::wire::{Answer, Call};
+use crate::shims::Shim;
 use crate::{containers, sandboxes};
 
 /// Rebuilds the node's tables from disk, and removes what belongs to nothing in them.
@@ -31,7 +32,10 @@ pub(crate) async fn adopt(node: &Arc<Node>) -> Result<()> {
         }
     }
     for sandbox in node.sandboxes() {
-        follow(node, &sandbox).await?;
+        let _changing = sandbox.changing.lock().await;
+        if !sandbox.current_record().stopped {
+            follow(node, &sandbox).await?;
+        }
     }
     sweep(node).await
 }
@@ -58,49 +62,66 @@ fn load_container(node: &Node, id: &str) -> Option<Container> {
     Some(Container::new(id.to_owned(), config, record, state))
 }
 
-/// Finds the sandbox's shim again and compares what it says with what the records say.
-async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
-    if sandbox.current_record().stopped {
-        return Ok(());
-    }
-    let running = match sandboxes::connect(node, sandbox) {
+/// Finds the sandbox's shim again and compares what it says with what the records say; whether there is one. A sandbox
+/// without its shim cannot go on: its containers are ended. To be called by whoever is changing the sandbox.
+async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
+    let reached = match sandboxes::connect(node, sandbox) {
         Ok(shim) => match shim.call(Call::Containers, &[]).await {
-            Ok((Answer::Containers(running), _)) => {
-                sandbox.set_shim(shim);
-                Some(running)
-            }
+            Ok((Answer::Containers(running), _)) => Some((shim, running)),
             _ => None,
         },
         Err(_) => None,
     };
-    let Some(running) = running else {
-        shim_gone(node, &sandbox.id).await;
-        return Ok(());
-    };
+    let (shim, running) = reached.unzip();
     for container in node.containers_of(&sandbox.id) {
-        let directory = node.places.container(&container.id);
-        match running.iter().find(|(id, _)| *id == container.id) {
-            Some((_, running)) => {
+        let running = running.iter().flatten().find(|(id, _)| *id == container.id);
+        match (running, container.state()) {
+            (Some((_, running)), _) => {
                 // The predecessor may have been killed between the start and its note.
-                records::write_started(&directory, running)?;
+                records::write_started(&node.places.container(&container.id), running)?;
                 container.set_running(running);
             }
-            None if container.is_running() => containers::settle(node, &container).await,
-            None => {}
+            (None, ContainerState::Running { .. }) => containers::settle(node, &container).await,
+            (None, ContainerState::Created) => {
+                if let Some(shim) = &shim {
+                    break_off(shim, &container).await;
+                }
+            }
+            (None, ContainerState::Exited(_)) => {}
         }
     }
-    Ok(())
+    match shim {
+        Some(shim) => sandbox.set_shim(shim),
+        None => drop(sandbox.take_shim()),
+    }
+    Ok(running.is_some())
 }
 
-/// A sandbox without its shim cannot go on: its containers are ended, and it is no longer ready.
-pub(crate) async fn shim_gone(node: &Arc<Node>, id: &str) {
-    let Ok(sandbox) = node.sandbox(id) else { return };
-    // Stopping a sandbox also ends the connection: then this is no news.
-    let was_there = sandbox.take_shim().is_some();
-    for container in node.containers_of(id).iter().filter(|container| container.is_running()) {
-        containers::settle(node, container).await;
+/// Whoever asked for the container's start is gone, and with it the answer: one that is still being set up would run
+/// without anybody knowing.
+async fn break_off(shim: &Shim, container: &Container) {
+    match shim.call(Call::Kill { container: container.id.clone() }, &[]).await {
+        Ok(_) => tracing::info!(container = container.id, "the start of a container was broken off"),
+        // So it is with every container that was made and not started.
+        Err(error) => tracing::debug!(container = container.id, %error, "no start to break off"),
     }
-    if was_there {
+}
+
+/// The connection to a sandbox's shim has ended. That need not be the shim's own end: it lets go of whoever does not
+/// listen.
+pub(crate) async fn connection_lost(node: &Arc<Node>, id: &str) {
+    let Ok(sandbox) = node.sandbox(id) else { return };
+    let _changing = sandbox.changing.lock().await;
+    if sandbox.shim().is_err() {
+        // Stopping a sandbox also ends the connection: then this is no news.
+        return;
+    }
+    let followed = follow(node, &sandbox).await.unwrap_or_else(|error| {
+        tracing::warn!(sandbox = id, %error, "the Pod's shim is not followed any more");
+        sandbox.take_shim();
+        false
+    });
+    if !followed {
         tracing::warn!(sandbox = id, "the Pod's shim is gone");
         node.announce(id, id, ContainerEventType::ContainerStoppedEvent);
     }
@@ -124,9 +145,6 @@ async fn discard_sandbox(node: &Arc<Node>, id: &str) -> Result<()> {
 fn discard_container(node: &Node, id: &str) -> Result<()> {
     let record = records::read_record::<ContainerRecord>(&node.places.container(id)).ok();
     let cgroup = record.map(|record| record.cgroup).unwrap_or_default();
-    if !cgroup.is_empty() {
-        let _ = Group::new(&node.hierarchies, &cgroup).kill();
-    }
     containers::erase(node, id, &cgroup)
 }
 

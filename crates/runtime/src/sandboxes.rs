@@ -176,7 +176,7 @@ pub(crate) fn connect(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<Arc<Sh
             News::Exited { container, exit } => node.container_exited(&container, exit),
             News::Gone => {
                 let (id, tasks) = (id.clone(), node.tasks.clone());
-                tasks.spawn(async move { crate::adopt::shim_gone(&node, &id).await });
+                tasks.spawn(async move { crate::adopt::connection_lost(&node, &id).await });
             }
         }
     };

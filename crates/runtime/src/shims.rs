@@ -174,9 +174,13 @@ impl Shim {
                         None => news(News::Exited { container: id, exit }),
                     }
                 }
+                // A shim of another version; what concerns a request fails that, and the rest goes on.
                 Err(error) => {
-                    tracing::error!(%error, "a shim speaks another language: it is of another version");
-                    return;
+                    tracing::warn!(%error, "a message of a Pod's shim is not understood");
+                    let id = wire::reply_id(&bytes[..length]);
+                    if let Some(sender) = id.and_then(|id| self.waiting.lock().replies.remove(&id)) {
+                        let _ = sender.send(Err(format!("the answer of the Pod's shim is not understood: {error}")));
+                    }
                 }
             }
         }

@@ -80,6 +80,8 @@ const TESTS: &[(&str, &str, Test)] = tests![
     restart::adopts_what_runs,
     restart::cleans_up_what_was_half_made,
     restart::notices_a_dead_shim,
+    restart::outlives_what_is_not_understood,
+    restart::breaks_off_starts_that_nobody_waits_for,
     restart::kills_a_shim_that_hangs,
     restart::serves_many_at_once,
     restart::is_fast,

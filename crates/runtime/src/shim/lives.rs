@@ -72,13 +72,16 @@ impl Pod {
     }
 
     /// A process that never came to run: nothing of it is recorded, the caller is told.
-    fn fail(&mut self, id: &str, origin: Origin, error: String) {
+    pub(super) fn fail(&mut self, id: &str, origin: Origin, error: String) {
         if let Some(process) = self.processes.remove(id) {
             let _ = pidfd_send_signal(&process.pidfd, rustix::process::Signal::KILL);
             let pid = nix::unistd::Pid::from_raw(process.pid);
             let _ = waitpid(pid, None);
             if let Role::Container(contained) = &process.role {
-                let _ = Group::new(&self.hierarchies, &contained.cgroup).try_remove();
+                let group = Group::new(&self.hierarchies, &contained.cgroup);
+                // What it may have started to go on in its place.
+                let _ = group.kill();
+                let _ = group.try_remove();
             }
         }
         self.reply(origin, Err(error), &[]);

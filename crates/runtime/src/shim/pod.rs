@@ -15,7 +15,7 @@ use super::holder;
 use super::outputs::Output;
 use super::process::{self, Contained, Origin, Phase, Process, Role, SessionWanted};
 use super::users::UserSpace;
-use super::wire::{self, Answer, Call, Exec, Message, Request, Running, Setup, Stream};
+use super::wire::{self, Answer, Call, Exec, MAX_MESSAGE_BYTES, Message, Request, Running, Setup, Stream};
 use crate::cgroups::{Group, Hierarchies};
 
 /// The runtime, and at most a successor that has not noticed yet that it is alone.
@@ -136,16 +136,24 @@ impl Pod {
 
     fn hear(&mut self, peer: u64) {
         let Some(socket) = self.peers.get(&peer) else { return };
-        match wire::receive::<Request>(socket.as_fd()) {
-            Ok(Some((request, fds))) => {
-                let origin = Origin { peer, request: request.id };
-                match self.call(request.call, fds, origin) {
-                    Ok(None) => {}
-                    Ok(Some((answer, fds))) => self.reply(origin, Ok(answer), &fds),
-                    Err(error) => self.reply(origin, Err(error), &[]),
-                }
-            }
-            Ok(None) | Err(_) => drop(self.peers.remove(&peer)),
+        let mut bytes = vec![0; MAX_MESSAGE_BYTES];
+        let (bytes, fds) = match wire::receive_bytes(socket.as_fd(), &mut bytes) {
+            Ok((0, _)) | Err(_) => return drop(self.peers.remove(&peer)),
+            Ok((length, fds)) => (&bytes[..length], fds),
+        };
+        let (id, outcome) = match serde_json::from_slice(bytes) {
+            Ok(Request { id, call }) => (id, self.call(call, fds, Origin { peer, request: id })),
+            // The runtime may be of a later version: it is told, and goes without.
+            Err(error) => match wire::request_id(bytes) {
+                Some(id) => (id, Err(format!("the Pod's shim does not know what it is asked for: {error}"))),
+                None => return,
+            },
+        };
+        let origin = Origin { peer, request: id };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some((answer, fds))) => self.reply(origin, Ok(answer), &fds),
+            Err(error) => self.reply(origin, Err(error), &[]),
         }
     }
 
@@ -162,11 +170,7 @@ impl Pod {
             }
             Call::Exec(exec) => self.exec(exec, fds, origin),
             Call::Signal { id, signal } => self.signal(&id, signal),
-            Call::Kill { container } => {
-                let cgroup = self.container(&container)?.cgroup.clone();
-                Group::new(&self.hierarchies, &cgroup).kill().map_err(|error| format!("killing: {error}"))?;
-                DONE
-            }
+            Call::Kill { container } => self.kill(&container),
             Call::Resize { id, columns, rows } => self.resize(&id, columns, rows),
             Call::Attach { container, streams } => self.attach(&container, &streams, &mut fds),
             Call::CloseStdin { container } => {
@@ -338,10 +342,10 @@ fn open_socket(family: AddressFamily) -> Outcome {
     Ok(Some((Answer::Done, vec![socket.map_err(|error| format!("opening a socket: {error}"))?])))
 }
 
-fn not_running(id: &str) -> String {
-    format!("{id} is not running")
-}
 fn split(contained: &mut Contained, index: usize) -> Option<(Option<&mut super::logs::Log>, &mut Output)> {
     Some((contained.log.as_mut(), contained.outputs.get_mut(index)?))
 }
 
+fn not_running(id: &str) -> String {
+    format!("{id} is not running")
+}

@@ -11,7 +11,6 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::Hierarchies;
@@ -74,9 +73,9 @@ pub(crate) enum Call {
         resources: Box<LinuxResources>,
     },
     /// Opens a TCP socket in the Pod's network; the reply brings it, not connected.
+    Socket,
     /// The same, for IPv6.
     SocketV6,
-    Socket,
     /// Which containers run.
     Containers,
     /// Ends every process of the Pod, then the shim.
@@ -88,8 +87,8 @@ pub(crate) enum Call {
 pub(crate) struct Exec {
     /// Chosen by the runtime.
     pub(crate) id: String,
-    /// Without an environment: that is the container's.
     pub(crate) container: String,
+    /// Without an environment: that is the container's.
     pub(crate) process: Box<Process>,
 }
 
@@ -222,14 +221,26 @@ pub(crate) fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[Borr
     Ok(())
 }
 
-/// Receives one message; `None` when the other side is gone.
-pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MAX_MESSAGE_BYTES];
-    let (length, fds) = receive_bytes(socket, &mut bytes)?;
-    if length == 0 {
-        return Ok(None);
-    }
-    Ok(Some((serde_json::from_slice(&bytes[..length])?, fds)))
+/// Which request it is that the two sides' versions do not both understand.
+pub(crate) fn request_id(bytes: &[u8]) -> Option<u64> {
+    serde_json::from_slice(bytes).map(|Numbered { id }| id).ok()
+}
+
+/// Which request it is whose answer the two sides' versions do not both understand.
+pub(crate) fn reply_id(bytes: &[u8]) -> Option<u64> {
+    serde_json::from_slice(bytes).map(|AnyReply { reply }| reply.id).ok()
+}
+
+/// What all versions of a request or reply have.
+#[derive(Deserialize)]
+struct Numbered {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct AnyReply {
+    #[serde(rename = "Reply")]
+    reply: Numbered,
 }
 
 /// Receives one packet of any form, and what lies beside it.
@@ -246,4 +257,23 @@ pub(crate) fn receive_bytes(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Res
         .flatten()
         .collect();
     Ok((received.bytes, fds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_says_has_a_number() {
+        assert_eq!(request_id(br#"{"id":7,"call":{"Dance":{"steps":3}}}"#), Some(7));
+        assert_eq!(request_id(b"hello"), None);
+        assert_eq!(reply_id(br#"{"Reply":{"id":8,"result":{"Ok":{"Danced":[1,2]}}}}"#), Some(8));
+        assert_eq!(reply_id(br#"{"Sang":{"id":8}}"#), None);
+        // These are what the two readers above are for.
+        assert!(serde_json::from_slice::<Request>(br#"{"id":7,"call":{"Dance":{"steps":3}}}"#).is_err());
+        let reply = Message::Reply { id: 9, result: Err("no".to_owned()) };
+        assert_eq!(reply_id(&serde_json::to_vec(&reply).unwrap()), Some(9));
+        let request = Request { id: 10, call: Call::Containers };
+        assert_eq!(request_id(&serde_json::to_vec(&request).unwrap()), Some(10));
+    }
 }

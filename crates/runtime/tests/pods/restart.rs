@@ -1,8 +1,13 @@
 //! The runtime goes; Pods stay.
 
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process};
 use sampan_cri::v1::*;
 
 use super::fixture::Fixture;
@@ -47,8 +52,8 @@ pub(crate) async fn notices_a_dead_shim(mut fixture: Fixture) -> Fixture {
     let group = fixture.group("memory", &format!("shims/{sandbox}"));
     let shim = fs::read_to_string(group.join("cgroup.procs")).unwrap();
     assert_eq!(shim.lines().count(), 1);
-    let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
-    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    let shim = Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
+    kill_process(shim, Signal::KILL).unwrap();
     let status = fixture.ended(&id).await;
     assert_ne!(status.exit_code, 0);
     let request = PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
@@ -105,8 +110,8 @@ pub(crate) async fn kills_a_shim_that_hangs(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let group = fixture.group("memory", &format!("shims/{sandbox}"));
     let shim = fs::read_to_string(group.join("cgroup.procs")).unwrap();
-    let shim = rustix::process::Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
-    rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
+    let shim = Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
+    kill_process(shim, Signal::STOP).unwrap();
     fixture.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox }).await.unwrap();
     assert!(!fs::exists(group).unwrap());
     fixture
@@ -127,5 +132,90 @@ pub(crate) async fn serves_many_at_once(fixture: Fixture) -> Fixture {
     while let Some(done) = working.join_next().await {
         done.unwrap();
     }
+    fixture
+}
+
+/// A connection to the shim in `directory`, as a runtime has one.
+fn peer(directory: &Path) -> OwnedFd {
+    let directory = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let name = SocketAddrUnix::new(format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())).unwrap();
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    rustix::net::connect(&socket, &name).unwrap();
+    socket
+}
+
+fn ask(peer: &OwnedFd, request: &str) -> String {
+    rustix::io::write(peer, request.as_bytes()).unwrap();
+    let mut answer = vec![0; 1 << 16];
+    let length = rustix::io::read(peer, &mut answer).unwrap();
+    String::from_utf8(answer[..length].to_vec()).unwrap()
+}
+
+/// Ends every connection that this process has to a shim: no other socket here keeps packets apart.
+fn cut_off() {
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).unwrap();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let number = entry.unwrap().file_name().to_string_lossy().parse().unwrap();
+        let Ok(fd) = rustix::process::pidfd_getfd(&own, number, PidfdGetfdFlags::empty()) else { continue };
+        if rustix::net::sockopt::socket_type(&fd).is_ok_and(|kind| kind == SocketType::SEQPACKET) {
+            let _ = rustix::net::shutdown(&fd, Shutdown::Both);
+        }
+    }
+}
+
+pub(crate) async fn outlives_what_is_not_understood(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let id = fixture.create(&sandbox, "stays", "sleep 1000").await;
+    fixture.start(&id).await.unwrap();
+    let before = fixture.status(&id).await;
+    let peer = peer(&fixture.directory.join("state/sandboxes").join(&sandbox));
+    let answer = ask(&peer, r#"{"id":7,"call":{"Dance":{"steps":1}}}"#);
+    assert!(answer.contains(r#""id":7"#) && answer.contains("does not know what it is asked for"), "{answer}");
+    rustix::io::write(&peer, b"Guten Tag").unwrap();
+    let answer = ask(&peer, r#"{"id":8,"call":"Containers"}"#);
+    assert!(answer.contains(r#""id":8"#) && answer.contains(&id), "{answer}");
+    drop(peer);
+    // The connection breaks, and nothing else does.
+    cut_off();
+    while fixture.exec(&id, "echo alive", 0).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.status(&id).await, before);
+    let request = PodSandboxStatusRequest { pod_sandbox_id: sandbox, verbose: false };
+    let pod = fixture.cri.pod_sandbox_status(request).await.unwrap().into_inner().status.unwrap();
+    assert_eq!(pod.state(), PodSandboxState::SandboxReady);
+    fixture.stop(&id, 0).await;
+    assert_eq!(fixture.status(&id).await.exit_code, 137);
+    fixture
+}
+
+/// A runtime is killed while a start is under way: the shim hears of it, and nobody hears from the shim.
+pub(crate) async fn breaks_off_starts_that_nobody_waits_for(mut fixture: Fixture) -> Fixture {
+    let sandbox = fixture.sandbox().await;
+    let id = fixture.create(&sandbox, "late", "sleep 1000").await;
+    let shim = fs::read_to_string(fixture.group("memory", &format!("shims/{sandbox}")).join("cgroup.procs")).unwrap();
+    let shim = Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
+    let state = fixture.directory.join("state");
+    let (directory, bundle) = (state.join("sandboxes").join(&sandbox), state.join("containers").join(&id));
+    let mut fixture = fixture
+        .restart(|| {
+            kill_process(shim, Signal::STOP).unwrap();
+            let predecessor = peer(&directory);
+            let start =
+                format!(r#"{{"id":1,"call":{{"Start":{{"container":"{id}","directory":"{}"}}}}}}"#, bundle.display());
+            rustix::io::write(&predecessor, start.as_bytes()).unwrap();
+            // It goes on when the successor has asked its first question, or a little before or after that.
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(200));
+                kill_process(shim, Signal::CONT).unwrap();
+            });
+        })
+        .await;
+    let group = fixture.group("memory", &format!("pod/{id}"));
+    let lives = fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty());
+    assert_eq!(fixture.status(&id).await.state() == ContainerState::ContainerRunning, lives);
+    fixture.cri.remove_container(RemoveContainerRequest { container_id: id }).await.unwrap();
+    assert!(!group.exists());
     fixture
 }
