@@ -123,7 +123,7 @@ pub(crate) async fn connection_lost(node: &Arc<Node>, id: &str) {
     });
     if !followed {
         tracing::warn!(sandbox = id, "the Pod's shim is gone");
-        node.announce(id, id, ContainerEventType::ContainerStoppedEvent);
+        node.announce(id, &sandbox, ContainerEventType::ContainerStoppedEvent);
     }
 }
 

@@ -73,7 +73,7 @@ fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, mut config: ContainerCon
         return Err(error);
     }
     node.add_container(Arc::new(Container::new(id.clone(), config, record, ContainerState::Created)));
-    node.announce(&id, &sandbox.id, ContainerEventType::ContainerCreatedEvent);
+    node.announce(&id, sandbox, ContainerEventType::ContainerCreatedEvent);
     Ok(id)
 }
 
@@ -157,7 +157,7 @@ pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
         Ok((Answer::Started(running), _)) => {
             records::write_started(&directory, &running)?;
             container.set_running(&running);
-            node.announce(&container.id, &sandbox.id, ContainerEventType::ContainerStartedEvent);
+            node.announce(&container.id, &sandbox, ContainerEventType::ContainerStartedEvent);
             // A program that ends at once may have been reported before it was known to run; then it was passed over.
             if let Some(exit) = records::read_exit(&directory)? {
                 node.container_exited(&container.id, exit);
@@ -175,7 +175,7 @@ pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
             };
             records::write_exit(&directory, &exit)?;
             container.set_failed(exit);
-            node.announce(&container.id, &sandbox.id, ContainerEventType::ContainerStoppedEvent);
+            node.announce(&container.id, &sandbox, ContainerEventType::ContainerStoppedEvent);
             Err(Error::Shim(error))
         }
         Err(error) => Err(error.into()),
@@ -243,7 +243,9 @@ pub(crate) async fn remove(node: &Arc<Node>, id: &str) -> Result<()> {
     let (work, id) = (Arc::clone(node), container.id.clone());
     blocking(move || erase(&work, &id, &container_group(&work, &id))).await?;
     node.forget_container(&container.id);
-    node.announce(&container.id, &container.record.sandbox, ContainerEventType::ContainerDeletedEvent);
+    if let Ok(sandbox) = node.sandbox(&container.record.sandbox) {
+        node.announce(&container.id, &sandbox, ContainerEventType::ContainerDeletedEvent);
+    }
     Ok(())
 }
 

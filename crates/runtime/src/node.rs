@@ -39,12 +39,13 @@ pub(crate) struct Node {
 }
 
 /// Something has happened to a container or, under its own id, to a sandbox.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Event {
     pub(crate) id: String,
     pub(crate) kind: ContainerEventType,
     pub(crate) at: Timestamp,
-    pub(crate) sandbox: String,
+    /// Whose it is; after its end too, so that whoever listens knows where to look.
+    pub(crate) sandbox: Arc<Sandbox>,
 }
 
 /// A Pod's sandbox.
@@ -151,8 +152,8 @@ impl Node {
     }
 
     /// Tells whoever listens.
-    pub(crate) fn announce(&self, id: &str, sandbox: &str, kind: ContainerEventType) {
-        let event = Event { id: id.to_owned(), kind, at: sampan_clock::now(), sandbox: sandbox.to_owned() };
+    pub(crate) fn announce(&self, id: &str, sandbox: &Arc<Sandbox>, kind: ContainerEventType) {
+        let event = Event { id: id.to_owned(), kind, at: sampan_clock::now(), sandbox: Arc::clone(sandbox) };
         // Nobody listening is fine: who comes later lists first.
         let _ = self.events.send(event);
     }
@@ -162,8 +163,9 @@ impl Node {
     pub(crate) fn container_exited(&self, id: &str, exit: Exit) {
         if let Ok(container) = self.container(id)
             && container.set_exited(exit)
+            && let Ok(sandbox) = self.sandbox(&container.record.sandbox)
         {
-            self.announce(id, &container.record.sandbox, ContainerEventType::ContainerStoppedEvent);
+            self.announce(id, &sandbox, ContainerEventType::ContainerStoppedEvent);
         }
     }
 }

@@ -84,8 +84,8 @@ pub(crate) async fn run(node: &Arc<Node>, config: PodSandboxConfig, runtime_hand
     match bring_up(node, &sandbox).await {
         Ok(()) => {
             node.add_sandbox(Arc::clone(&sandbox));
-            node.announce(&id, &id, ContainerEventType::ContainerCreatedEvent);
-            node.announce(&id, &id, ContainerEventType::ContainerStartedEvent);
+            node.announce(&id, &sandbox, ContainerEventType::ContainerCreatedEvent);
+            node.announce(&id, &sandbox, ContainerEventType::ContainerStartedEvent);
             Ok(id)
         }
         Err(error) => {
@@ -281,7 +281,7 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str) -> Result<()> {
     take_down(node, &sandbox).await?;
     sandbox.set_stopped();
     records::write_record(&node.places.sandbox(&sandbox.id), &sandbox.current_record())?;
-    node.announce(&sandbox.id, &sandbox.id, ContainerEventType::ContainerStoppedEvent);
+    node.announce(&sandbox.id, &sandbox, ContainerEventType::ContainerStoppedEvent);
     Ok(())
 }
 
@@ -336,6 +336,6 @@ pub(crate) async fn remove(node: &Arc<Node>, id: &str) -> Result<()> {
     let directory = node.places.sandbox(&sandbox.id);
     sampan_trees::remove(&directory).map_err(Error::io_at("removing", &directory))?;
     node.forget_sandbox(&sandbox.id);
-    node.announce(&sandbox.id, &sandbox.id, ContainerEventType::ContainerDeletedEvent);
+    node.announce(&sandbox.id, &sandbox, ContainerEventType::ContainerDeletedEvent);
     Ok(())
 }

@@ -180,13 +180,12 @@ pub(crate) fn image(image: &Image) -> v1::Image {
 
 /// What a listener is told: the event, and how the whole Pod stands.
 pub(crate) fn event(node: &Node, event: &Event) -> ContainerEventResponse {
-    let sandbox = node.sandbox(&event.sandbox).ok();
-    let containers = node.containers_of(&event.sandbox);
+    let containers = node.containers_of(&event.sandbox.id);
     ContainerEventResponse {
         container_id: event.id.clone(),
         container_event_type: event.kind.into(),
         created_at: nanoseconds(event.at),
-        pod_sandbox_status: sandbox.map(|sandbox| sandbox_status(&sandbox)),
+        pod_sandbox_status: Some(sandbox_status(&event.sandbox)),
         containers_statuses: containers.iter().map(|container| container_status(node, container)).collect(),
     }
 }

@@ -373,6 +373,14 @@ pub(crate) async fn announces_what_happens(mut fixture: Fixture) -> Fixture {
     }
     use ContainerEventType::*;
     assert_eq!(kinds, [ContainerCreatedEvent, ContainerStartedEvent, ContainerStoppedEvent, ContainerDeletedEvent]);
+    fixture.cri.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: sandbox.clone() }).await.unwrap();
+    let last = loop {
+        let event = events.message().await.unwrap().unwrap();
+        if event.container_id == sandbox && event.container_event_type() == ContainerDeletedEvent {
+            break event;
+        }
+    };
+    assert_eq!(last.pod_sandbox_status.unwrap().id, sandbox, "it is gone, but whose it was is told");
     fixture
 }
 
