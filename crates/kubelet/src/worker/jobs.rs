@@ -149,7 +149,8 @@ impl Worker {
         }
     }
 
-    /// Notes the end of a job. What it has started, an event of the runtime may have shown already; then nobody looks again.
+    /// Notes the end of a job. What it has started, an event of the runtime may have shown already; then nobody looks
+    /// again.
     pub(super) fn take(&mut self, slot: Slot, done: Done) {
         self.free(&slot);
         let now = sampan_clock::now();

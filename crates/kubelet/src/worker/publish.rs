@@ -1,8 +1,8 @@
 //! Writing a Pod's status to the API server: one write at a time, only differences, and only if there are any.
 //!
 //! A Pod that is about to run changes several times within milliseconds, and everyone who follows Pods reads each of its
-//! statuses. So what is only on the way is told after a moment, and mostly by the write that says that the Pod runs. Where
-//! many Pods start at once, they are on the way for longer; then they take turns at telling it ([`Turns`]).
+//! statuses. So what is only on the way is told after a moment, and mostly by the write that says that the Pod runs.
+//! Where many Pods start at once, they are on the way for longer; then they take turns at telling it ([`Turns`]).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,36 +9,30 @@ use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 use super::Setting;
 use super::hosts::Mount;
 
-/// Makes the group `path` in one hierarchy.
+/// Makes the group `path` in one hierarchy. A new cpuset group is empty and admits nobody: it takes what the one above
+/// has.
 pub(super) fn create(mount: &Mount, path: &str) -> io::Result<()> {
-    if !mount.has("cpuset") {
-        let directory = mount.root.join(path);
-        return fs::create_dir_all(&directory).map_err(|error| uncreated(error, &directory));
+    let directory = mount.root.join(path);
+    fs::create_dir_all(&directory)
+        .map_err(|error| io::Error::new(error.kind(), format!("creating {}: {error}", directory.display())))?;
+    if mount.has("cpuset") {
+        inherit(&mount.root, &directory, "cpuset.cpus")?;
+        inherit(&mount.root, &directory, "cpuset.mems")?;
     }
-    // A new cpuset group is empty and admits nobody: it takes its parent's.
-    let mut directory = mount.root.clone();
-    for part in path.split('/') {
-        let parent = directory.clone();
-        directory.push(part);
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(uncreated(error, &directory)),
-            _ => {}
+    Ok(())
+}
+
+/// What the group at `directory` has in `file`, or now has from the nearest group above that has something.
+fn inherit(root: &Path, directory: &Path, file: &str) -> io::Result<String> {
+    let own = fs::read_to_string(directory.join(file))?;
+    match directory.parent() {
+        Some(above) if own.trim().is_empty() && directory != root => {
+            let inherited = inherit(root, above, file)?;
+            fs::write(directory.join(file), &inherited)?;
+            Ok(inherited)
         }
-        inherit(&parent, &directory, "cpuset.cpus")?;
-        inherit(&parent, &directory, "cpuset.mems")?;
+        _ => Ok(own),
     }
-    Ok(())
-}
-
-fn uncreated(error: io::Error, directory: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("creating {}: {error}", directory.display()))
-}
-
-fn inherit(parent: &Path, child: &Path, file: &str) -> io::Result<()> {
-    if fs::read_to_string(child.join(file))?.trim().is_empty() {
-        fs::write(child.join(file), fs::read_to_string(parent.join(file))?)?;
-    }
-    Ok(())
 }
 
 /// Every limit but the quota.
@@ -84,4 +78,30 @@ fn device(rule: &LinuxDeviceCgroup) -> Setting {
         file,
         format!("{} {}:{} {access}", kind.as_str(), number(rule.major()), number(rule.minor())),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_cpuset_groups_have_what_is_above_them() {
+        let root = std::env::temp_dir().join(format!("sampan-cpuset-{}", crate::sandboxes::new_id()));
+        let check = |path: &str, made: &[(&str, &str)], want: &str| {
+            for (group, cpus) in made {
+                fs::create_dir_all(root.join(group)).unwrap();
+                for file in ["cpuset.cpus", "cpuset.mems"] {
+                    fs::write(root.join(group).join(file), cpus).unwrap();
+                }
+            }
+            let mount = Mount { root: root.clone(), controllers: vec!["cpuset".to_owned()] };
+            create(&mount, path).unwrap();
+            assert_eq!(fs::read_to_string(root.join(path).join("cpuset.mems")).unwrap(), want);
+        };
+        check("a", &[("", "0-7\n"), ("a", "\n")], "0-7\n");
+        check("a/b/c", &[("a", "0-1\n"), ("a/b", ""), ("a/b/c", "")], "0-1\n");
+        assert_eq!(fs::read_to_string(root.join("a/b/cpuset.cpus")).unwrap(), "0-1\n");
+        check("a/b/c", &[("a", "5\n")], "0-1\n");
+        fs::remove_dir_all(root).unwrap();
+    }
 }
