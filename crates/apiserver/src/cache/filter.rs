@@ -4,8 +4,12 @@ use sampan_api::kind::{KindRef, Scope};
 use sampan_api::selector::{FieldSelector, FieldTerm, Selector};
 use sampan_api::status::Status;
 
-use super::object::Object;
+use super::object::{Object, value_of};
+use super::parts::{Index, Part};
 use crate::request::Query;
+
+/// Fields that every kind has: they are no index.
+const METADATA: &str = "metadata.";
 
 /// A selection of objects. The default selects everything.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +91,20 @@ impl Filter {
         Ok(())
     }
 
+    /// The smallest part of the kind in which everything selected is; `None` if that is all of it.
+    pub(super) fn part(&self) -> Option<Part> {
+        let field =
+            self.fields.iter().find(|term| term.equal && self.view.is_none() && !term.field.starts_with(METADATA));
+        let (index, value) = match (self.namespace.as_str(), self.name.as_str(), field) {
+            ("", "", None) => return None,
+            (namespace, "", None) => (Index::Namespace, namespace.to_owned()),
+            (_, "", Some(term)) => (Index::Field(term.field.as_str().into()), term.value.clone()),
+            ("", name, _) => (Index::Name, name.to_owned()),
+            (namespace, name, _) => (Index::Object, format!("{namespace}/{name}")),
+        };
+        Some(Part { index, value: value.into() })
+    }
+
     /// Whether anything but namespace and name narrows the selection.
     pub(crate) fn selects(&self) -> bool {
         self.labels.is_some() || !self.fields.is_empty() || !self.name.is_empty()
@@ -113,7 +131,7 @@ impl Filter {
             let value = match term.field.as_str() {
                 "metadata.name" => &*object.name,
                 "metadata.namespace" => &*object.namespace,
-                field => fields.iter().find(|(name, _)| *name == field).map_or("", |(_, value)| value.as_str()),
+                field => value_of(field, fields),
             };
             (value == term.value) == term.equal
         })

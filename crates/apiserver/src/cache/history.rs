@@ -97,24 +97,56 @@ impl History {
         Self { oldest: revision, ..Self::default() }
     }
 
-    /// Adds a change, newer than all before, and forgets the oldest ones beyond the bounds.
-    pub(crate) fn push(&mut self, change: Arc<Change>) {
+    /// What is known here of those changes that `concern` somebody: none before `from`, where that is later.
+    pub(super) fn only(&self, from: Revision, concern: impl Fn(&Change) -> bool) -> Self {
+        let mut part = Self::new(self.oldest.max(from));
+        self.newer(part.oldest).filter(|change| concern(change)).for_each(|change| part.push(Arc::clone(change)));
+        part
+    }
+
+    /// Adds a change, newer than all before.
+    pub(super) fn push(&mut self, change: Arc<Change>) {
         self.size_bytes += change.frame.len();
         self.changes.push_back(change);
-        while self.changes.len() > MAX_CHANGES || (self.size_bytes > MAX_BYTES && self.changes.len() > 1) {
-            let Some(gone) = self.changes.pop_front() else { break };
-            self.size_bytes -= gone.frame.len();
-            self.oldest = gone.revision;
+    }
+
+    /// Forgets the oldest change if there are more than there may be.
+    pub(super) fn pop_surplus(&mut self) -> Option<Arc<Change>> {
+        let surplus = self.changes.len() > MAX_CHANGES || (self.size_bytes > MAX_BYTES && self.changes.len() > 1);
+        if surplus { self.pop() } else { None }
+    }
+
+    /// Forgets the changes up to `revision`.
+    pub(super) fn forget(&mut self, revision: Revision) {
+        while self.changes.front().is_some_and(|change| change.revision <= revision) {
+            self.pop();
         }
+        self.oldest = self.oldest.max(revision);
+    }
+
+    fn pop(&mut self) -> Option<Arc<Change>> {
+        let gone = self.changes.pop_front()?;
+        self.size_bytes -= gone.frame.len();
+        self.oldest = gone.revision;
+        Some(gone)
     }
 
     /// At most `limit` changes after `cursor`, oldest first.
     pub(crate) fn since(&self, cursor: Revision, limit: usize) -> Result<Vec<Arc<Change>>, TooOld> {
-        if cursor < self.oldest {
+        if self.forgot(cursor) {
             return Err(TooOld { oldest: self.oldest });
         }
+        Ok(self.newer(cursor).take(limit).cloned().collect())
+    }
+
+    /// Whether changes after `cursor` may be missing.
+    pub(super) fn forgot(&self, cursor: Revision) -> bool {
+        cursor < self.oldest
+    }
+
+    fn newer(&self, cursor: Revision) -> impl Iterator<Item = &Arc<Change>> {
         let first = self.changes.partition_point(|change| change.revision <= cursor);
-        Ok(self.changes.range(first..).take(limit).cloned().collect())
+        self.changes.range(first..)
     }
 }
 
@@ -140,9 +172,13 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_in_count_and_bytes() {
         let mut history = History::new(0);
-        (1..=MAX_CHANGES as u64 + 10).for_each(|r| history.push(change(r, 1)));
+        let mut push = |history: &mut History, change| {
+            history.push(change);
+            while history.pop_surplus().is_some() {}
+        };
+        (1..=MAX_CHANGES as u64 + 10).for_each(|r| push(&mut history, change(r, 1)));
         assert_eq!(history.since(9, 1).map_err(|e| e.oldest).unwrap_err(), 10);
-        history.push(change(1 << 20, MAX_BYTES + 1));
+        push(&mut history, change(1 << 20, MAX_BYTES + 1));
         assert_eq!(history.since(1 << 20, 1).unwrap().len(), 0);
         assert!(history.since((1 << 20) - 1, 1).is_ok_and(|c| c.len() == 1));
     }

@@ -9,6 +9,7 @@ mod history;
 mod list;
 mod object;
 mod options;
+mod parts;
 mod room;
 mod watch;
 

@@ -142,6 +142,11 @@ impl Object {
         }
     }
 
+    /// The value of a selectable field besides name and namespace.
+    pub(super) fn field(&self, name: &str) -> &str {
+        value_of(name, &self.fields)
+    }
+
     /// The object's JSON, `resourceVersion` included; shares the memory.
     pub(crate) fn json(&self) -> Bytes {
         self.behind(self.frame.start)
@@ -208,6 +213,11 @@ fn frame(event: EventType, json: &[u8], present: Option<Revision>, revision: Rev
 
 fn version_field(revision: Revision) -> String {
     format!("\"resourceVersion\":\"{revision}\",")
+}
+
+/// The value of a selectable field; empty if it is not there.
+pub(super) fn value_of<'f>(name: &str, fields: &'f [(&'static str, String)]) -> &'f str {
+    fields.iter().find(|(field, _)| *field == name).map_or("", |(_, value)| value)
 }
 
 /// The labels of an object.

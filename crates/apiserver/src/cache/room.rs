@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::filter::Filter;
 use super::history::{Change, History, TooOld};
 use super::object::{EventType, Object};
+use super::parts::{Part, Parts};
 
 /// The objects of one storage prefix.
 pub(crate) struct Room {
@@ -27,8 +28,50 @@ pub(crate) struct Room {
 /// More changes than these are not held back while a room is being loaded: then it is loaded anew.
 const MAX_EARLY: usize = 65_536;
 
-/// A client that watches.
-pub(super) struct Registered(#[expect(dead_code, reason = "it counts by being there")] Arc<()>);
+/// A client that watches: what it may see is in one part of the room, or anywhere in it.
+pub(super) struct Follower {
+    room: Arc<Room>,
+    part: Option<Part>,
+    moved: watch::Receiver<Revision>,
+    _counted: Arc<()>,
+}
+
+impl Follower {
+    /// At most `limit` changes after `cursor` that may concern it.
+    pub(super) fn since(&self, cursor: Revision, limit: usize) -> Result<Vec<Arc<Change>>, TooOld> {
+        match &self.part {
+            Some(part) => self.room.state.read().parts.since(part, cursor, limit),
+            None => self.room.since(cursor, limit),
+        }
+    }
+
+    /// Takes what there is until now for known: [`Follower::moved`] tells of what comes.
+    pub(super) fn mark_unchanged(&mut self) {
+        self.moved.mark_unchanged();
+    }
+
+    /// Waits for a change that may concern it, or for the room's end.
+    pub(super) async fn moved(&mut self) {
+        let Self { room, moved, .. } = self;
+        tokio::select! {
+            _ = moved.changed() => {}
+            () = room.closed.cancelled() => {}
+        }
+    }
+
+    /// Whether the room has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.room.closed.is_cancelled()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if let Some(part) = &self.part {
+            self.room.state.write().parts.leave(part);
+        }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -37,6 +80,7 @@ struct State {
     /// The objects' JSON, all together.
     bytes: u64,
     history: History,
+    parts: Parts,
     revision: Revision,
     /// What the room was loaded at: changes up to there are in it.
     loaded: Revision,
@@ -111,7 +155,10 @@ impl Room {
 
     /// Replaces everything; watchers from before `revision` will have to list again.
     pub(super) fn reset(&self, objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) {
-        *self.state.write() = State::loaded(objects, revision);
+        let mut state = self.state.write();
+        let mut parts = std::mem::take(&mut state.parts);
+        parts.reset(revision);
+        *state = State { parts, ..State::loaded(objects, revision) };
         self.moved.send_replace(revision);
     }
 
@@ -130,11 +177,6 @@ impl Room {
     /// The kind is gone or has become another one: watches end.
     pub(super) fn close(&self) {
         self.closed.cancel();
-    }
-
-    /// Cancelled when the room is closed.
-    pub(super) fn closed(&self) -> &CancellationToken {
-        &self.closed
     }
 
     /// The object at `key` (`namespace/name`, or `name` for cluster scope).
@@ -157,9 +199,25 @@ impl Room {
         Arc::strong_count(&self.watchers) - 1
     }
 
-    /// Counts a client that watches, until the result is dropped.
-    pub(super) fn register(&self) -> Registered {
-        Registered(Arc::clone(&self.watchers))
+    /// A client watches what `filter` selects, from the revision `from` on, or from now on: it counts, and is told of
+    /// changes, until the result is dropped.
+    pub(super) fn follow(self: &Arc<Self>, filter: &Filter, from: Option<Revision>) -> Follower {
+        let part = filter.part();
+        let moved = match &part {
+            Some(part) => {
+                let mut state = self.state.write();
+                let State { parts, history, revision, .. } = &mut *state;
+                parts.enter(part, from.unwrap_or(*revision), history)
+            }
+            None => self.moved.subscribe(),
+        };
+        Follower { room: Arc::clone(self), part, moved, _counted: Arc::clone(&self.watchers) }
+    }
+
+    /// How many of its parts are followed.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> usize {
+        self.state.read().parts.len()
     }
 
     /// The revision of the last change here.
@@ -205,7 +263,15 @@ impl Room {
 impl State {
     fn loaded(objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) -> Self {
         let bytes = objects.values().map(|object| object.size()).sum();
-        Self { phase: Phase::Open, objects, bytes, history: History::new(revision), revision, loaded: revision }
+        Self {
+            phase: Phase::Open,
+            objects,
+            bytes,
+            history: History::new(revision),
+            parts: Parts::default(),
+            revision,
+            loaded: revision,
+        }
     }
 
     fn take(&mut self, key: &str, news: News) {
@@ -235,7 +301,12 @@ impl State {
             }
         };
         self.revision = change.revision;
-        self.history.push(Arc::new(change));
+        let change = Arc::new(change);
+        self.parts.push(&change);
+        self.history.push(change);
+        while let Some(gone) = self.history.pop_surplus() {
+            self.parts.forget(&gone);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::{Change, Step};
 use super::object::{EventType, Object};
-use super::room::Registered;
+use super::room::Follower;
 use super::{Cache, Filter, Room};
 
 /// How many changes a watcher takes at a time.
@@ -97,22 +97,24 @@ impl Told {
 /// One watch.
 pub(crate) struct Watch {
     cache: Arc<Cache>,
-    room: Arc<Room>,
+    follower: Follower,
     options: WatchOptions,
     cursor: Revision,
     pending: VecDeque<Told>,
-    moved: tokio::sync::watch::Receiver<Revision>,
     stop: CancellationToken,
     bookmark_at: Instant,
     bookmarked: Revision,
     failed: bool,
-    _registered: Registered,
 }
 
 impl Watch {
     /// Begins a watch. The caller has made sure that the cache is as new as the start demands.
-    pub(crate) fn begin(cache: Arc<Cache>, room: Arc<Room>, options: WatchOptions, stop: CancellationToken) -> Self {
-        let moved = room.subscribe();
+    pub(crate) fn begin(cache: Arc<Cache>, room: &Arc<Room>, options: WatchOptions, stop: CancellationToken) -> Self {
+        let from = match options.start {
+            Start::After(revision) => Some(revision),
+            Start::Now { .. } | Start::Next => None,
+        };
+        let follower = room.follow(&options.filter, from);
         let mut pending = VecDeque::new();
         let cursor = match options.start {
             Start::After(revision) => revision,
@@ -127,20 +129,7 @@ impl Watch {
             }
         };
         let bookmark_at = Instant::now() + BOOKMARK_EVERY;
-        let _registered = room.register();
-        Self {
-            cache,
-            room,
-            options,
-            cursor,
-            pending,
-            moved,
-            stop,
-            bookmark_at,
-            bookmarked: 0,
-            failed: false,
-            _registered,
-        }
+        Self { cache, follower, options, cursor, pending, stop, bookmark_at, bookmarked: 0, failed: false }
     }
 
     /// What happens, until the watch ends.
@@ -153,10 +142,10 @@ impl Watch {
             if let Some(told) = self.pending.pop_front() {
                 return Some(told);
             }
-            if self.failed || self.stop.is_cancelled() || self.room.closed().is_cancelled() {
+            if self.failed || self.stop.is_cancelled() || self.follower.is_closed() {
                 return None;
             }
-            self.moved.mark_unchanged();
+            self.follower.mark_unchanged();
             let reached = self.cache.reached();
             if self.take_changes() {
                 continue;
@@ -173,7 +162,7 @@ impl Watch {
 
     /// Takes the next changes; false if there are none.
     fn take_changes(&mut self) -> bool {
-        match self.room.since(self.cursor, BATCH) {
+        match self.follower.since(self.cursor, BATCH) {
             Err(old) => {
                 self.failed = true;
                 let why = format!("too old resource version: {} ({})", self.cursor, old.oldest);
@@ -205,10 +194,9 @@ impl Watch {
     async fn wait(&mut self) {
         let wake = if self.options.bookmarks { self.options.until.min(self.bookmark_at) } else { self.options.until };
         tokio::select! {
-            _ = self.moved.changed() => {}
+            () = self.follower.moved() => {}
             () = sleep_until(wake) => {}
             () = self.stop.cancelled() => {}
-            () = self.room.closed().cancelled() => {}
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn watch(server: &Server, kind: &KindRef, call: &Call) -> Answe
         until: Instant::now() + Duration::from_secs(seconds(&call.query)?),
     };
     let room = cache.room(kind)?;
-    let watch = Watch::begin(Arc::clone(cache), room, options, server.stop.clone());
+    let watch = Watch::begin(Arc::clone(cache), &room, options, server.stop.clone());
     let mut former = Former { kind: kind.clone(), wanted, first: true };
     let (registry, served) = (Arc::clone(&server.registry), kind.clone());
     let told = match reached {

@@ -141,6 +141,20 @@ async fn a_slow_watcher_is_told_to_list_again_and_nobody_else_notices() {
 }
 
 #[tokio::test]
+async fn a_watcher_of_one_object_is_not_overtaken_by_others() {
+    let cluster = Cluster::start().await;
+    let start = put(&cluster, "quiet", json!({}), "0").await;
+    let query = format!("fieldSelector=metadata.name%3Dquiet&resourceVersion={start}");
+    let mut events = Events::open(&cluster, &query).await;
+    let large = "x".repeat(512 << 10);
+    for round in 0..40 {
+        put(&cluster, "busy", json!({}), &format!("{round}{large}")).await;
+    }
+    put(&cluster, "quiet", json!({}), "1").await;
+    events.expect(&["MODIFIED quiet"]).await;
+}
+
+#[tokio::test]
 async fn tables_and_ends() {
     let cluster = Cluster::start().await;
     put(&cluster, "a", json!({}), "1").await;
