@@ -21,14 +21,18 @@ const WATCHES: usize = 1_000;
 const PER_CONNECTION: usize = 100;
 /// Changes that everyone is told of.
 const CHANGES: usize = 200;
+/// Changes that nobody is told of.
+const UNSEEN: usize = 1_000;
 /// How long the last event may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAPS: &str = "/api/v1/namespaces/load/configmaps";
 
 pub(crate) async fn measure(target: &Target, server: Server) -> Result<(), Error> {
     let mut writer = Connection::open(target, Protocol::Http1).await?;
-    let busy = json!({ "metadata": { "name": "busy" }, "data": { "value": "x".repeat(1_000) } });
-    writer.exchange(call(Method::POST, MAPS.into(), "application/json", &busy)).await?;
+    for name in ["busy", "unseen"] {
+        let map = json!({ "metadata": { "name": name }, "data": { "value": "x".repeat(1_000) } });
+        writer.exchange(call(Method::POST, MAPS.into(), "application/json", &map)).await?;
+    }
     let mut connections = Vec::new();
     for _ in 0..WATCHES / PER_CONNECTION {
         let mut connection = Connection::open(target, Protocol::Http2).await?;
@@ -50,19 +54,34 @@ pub(crate) async fn measure(target: &Target, server: Server) -> Result<(), Error
     let bytes_per_watch = server.settled_memory_bytes().await?.saturating_sub(before) / WATCHES as u64;
     told.store(0, Ordering::Relaxed);
     let (start, cpu) = (Instant::now(), server.cpu()?);
-    for n in 0..CHANGES {
-        let patch = json!({ "data": { "n": n.to_string() } });
-        writer.exchange(call(Method::PATCH, format!("{MAPS}/busy"), "application/merge-patch+json", &patch)).await?;
-    }
+    change(&mut writer, "busy", CHANGES).await?;
     reached(&told, WATCHES * CHANGES).await?;
     let (wall, cpu) = (start.elapsed(), server.cpu()? - cpu);
     let (events_per_s, events_per_core_s) = (rate(WATCHES * CHANGES, wall), rate(WATCHES * CHANGES, cpu));
-    let figures = json!({
-        "events_per_s": events_per_s, "events_per_core_s": events_per_core_s, "bytes_per_watch": bytes_per_watch,
-    });
-    print("watches", figures);
+    let beside = unseen(&mut writer, server).await?;
     // What is measured next has no watchers.
     watches.shutdown().await;
+    let alone = unseen(&mut writer, server).await?;
+    let figures = json!({
+        "events_per_s": events_per_s, "events_per_core_s": events_per_core_s, "bytes_per_watch": bytes_per_watch,
+        "unseen_beside_us": beside.as_micros(), "unseen_alone_us": alone.as_micros(),
+    });
+    print("watches", figures);
+    Ok(())
+}
+
+/// The server's processor time for a change of what nobody watches.
+async fn unseen(writer: &mut Connection, server: Server) -> Result<Duration, Error> {
+    let before = server.cpu()?;
+    change(writer, "unseen", UNSEEN).await?;
+    Ok((server.cpu()? - before) / UNSEEN as u32)
+}
+
+async fn change(writer: &mut Connection, name: &str, count: usize) -> Result<(), Error> {
+    for n in 0..count {
+        let patch = json!({ "data": { "n": n.to_string() } });
+        writer.exchange(call(Method::PATCH, format!("{MAPS}/{name}"), "application/merge-patch+json", &patch)).await?;
+    }
     Ok(())
 }
 

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_in_count_and_bytes() {
         let mut history = History::new(0);
-        let mut push = |history: &mut History, change| {
+        let push = |history: &mut History, change| {
             history.push(change);
             while history.pop_surplus().is_some() {}
         };

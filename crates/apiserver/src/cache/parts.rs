@@ -62,7 +62,15 @@ impl Part {
 
 /// The parts of a kind that are watched.
 #[derive(Default)]
-pub(super) struct Parts(HashMap<Index, HashMap<Box<str>, Watched>>);
+pub(super) struct Parts(HashMap<Index, Indexed>);
+
+/// The watched parts of one index, by value.
+#[derive(Default)]
+struct Indexed {
+    /// Of all parts together.
+    watchers: usize,
+    parts: HashMap<Box<str>, Watched>,
+}
 
 /// A part with its watchers.
 struct Watched {
@@ -75,8 +83,9 @@ impl Parts {
     /// Somebody watches `part` from the revision `from` on; `whole` is the history of the kind. Tells of every change in
     /// the part. Whoever enters leaves once.
     pub(super) fn enter(&mut self, part: &Part, from: Revision, whole: &History) -> watch::Receiver<Revision> {
-        let all = self.0.entry(part.index.clone()).or_default();
-        let watched = all.entry(part.value.clone()).or_insert_with(|| Watched {
+        let indexed = self.0.entry(part.index.clone()).or_default();
+        indexed.watchers += 1;
+        let watched = indexed.parts.entry(part.value.clone()).or_insert_with(|| Watched {
             watchers: 0,
             history: whole.only(from, |change| part.concerns(change)),
             moved: watch::Sender::new(0),
@@ -89,22 +98,39 @@ impl Parts {
         watched.moved.subscribe()
     }
 
+    /// How many of `watchers`, who are all of the kind, a write of `namespace/name` may concern. By a field an object is in
+    /// one part, and which one is not known: one with as many watchers as the others, then.
+    pub(super) fn concerned(&self, watchers: usize, namespace: &str, name: &str) -> usize {
+        let unconcerned = self.0.iter().map(|(index, Indexed { watchers, parts })| {
+            let count = |value: &str| parts.get(value).map_or(0, |watched| watched.watchers);
+            let concerned = match index {
+                Index::Namespace => count(namespace),
+                Index::Name => count(name),
+                Index::Object => count(&format!("{namespace}/{name}")),
+                Index::Field(_) => watchers.div_ceil(parts.len().max(1)),
+            };
+            watchers - concerned
+        });
+        watchers.saturating_sub(unconcerned.sum())
+    }
+
     /// A watcher of `part` has ended.
     pub(super) fn leave(&mut self, part: &Part) {
-        let Some(all) = self.0.get_mut(&part.index) else { return };
-        let Some(watched) = all.get_mut(&part.value) else { return };
+        let Some(Indexed { watchers, parts }) = self.0.get_mut(&part.index) else { return };
+        let Some(watched) = parts.get_mut(&part.value) else { return };
+        *watchers -= 1;
         watched.watchers -= 1;
         if watched.watchers == 0 {
-            all.remove(&part.value);
+            parts.remove(&part.value);
         }
-        if all.is_empty() {
+        if parts.is_empty() {
             self.0.remove(&part.index);
         }
     }
 
     /// At most `limit` changes in `part` after `cursor`.
     pub(super) fn since(&self, part: &Part, cursor: Revision, limit: usize) -> Result<Vec<Arc<Change>>, TooOld> {
-        let watched = self.0.get(&part.index).and_then(|all| all.get(&part.value));
+        let watched = self.0.get(&part.index).and_then(|indexed| indexed.parts.get(&part.value));
         watched.map_or(Ok(Vec::new()), |watched| watched.history.since(cursor, limit))
     }
 
@@ -122,9 +148,9 @@ impl Parts {
     }
 
     fn each_concerned(&mut self, change: &Change, mut take: impl FnMut(&mut Watched)) {
-        for (index, all) in &mut self.0 {
+        for (index, Indexed { parts, .. }) in &mut self.0 {
             for value in index.values(change) {
-                if let Some(watched) = all.get_mut(&*value) {
+                if let Some(watched) = parts.get_mut(&*value) {
                     take(watched);
                 }
             }
@@ -134,12 +160,12 @@ impl Parts {
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.values().map(HashMap::len).sum()
+        self.0.values().map(|indexed| indexed.parts.len()).sum()
     }
 
     /// Nothing from before `revision` is known any more.
     pub(super) fn reset(&mut self, revision: Revision) {
-        for watched in self.0.values_mut().flat_map(HashMap::values_mut) {
+        for watched in self.0.values_mut().flat_map(|indexed| indexed.parts.values_mut()) {
             watched.history = History::new(revision);
             watched.moved.send_replace(revision);
         }
@@ -211,6 +237,24 @@ mod tests {
         for (follower, want) in &mut followers {
             assert_eq!(told(follower, 0), (!want.is_empty(), Ok(want.clone())), "{want:?}");
             assert!(!told(follower, 0).0, "twice by the same");
+        }
+    }
+
+    #[test]
+    fn writes_count_whom_they_concern() {
+        let (kind, room) = pods();
+        let wanted = [
+            ("", ""),
+            ("a", ""),
+            ("a", "metadata.name=p"),
+            ("", "metadata.name=p"),
+            ("", "spec.nodeName=n1"),
+            ("", "spec.nodeName=n1"),
+            ("", "spec.nodeName=n2"),
+        ];
+        let _followers = wanted.map(|(namespace, fields)| room.follow(&selecting(&kind, namespace, fields), None));
+        for (namespace, name, want) in [("a", "p", 6), ("a", "", 4), ("b", "p", 4), ("b", "q", 3)] {
+            assert_eq!(room.concerned(namespace, name), want, "{namespace}/{name}");
         }
     }
 

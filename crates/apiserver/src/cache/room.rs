@@ -199,6 +199,11 @@ impl Room {
         Arc::strong_count(&self.watchers) - 1
     }
 
+    /// How many of them a write of `namespace/name` may concern; the name is empty if it is not known yet.
+    pub(crate) fn concerned(&self, namespace: &str, name: &str) -> usize {
+        self.state.read().parts.concerned(self.watchers(), namespace, name)
+    }
+
     /// A client watches what `filter` selects, from the revision `from` on, or from now on: it counts, and is told of
     /// changes, until the result is dropped.
     pub(super) fn follow(self: &Arc<Self>, filter: &Filter, from: Option<Revision>) -> Follower {

@@ -46,7 +46,7 @@ pub(crate) enum Sort {
     },
     /// A write.
     Write {
-        /// How many watch the kind.
+        /// How many watch what it may change.
         watchers: u64,
     },
 }

@@ -40,7 +40,7 @@ fn sort(server: &Server, info: &RequestInfo, query: &Query) -> Sort {
     if !listing {
         // A token changes no object.
         let silent = info.subresource == "token";
-        return Sort::Write { watchers: if silent { 0 } else { room.watchers() as u64 } };
+        return Sort::Write { watchers: if silent { 0 } else { room.concerned(&info.namespace, &info.name) as u64 } };
     }
     let given = |name: &str| !query.text(name).is_empty();
     let exact = query.text("resourceVersionMatch") == "Exact";
