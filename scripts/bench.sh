@@ -89,6 +89,8 @@ measure_api() {
     done
   done
   row "events to 1,000 watchers, per s of a core" "$(loaded events_per_core_s watches)" "" "" ""
+  row "a change beside 1,000 watchers of another object, us" "$(loaded unseen_beside_us watches)" \
+    "without them" "$(loaded unseen_alone_us watches)" ""
   row "memory of a watch, bytes" "$(loaded bytes_per_watch watches)" "" "" "< 4096"
   for what in "list of 500 of 1000 bytes" "list of 10000 of 1000 bytes" "list of 500 of 14000 bytes" \
     "list of 10000 of 14000 bytes"; do
