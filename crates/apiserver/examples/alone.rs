@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mimalloc::MiMalloc;
 use sampan_apiserver::{
     ApiServer, AuthenticationOptions, AuthorizationOptions, FrontProxy, Listen, MAX_IN_FLIGHT, Options, Ranges,
     RequestHeaders, Version,
@@ -22,6 +23,10 @@ use sampan_auth::token::Tokens;
 use sampan_store::Store;
 use sampan_store::embedded::{self, Embedded};
 use sampan_store::etcd::{self, Etcd};
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

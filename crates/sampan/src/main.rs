@@ -17,6 +17,11 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() -> ExitCode {
     // The shim is started for every Pod and stays small: it meets neither the argument parser nor a runtime.
     let mut args = std::env::args_os();
