@@ -119,7 +119,11 @@ fn parse(text: &str) -> Result<Vec<Rule>> {
         for resource in &group.resources {
             let prefix = sampan_apiserver::storage_prefix(resource)
                 .with_context(|| format!("resources[{at}].resources: there is no resource {resource:?}"))?;
-            rules.push(Rule { prefix: prefix.into(), ways: Arc::clone(&ways) });
+            let prefix = prefix.into();
+            if rules.iter().any(|rule: &Rule| rule.prefix == prefix) {
+                bail!("resources[{at}].resources: {resource:?} is there twice: only the first would count");
+            }
+            rules.push(Rule { prefix, ways: Arc::clone(&ways) });
         }
     }
     Ok(rules)

@@ -16,6 +16,8 @@ use crate::{Error, Event, Revision, Span};
 
 /// Bound on the events that wait for one watcher.
 pub(super) const WATCH_QUEUE: usize = 8_192;
+/// and on their bytes.
+const WATCH_BYTES: usize = 256 << 20;
 /// Past changes read from disk at once.
 const HISTORY_CHUNK: usize = 128;
 
@@ -29,6 +31,7 @@ struct Mailbox {
 #[derive(Default)]
 struct Mail {
     events: VecDeque<Event>,
+    bytes: usize,
     /// Everything up to here is in `events` or was.
     complete: Revision,
     end: Option<Error>,
@@ -38,12 +41,14 @@ impl Mailbox {
     /// Adds events and the revision they complete. False if the watcher is to be dropped.
     fn push(&self, events: Vec<Event>, complete: Revision) -> bool {
         let mut mail = self.mail.lock();
-        if mail.events.len() + events.len() > WATCH_QUEUE {
+        let bytes = mail.bytes + events.iter().map(bytes).sum::<usize>();
+        if mail.events.len() + events.len() > WATCH_QUEUE || (bytes > WATCH_BYTES && !mail.events.is_empty()) {
             mail.end = Some(Error::Lagged { limit: WATCH_QUEUE });
         }
         let open = mail.end.is_none();
         if open {
             mail.events.extend(events);
+            mail.bytes = bytes;
             mail.complete = complete;
         }
         drop(mail);
@@ -70,12 +75,22 @@ impl Mailbox {
 impl Mail {
     fn take(&mut self, delivered: Revision) -> Option<Result<Event, Error>> {
         if let Some(event) = self.events.pop_front() {
+            self.bytes -= bytes(&event);
             return Some(Ok(event));
         }
         if let Some(error) = self.end.take() {
             return Some(Err(error));
         }
         (self.complete > delivered).then_some(Ok(Event::Progress { revision: self.complete }))
+    }
+}
+
+/// The bytes of an event's key and value.
+fn bytes(event: &Event) -> usize {
+    match event {
+        Event::Put { entry } => entry.key.len() + entry.value.len(),
+        Event::Delete { key, .. } => key.len(),
+        Event::Progress { .. } => 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one thread that writes: takes all that is queued, decides it as a [`Batch`], appends it in one write, syncs
-//! once, and only then shows and answers it; a batch of nothing but renewals is not synced. It also seals logs and starts compactions, always because of a write:
-//! an idle store does nothing.
+//! once, and only then shows and answers it; a batch of nothing but renewals is not synced. It also seals logs and starts
+//! compactions, always because of a write: an idle store does nothing.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::Revision;
 
 /// How long a watch may be behind what someone has asked for before it writes the barrier. Events take less.
-const BEHIND: Duration = Duration::from_millis(10);
+pub(super) const BEHIND: Duration = Duration::from_millis(10);
 
 /// What readers expect of watches.
 pub(super) struct Barrier {
@@ -36,11 +36,11 @@ impl Barrier {
         });
     }
 
-    /// Returns when a watch that has come to `delivered` has been behind for long.
-    pub(super) async fn is_due(&self, delivered: Revision) {
+    /// Returns when a watch that has come to `delivered` has been behind for the time `pause`.
+    pub(super) async fn is_due(&self, delivered: Revision, pause: Duration) {
         let mut expected = self.expected.subscribe();
         // It cannot fail: the sender is ours.
         drop(expected.wait_for(|expected| *expected > delivered).await);
-        sleep(BEHIND).await;
+        sleep(pause).await;
     }
 }

@@ -20,6 +20,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Status, Streaming};
 
 use super::Inner;
+use super::barrier::BEHIND;
 use super::endpoints::{ANSWER, Safety};
 use super::error::{error_for, explain};
 use super::pages::{self, revision_of};
@@ -52,6 +53,7 @@ pub(super) async fn begin(
         told: VecDeque::new(),
         open: None,
         pause: PAUSE,
+        barrier_pause: BEHIND,
     };
     let watch = stream::unfold(Some(watch), |watch| async {
         let mut watch = watch?;
@@ -75,6 +77,8 @@ struct Watch {
     told: VecDeque<Event>,
     open: Option<Open>,
     pause: Duration,
+    /// How long the barrier is put off: longer after each that could not be written.
+    barrier_pause: Duration,
 }
 
 /// A stream of etcd's.
@@ -115,7 +119,7 @@ impl Watch {
         };
         tokio::select! {
             answer = open.answers.message() => Step::Answer(answer),
-            () = self.inner.barrier.is_due(self.delivered.max(self.barrier)) => Step::BarrierDue,
+            () = self.inner.barrier.is_due(self.delivered.max(self.barrier), self.barrier_pause) => Step::BarrierDue,
         }
     }
 
@@ -184,8 +188,14 @@ impl Watch {
             async move { kv.put(request).await }
         });
         match put.await {
-            Ok(answer) => self.barrier = revision_of(answer.header),
-            Err(failure) => tracing::warn!(error = %error_for(failure, 0), "a watch does not know how far it is"),
+            Ok(answer) => {
+                self.barrier = revision_of(answer.header);
+                self.barrier_pause = BEHIND;
+            }
+            Err(failure) => {
+                self.barrier_pause = (self.barrier_pause * 2).min(MAX_PAUSE);
+                tracing::warn!(error = %error_for(failure, 0), "a watch does not know how far it is");
+            }
         }
     }
 }
