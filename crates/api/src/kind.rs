@@ -335,6 +335,22 @@ pub trait Rules: Sync + Send {
         None
     }
 
+    /// Whether an update must say which version it replaces, so that two writers who know nothing of each other cannot lose
+    /// what one of them wrote. Patches need not: they change what is there.
+    fn updates_say_version(&self) -> bool {
+        false
+    }
+
+    /// Whether an update of what is not there creates it.
+    fn updates_create(&self) -> bool {
+        false
+    }
+
+    /// Whether anything but its `metadata.finalizers` holds back an object whose deletion has begun.
+    fn is_held_back(&self, _object: &Value) -> bool {
+        false
+    }
+
     /// Whether what an object owns outlives it, unless its deletion says otherwise.
     fn orphans_by_default(&self) -> bool {
         false

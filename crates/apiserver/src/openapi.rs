@@ -44,13 +44,13 @@ impl OpenApi {
 
     async fn v2(&self, served: &Arc<Served>, others: &Aggregator, call: &Call) -> Answer {
         let (served, release) = (Arc::clone(served), self.release.clone());
+        let mut document = make(move || openapi::v2(&served.kinds, &release)).await?;
+        others.merge_openapi_v2(&mut document).await;
         if accepted(call.headers()).first().is_some_and(|first| first.name == V2_PROTOBUF) {
-            let body = make(move || openapi::v2_protobuf(&served.kinds, &release)).await?;
+            let body = make(move || openapi::v2_protobuf(&document)).await?;
             // Media types cannot hold an "@", so clients are told a dot.
             return Ok(reply("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", body.into()));
         }
-        let mut document = make(move || openapi::v2(&served.kinds, &release)).await?;
-        others.merge_openapi_v2(&mut document).await;
         Ok(reply("application/json", document.to_string().into()))
     }
 

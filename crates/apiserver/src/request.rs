@@ -101,8 +101,7 @@ impl RequestInfo {
         at += usize::from(deprecated_watch);
         let mut info = Self { is_resource: true, group, version: decode(version)?, ..other };
         info.place(&raw[at..])?;
-        info.verb =
-            resource_verb(method, &info, deprecated_watch || (query.flag("watch") && query.get("watch").is_some()))?;
+        info.verb = resource_verb(method, &info, deprecated_watch || (info.name.is_empty() && query.flag("watch")))?;
         info.name_from_selector(query);
         Ok(info)
     }
@@ -156,7 +155,7 @@ impl RequestInfo {
 
     /// A collection narrowed to one object by a field selector is, for authorization, that object.
     fn name_from_selector(&mut self, query: &Query) {
-        if !self.name.is_empty() || !matches!(self.verb, "list" | "watch" | "deletecollection") {
+        if !self.name.is_empty() || !matches!(self.verb, "list" | "watch") {
             return;
         }
         let selected = query.text("fieldSelector").split(',').find_map(|term| {

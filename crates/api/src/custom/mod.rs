@@ -266,6 +266,10 @@ impl Rules for Custom {
         true
     }
 
+    fn updates_say_version(&self) -> bool {
+        true
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         let value = |path: &JsonPath| match path.find(object).first() {
             Some(Value::String(text)) => text.clone(),

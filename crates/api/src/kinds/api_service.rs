@@ -76,6 +76,10 @@ impl Rules for ApiServiceRules {
         };
         vec![cells::name(object), place.into(), availability(object).into(), cells::age(object, now)]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 fn availability(object: &Value) -> String {

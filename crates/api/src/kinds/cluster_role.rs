@@ -37,4 +37,8 @@ impl Rules for ClusterRoleRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }

@@ -45,4 +45,8 @@ impl Rules for ClusterRoleBindingRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         role_binding::row(object, now)
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }

@@ -65,6 +65,10 @@ impl Rules for BundleRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), cells::or_none(read::text(object, "/spec/signerName"))]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 /// A signer's bundles begin with its name; no others look like a signer's.

@@ -133,6 +133,10 @@ impl Rules for DriverRules {
     fn deletion_returns_object(&self) -> bool {
         true
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

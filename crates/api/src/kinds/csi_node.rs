@@ -78,6 +78,10 @@ impl Rules for NodeDriversRules {
     fn deletion_returns_object(&self) -> bool {
         true
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 fn driver(driver: &Cursor<'_>) {

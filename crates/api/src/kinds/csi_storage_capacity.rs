@@ -63,6 +63,10 @@ impl Rules for CapacityRules {
             read::or(read::text(object, "/capacity"), "<unset>").into(),
         ]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

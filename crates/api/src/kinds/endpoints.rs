@@ -69,6 +69,10 @@ impl Rules for EndpointsRules {
         let addresses: Vec<String> = read::list(object, "/subsets").iter().flat_map(subset_addresses).collect();
         vec![cells::name(object), cells::or_none(&cells::with_more(&addresses, SHOWN)), cells::age(object, now)]
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 fn subset_addresses(subset: &Value) -> Vec<String> {

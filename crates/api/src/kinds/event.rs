@@ -64,6 +64,10 @@ impl Rules for EventRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         row(object, now)
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 const SELECTABLE: &[&str] = &[

@@ -113,6 +113,10 @@ impl Rules for EventsEventRules {
     fn served_form(&self, stored: &Value) -> Option<Value> {
         Some(rename(stored, "events.k8s.io/v1", |(newer, core)| (core, newer)))
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 /// The core form; an object that is in it already stays as it is.

@@ -68,6 +68,10 @@ impl Rules for LimitRangeRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 fn default_from(limit: &mut Value, to: &str, from: &str) {

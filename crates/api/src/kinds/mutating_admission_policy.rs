@@ -58,6 +58,10 @@ impl Rules for MutatingAdmissionPolicyRules {
             cells::age(object, now),
         ]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 fn faults(spec: &Cursor<'_>) {

@@ -50,4 +50,8 @@ impl Rules for MutatingWebhookConfigurationRules {
         let webhooks = object["webhooks"].as_array().map_or(0, Vec::len);
         vec![cells::name(object), webhooks.into(), cells::age(object, now)]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }

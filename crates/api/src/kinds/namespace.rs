@@ -74,6 +74,14 @@ impl Rules for NamespaceRules {
         })
     }
 
+    fn begin_delete(&self, object: &mut Value, _now: &str) {
+        object["status"]["phase"] = "Terminating".into();
+    }
+
+    fn is_held_back(&self, object: &Value) -> bool {
+        !read::texts(object, "/spec/finalizers").is_empty()
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         vec![("status.phase", read::text(object, "/status/phase").to_owned())]
     }

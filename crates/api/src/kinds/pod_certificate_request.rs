@@ -109,6 +109,10 @@ impl Rules for RequestRules {
             cells::labels(object, "/spec/unverifiedUserAnnotations"),
         ]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 /// How a request has ended, if it has.

@@ -89,6 +89,10 @@ impl Rules for BudgetRules {
             cells::age(object, now),
         ]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

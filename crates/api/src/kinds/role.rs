@@ -37,6 +37,10 @@ impl Rules for RoleRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 /// The rules of a role of either kind.

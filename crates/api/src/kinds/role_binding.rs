@@ -55,6 +55,10 @@ impl Rules for RoleBindingRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         row(object, now)
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 /// The API group of roles, users and groups.

@@ -52,6 +52,14 @@ impl Rules for RuntimeClassRules {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), read::text(object, "/handler").into(), cells::age(object, now)]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,10 @@ impl Rules for MigrationRules {
         let state = states.rev().find(|state| ["Running", "Failed", "Succeeded"].contains(state));
         vec![cells::name(object), resource.into(), state.unwrap_or("Unknown").into()]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 fn joined(name: &Cursor<'_>, faults: Vec<String>) {

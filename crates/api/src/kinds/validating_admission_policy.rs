@@ -77,6 +77,10 @@ impl Rules for ValidatingAdmissionPolicyRules {
             cells::age(object, now),
         ]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 fn status(policy: &Value, generation: i64) -> Value {

@@ -57,6 +57,10 @@ impl Rules for BindingRules {
             cells::age(object, now),
         ]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 /// The parameters that a binding refers to, as tables show them.

@@ -46,6 +46,10 @@ impl Rules for ValidatingWebhookConfigurationRules {
         let webhooks = object["webhooks"].as_array().map_or(0, Vec::len);
         vec![cells::name(object), webhooks.into(), cells::age(object, now)]
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 /// The defaults of a webhook of either sort.

@@ -93,6 +93,10 @@ impl Rules for AttachmentRules {
     fn deletion_returns_object(&self) -> bool {
         true
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 fn source(source: &Cursor<'_>) {

@@ -25,8 +25,8 @@ pub fn v2(kinds: &[KindRef], release: &str) -> Value {
 
 /// The same in the protobuf form of gnostic (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`), the only
 /// form that kubectl before 1.27 asks for.
-pub fn v2_protobuf(kinds: &[KindRef], release: &str) -> Vec<u8> {
-    protobuf::encode(&v2(kinds, release))
+pub fn v2_protobuf(document: &Value) -> Vec<u8> {
+    protobuf::encode(document)
 }
 
 /// Which of the two versions is written.

@@ -233,7 +233,7 @@ fn field(message: &[u8], number: u64) -> Vec<u8> {
 
 #[test]
 fn protobuf_has_the_numbers_of_gnostic() {
-    let message = v2_protobuf(&served(), RELEASE);
+    let message = v2_protobuf(&v2(&served(), RELEASE));
     assert_eq!(field(&message, 1), b"2.0");
     let deployment = named(&field(&message, 9), 1, "io.k8s.api.apps.v1.Deployment");
     let gvk = named(&deployment, 31, "x-kubernetes-group-version-kind");

@@ -13,7 +13,9 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use sampan_api::status::Status;
 use sampan_auth::Identity;
+use sampan_store::Revision;
 use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,11 +30,13 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// How soon a server is asked again that did not answer; doubled each time, up to [`INTERVAL`].
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a server may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Servers that are asked at a time.
 const AT_ONCE: usize = 8;
 /// No document of a server is larger.
 const MAX_DOCUMENT_BYTES: usize = 8 << 20;
+/// What decides about servers: APIServices, and where their Services are.
+const STORAGES: [&str; 3] = [STORAGE, "services", "endpointslices"];
 /// The label that ties a slice to its Service.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
@@ -52,27 +56,27 @@ impl Verdict {
 
 /// Keeps the conditions until `stop`.
 pub(crate) async fn run(aggregator: Arc<Aggregator>, stop: CancellationToken) {
+    let changes = STORAGES.map(|storage| aggregator.registry.cache.stored(storage).map(|room| room.subscribe()));
+    let [Some(mine), Some(services), Some(slices)] = changes else { return };
+    let mut changes = [mine, services, slices];
     let mut failures = 0;
     while !stop.is_cancelled() {
+        // What changes from here on is a reason to ask again.
+        changes.iter_mut().for_each(Receiver::mark_unchanged);
         let remotes = aggregator.remotes();
         let checks: Vec<_> = remotes.iter().map(|remote| aggregator.check(remote)).collect();
         let answered: Vec<bool> = futures::stream::iter(checks).buffer_unordered(AT_ONCE).collect().await;
         failures = if answered.contains(&false) { failures + 1 } else { 0 };
         aggregator.known.lock().retain(|name, _| remotes.iter().any(|remote| remote.name == *name));
         let pause = if failures == 0 { INTERVAL } else { INTERVAL.min(RETRY * 2u32.pow(failures.min(8))) };
-        stop.run_until_cancelled(aggregator.wait(&remotes, pause)).await;
+        stop.run_until_cancelled(aggregator.wait(&mut changes, &remotes, pause)).await;
     }
 }
 
 impl Aggregator {
     /// Waits until there is a reason to ask again.
-    async fn wait(&self, remotes: &[Remote], pause: Duration) {
-        let room = |storage: &str| self.registry.cache.stored(storage).map(|room| room.subscribe());
-        let (Some(mut mine), Some(mut services), Some(mut slices)) =
-            (room(STORAGE), room("services"), room("endpointslices"))
-        else {
-            return std::future::pending().await;
-        };
+    async fn wait(&self, changes: &mut [Receiver<Revision>; 3], remotes: &[Remote], pause: Duration) {
+        let [mine, services, slices] = changes;
         if remotes.is_empty() {
             return drop(mine.changed().await);
         }

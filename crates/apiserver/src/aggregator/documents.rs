@@ -10,7 +10,7 @@ use http::{Request, Response};
 use sampan_auth::Identity;
 use serde_json::{Map, Value, json};
 
-use super::available::document;
+use super::available::{TIMEOUT, document};
 use super::forward::sign;
 use super::{Aggregator, Remote, priorities};
 use crate::server::Call;
@@ -77,16 +77,24 @@ impl Aggregator {
 
     /// Adds paths and definitions of other servers to the OpenAPI document (version 2).
     pub(crate) async fn merge_openapi_v2(&self, document: &mut Value) {
-        for remote in self.remotes().iter().filter(|remote| remote.available) {
-            let response = self.get(remote, "/openapi/v2").await;
-            if !response.status().is_success() {
-                continue;
-            }
-            let Ok(theirs) = self::document(response).await else { continue };
+        let remotes = self.remotes();
+        let available = remotes.iter().filter(|remote| remote.available);
+        let asked = available.map(|remote| async move { (remote, self.openapi_v2(remote).await) });
+        for (remote, theirs) in futures::future::join_all(asked).await {
+            let Some(theirs) = theirs else { continue };
             let prefix = format!("/apis/{}/{}", remote.group, remote.version);
             add(document, &theirs, "paths", |path| path.starts_with(&prefix));
             add(document, &theirs, "definitions", |_| true);
         }
+    }
+
+    /// The document of one server, if it has one and tells it in time.
+    async fn openapi_v2(&self, remote: &Remote) -> Option<Value> {
+        let asked = async {
+            let response = self.get(remote, "/openapi/v2").await;
+            if response.status().is_success() { document(response).await.ok() } else { None }
+        };
+        tokio::time::timeout(TIMEOUT, asked).await.ok().flatten()
     }
 }
 

@@ -3,12 +3,14 @@
 //! [`Options`] is the configuration, from upstream's file or flags; [`Chain`] is what runs; `rights.rs` asks it.
 
 mod config;
+mod refusal;
 mod webhook;
 
 use std::sync::Arc;
 
 use self::config::Authorizer;
 pub use self::config::{FailurePolicy, Options, WebhookOptions};
+pub(crate) use self::refusal::refusal;
 pub(crate) use self::webhook::AccessWebhook;
 use crate::webhook::Services;
 

@@ -84,9 +84,12 @@ impl Cache {
             let Some(Err(why)) = followed else { break };
             self.lost.store(true, Ordering::Release);
             tracing::warn!(%why, "the watch cache lost the store, and loads everything anew");
-            stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
-            if let Err(why) = self.reload().await {
-                tracing::error!(%why, "the store cannot be read");
+            // Not followed before that is done: what was applied last may not have been noted.
+            while stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_some() {
+                match self.reload().await {
+                    Ok(()) => break,
+                    Err(why) => tracing::error!(%why, "the store cannot be read"),
+                }
             }
         }
     }

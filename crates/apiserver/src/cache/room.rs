@@ -81,9 +81,8 @@ struct State {
     bytes: u64,
     history: History,
     parts: Parts,
+    /// Changes up to here are in it.
     revision: Revision,
-    /// What the room was loaded at: changes up to there are in it.
-    loaded: Revision,
 }
 
 /// `Opening -> Open`, or `Opening -> Spoiled` and a new room.
@@ -179,6 +178,11 @@ impl Room {
         self.closed.cancel();
     }
 
+    /// Returns when the room is closed.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
     /// The object at `key` (`namespace/name`, or `name` for cluster scope).
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.state.read().objects.get(key).cloned()
@@ -268,20 +272,12 @@ impl Room {
 impl State {
     fn loaded(objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) -> Self {
         let bytes = objects.values().map(|object| object.size()).sum();
-        Self {
-            phase: Phase::Open,
-            objects,
-            bytes,
-            history: History::new(revision),
-            parts: Parts::default(),
-            revision,
-            loaded: revision,
-        }
+        Self { phase: Phase::Open, objects, bytes, history: History::new(revision), parts: Parts::default(), revision }
     }
 
     fn take(&mut self, key: &str, news: News) {
         match &mut self.phase {
-            Phase::Open if news.revision() <= self.loaded => {}
+            Phase::Open if news.revision() <= self.revision => {}
             Phase::Open => self.record(key, news),
             Phase::Opening(early) if early.len() < MAX_EARLY => early.push((key.into(), news)),
             Phase::Opening(_) => self.phase = Phase::Spoiled,

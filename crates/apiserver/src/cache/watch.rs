@@ -23,8 +23,10 @@ use super::{Cache, Filter, Room};
 
 /// How many changes a watcher takes at a time.
 const BATCH: usize = 64;
-/// How often a watcher that wants bookmarks gets one, if anything has happened.
+/// How often a watcher that wants bookmarks gets one, if anything has happened,
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// and so long before the watch ends: who comes back then need not begin a minute ago.
+const BEFORE_END: Duration = Duration::from_secs(2);
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl Watch {
                 cursor
             }
         };
-        let bookmark_at = Instant::now() + BOOKMARK_EVERY;
+        let bookmark_at = next_bookmark(Instant::now(), options.until);
         Self { cache, follower, options, cursor, pending, stop, bookmark_at, bookmarked: 0, failed: false }
     }
 
@@ -154,7 +156,7 @@ impl Watch {
                 return None;
             }
             if self.bookmark_is_due(reached) {
-                return Some(Told::Bookmark { revision: reached.max(self.cursor), initial_end: false });
+                return Some(Told::Bookmark { revision: reached, initial_end: false });
             }
             self.wait().await;
         }
@@ -185,8 +187,9 @@ impl Watch {
         if !self.options.bookmarks || Instant::now() < self.bookmark_at {
             return false;
         }
-        self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
-        let news = reached > self.bookmarked;
+        self.bookmark_at = next_bookmark(Instant::now(), self.options.until);
+        // Who waits for a revision that is yet to come is not told that it has come.
+        let news = reached > self.bookmarked && reached >= self.cursor;
         self.bookmarked = reached;
         news
     }
@@ -199,6 +202,12 @@ impl Watch {
             () = self.stop.cancelled() => {}
         }
     }
+}
+
+/// When the next bookmark is due.
+fn next_bookmark(now: Instant, until: Instant) -> Instant {
+    let usual = now + BOOKMARK_EVERY;
+    until.checked_sub(BEFORE_END).filter(|last| *last > now).map_or(usual, |last| usual.min(last))
 }
 
 fn added(object: Arc<Object>) -> Told {

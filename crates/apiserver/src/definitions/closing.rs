@@ -25,11 +25,11 @@ pub(super) async fn close(registry: &Registry, name: &str, stored: Option<KindRe
 }
 
 async fn delete_instances(registry: &Registry, kind: &KindRef) -> Result<(), Status> {
-    let room = registry.cache.room(kind)?;
-    let mut changes = room.subscribe();
     loop {
         registry.cache.fresh().await?;
-        changes.mark_unchanged();
+        // Looked up each time: a definition that changes meanwhile gets another room.
+        let room = registry.cache.room(kind)?;
+        let mut changes = room.subscribe();
         let (instances, _) = room.snapshot(&Filter::default());
         if instances.is_empty() {
             return Ok(());
@@ -42,9 +42,13 @@ async fn delete_instances(registry: &Registry, kind: &KindRef) -> Result<(), Sta
             }
         }
         registry.cache.fresh().await?;
-        // What is left has finalizers: others have to act.
-        if !room.snapshot(&Filter::default()).0.is_empty() && changes.changed().await.is_err() {
+        if room.len() == 0 {
             return Ok(());
+        }
+        // What is left has finalizers: others have to act.
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = room.closed() => {}
         }
     }
 }

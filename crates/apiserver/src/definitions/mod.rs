@@ -5,7 +5,7 @@
 
 mod closing;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sampan_api::kind::KindRef;
 use sampan_api::kinds::CUSTOM_RESOURCE_DEFINITION;
 use sampan_api::status::Status;
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Filter, Room};
@@ -29,8 +29,10 @@ pub(crate) struct Definitions {
     room: Arc<Room>,
     /// What is served, by the definition's name.
     serving: BTreeMap<String, Serving>,
-    /// Definitions whose instances are being deleted.
-    closing: HashSet<String>,
+    /// Whether the catalog does not show all of that yet.
+    changed: bool,
+    /// Definitions whose instances are being deleted, by who does that.
+    closing: HashMap<task::Id, String>,
 }
 
 /// The kinds of one definition.
@@ -45,7 +47,8 @@ impl Definitions {
     /// Serves the kinds of all definitions that are stored.
     pub(crate) async fn load(registry: Arc<Registry>) -> Result<Self, Status> {
         let room = registry.cache.room(&CUSTOM_RESOURCE_DEFINITION)?;
-        let mut definitions = Self { registry, room, serving: BTreeMap::new(), closing: HashSet::new() };
+        let mut definitions =
+            Self { registry, room, serving: BTreeMap::new(), changed: false, closing: HashMap::new() };
         definitions.settle().await?;
         Ok(definitions)
     }
@@ -53,7 +56,7 @@ impl Definitions {
     /// Keeps up with the definitions until `stop`.
     pub(crate) async fn follow(mut self, stop: CancellationToken) {
         let mut changes = self.room.subscribe();
-        let mut tasks: JoinSet<String> = JoinSet::new();
+        let mut tasks = JoinSet::new();
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             let settled = self.settle().await;
@@ -71,7 +74,7 @@ impl Definitions {
                 () = stop.cancelled() => {}
                 _ = changes.changed() => {}
                 () = retry => {}
-                Some(Ok(name)) = tasks.join_next() => { self.closing.remove(&name); }
+                Some(ended) = tasks.join_next_with_id() => self.closed(&ended),
             }
         }
         while tasks.join_next().await.is_some() {}
@@ -82,49 +85,65 @@ impl Definitions {
         let (objects, _) = self.room.snapshot(&Filter::default());
         let stored: Vec<Value> = objects.iter().map(|object| object.value()).collect();
         let wanted = with_status(&stored, &metadata::time(sampan_clock::now()));
-        self.serve(&wanted).await?;
+        let failed = self.serve(&wanted).await;
         for (before, after) in stored.iter().zip(&wanted).filter(|(before, after)| before != after) {
-            let attempt = attempt(metadata::text(before, "name"), "status");
-            match self.registry.update(&attempt, after.clone()).await {
+            let name = metadata::text(before, "name");
+            if failed.contains_key(name) {
+                continue; // It is not served as its status would say.
+            }
+            match self.registry.update(&attempt(name, "status"), after.clone()).await {
                 // Someone else was quicker: their change comes by here.
                 Err(status) if !matches!(status.reason.as_str(), "Conflict" | "NotFound") => return Err(status),
                 _ => {}
             }
         }
-        Ok(())
+        failed.into_values().next().map_or(Ok(()), Err)
     }
 
-    async fn serve(&mut self, definitions: &[Value]) -> Result<(), Status> {
-        let mut changed = false;
+    /// Serves all that can be; those that cannot, by name, do not hold up the others.
+    async fn serve(&mut self, definitions: &[Value]) -> BTreeMap<String, Status> {
+        let mut failed = BTreeMap::new();
         let mut gone: HashSet<String> = self.serving.keys().cloned().collect();
         for definition in definitions {
             let name = metadata::text(definition, "name");
-            let served = custom::served(definition).map_err(|error| Status::internal(&error.to_string()))?;
-            let Some(served) = served else { continue };
-            gone.remove(name);
-            if self.serving.get(name).is_none_or(|serving| serving.mark != served.stored.mark) {
-                let serving = Serving::of(served);
-                let opened = self.registry.cache.open(&serving.stored).await;
-                opened.map_err(|error| crate::cache::unavailable(&error))?;
-                self.serving.insert(name.to_owned(), serving);
-                changed = true;
-            }
-            if metadata::is_deleting(definition)
-                && let Some(serving) = self.serving.get(name)
-            {
-                serving.customs().for_each(|custom| custom.close());
+            match self.serve_one(name, definition).await {
+                Ok(false) => {}
+                Ok(true) => drop(gone.remove(name)),
+                Err(why) => {
+                    gone.remove(name);
+                    failed.insert(name.to_owned(), why);
+                }
             }
         }
         for name in gone {
             if let Some(serving) = self.serving.remove(&name) {
                 self.registry.cache.close(serving.storage);
-                changed = true;
+                self.changed = true;
             }
         }
-        if changed {
+        if std::mem::take(&mut self.changed) {
             self.registry.catalog.set_custom(self.catalog());
         }
-        Ok(())
+        failed
+    }
+
+    /// Serves the kinds of one definition; false if it has none to serve.
+    async fn serve_one(&mut self, name: &str, definition: &Value) -> Result<bool, Status> {
+        let served = custom::served(definition).map_err(|error| Status::internal(&error.to_string()))?;
+        let Some(served) = served else { return Ok(false) };
+        if self.serving.get(name).is_none_or(|serving| serving.mark != served.stored.mark) {
+            let serving = Serving::of(served);
+            let opened = self.registry.cache.open(&serving.stored).await;
+            opened.map_err(|error| crate::cache::unavailable(&error))?;
+            self.serving.insert(name.to_owned(), serving);
+            self.changed = true;
+        }
+        if metadata::is_deleting(definition)
+            && let Some(serving) = self.serving.get(name)
+        {
+            serving.customs().for_each(|custom| custom.close());
+        }
+        Ok(true)
     }
 
     /// Everything that is served, by group, the preferred versions first.
@@ -139,23 +158,35 @@ impl Definitions {
         kinds
     }
 
-    fn close_deleted(&mut self, tasks: &mut JoinSet<String>, stop: &CancellationToken) {
+    fn close_deleted(&mut self, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         let (objects, _) = self.room.snapshot(&Filter::default());
         for definition in objects.iter().map(|object| object.value()).filter(closing::is_due) {
             let name = metadata::text(&definition, "name").to_owned();
-            if !self.closing.insert(name.clone()) {
+            if self.closing.values().any(|closing| *closing == name) {
                 continue;
             }
             let stored = self.serving.get(&name).map(|serving| serving.stored.clone());
-            let (registry, stop) = (Arc::clone(&self.registry), stop.clone());
-            tasks.spawn(async move {
+            let (registry, stop, closed) = (Arc::clone(&self.registry), stop.clone(), name.clone());
+            let task = tasks.spawn(async move {
                 if let Some(Err(error)) = stop.run_until_cancelled(closing::close(&registry, &name, stored)).await {
                     tracing::warn!(%error, name, "a custom resource definition could not be cleaned up yet");
                     stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
                 }
-                name
             });
+            self.closing.insert(task.id(), closed);
         }
+    }
+
+    /// Takes note that one who deletes instances has ended, in whatever way: what is left is taken up again.
+    fn closed(&mut self, ended: &Result<(task::Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => *id,
+            Err(error) => {
+                tracing::error!(%error, "the clean-up of a custom resource definition broke off");
+                error.id()
+            }
+        };
+        self.closing.remove(&id);
     }
 }
 

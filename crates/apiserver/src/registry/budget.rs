@@ -9,21 +9,37 @@ const MAX_DISRUPTED: usize = 2000;
 /// When to try again while the budget has not been looked at since it changed.
 const RETRY_SECONDS: u32 = 10;
 
-/// The budget that an eviction of `pod` is charged to; none if it may just go.
-pub(super) fn charged<'b>(pod: &Value, budgets: &'b [Value]) -> Result<Option<&'b Value>, Status> {
+/// What an eviction costs.
+#[derive(Debug, PartialEq)]
+pub(super) enum Toll<'b> {
+    /// Nothing.
+    Free,
+    /// Nothing, as long as the Pod stays as it is.
+    FreeAsItIs,
+    /// Nothing by this budget, which spares Pods that are not ready, as long as the Pod stays as it is.
+    FreeUnready(&'b Value),
+    /// One disruption of this budget.
+    Charged(&'b Value),
+}
+
+/// What the eviction of `pod` costs.
+pub(super) fn toll<'b>(pod: &Value, budgets: &'b [Value]) -> Result<Toll<'b>, Status> {
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
-    if matches!(phase, "Succeeded" | "Failed" | "Pending") || pod["metadata"]["deletionTimestamp"].is_string() {
-        return Ok(None); // It is not counted as running anyway.
+    if matches!(phase, "Succeeded" | "Failed") || pod["metadata"]["deletionTimestamp"].is_string() {
+        return Ok(Toll::Free); // It will not run again.
+    }
+    if phase == "Pending" {
+        return Ok(Toll::FreeAsItIs);
     }
     let mut theirs = budgets.iter().filter(|budget| selects(budget, pod));
-    let Some(budget) = theirs.next() else { return Ok(None) };
+    let Some(budget) = theirs.next() else { return Ok(Toll::Free) };
     if theirs.next().is_some() {
         return Err(Status::internal(
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         ));
     }
     let spared = !is_ready(pod) && spares_unready(budget);
-    Ok((!spared).then_some(budget))
+    Ok(if spared { Toll::FreeUnready(budget) } else { Toll::Charged(budget) })
 }
 
 /// The budget with one disruption less, by this Pod.
@@ -31,8 +47,7 @@ pub(super) fn spend(budget: &Value, pod: &str, now: &str) -> Result<Value, Statu
     let (name, status) = (budget["metadata"]["name"].as_str().unwrap_or_default(), &budget["status"]);
     let number = |field: &str| status[field].as_i64().unwrap_or_default();
     if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or_default() {
-        let why = format!("The disruption budget {name} is still being processed by the server.");
-        return Err(refused(why, RETRY_SECONDS));
+        return Err(unsettled(budget));
     }
     let forbidden = |why: &str| Status::forbidden(Resource { group: "policy", name: "poddisruptionbudget" }, name, why);
     let allowed = number("disruptionsAllowed");
@@ -51,6 +66,12 @@ pub(super) fn spend(budget: &Value, pod: &str, now: &str) -> Result<Value, Statu
     budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
     budget["status"]["disruptedPods"][pod] = now.into();
     Ok(budget)
+}
+
+/// What the budget says of the Pod has changed, or will: the client should try again.
+pub(super) fn unsettled(budget: &Value) -> Status {
+    let name = budget["metadata"]["name"].as_str().unwrap_or_default();
+    refused(format!("The disruption budget {name} is still being processed by the server."), RETRY_SECONDS)
 }
 
 fn refused(why: String, retry_after_seconds: u32) -> Status {
@@ -82,7 +103,7 @@ fn spares_unready(budget: &Value) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{charged, spend};
+    use super::{Toll, spend, toll};
 
     fn budget(allowed: i64) -> Value {
         json!({
@@ -101,13 +122,15 @@ mod tests {
     #[test]
     fn only_running_pods_are_charged_to_their_budget() {
         let budgets = [budget(1)];
-        assert_eq!(charged(&pod("Running", "True"), &budgets), Ok(Some(&budgets[0])));
-        assert_eq!(charged(&pod("Pending", "False"), &budgets), Ok(None));
-        assert_eq!(charged(&json!({ "status": { "phase": "Running" } }), &budgets), Ok(None));
-        assert_eq!(charged(&pod("Running", "True"), &[budget(1), budget(1)]).unwrap_err().code, 500);
+        assert_eq!(toll(&pod("Running", "True"), &budgets), Ok(Toll::Charged(&budgets[0])));
+        assert_eq!(toll(&pod("Pending", "False"), &budgets), Ok(Toll::FreeAsItIs));
+        assert_eq!(toll(&pod("Failed", "False"), &budgets), Ok(Toll::Free));
+        assert_eq!(toll(&json!({ "status": { "phase": "Running" } }), &budgets), Ok(Toll::Free));
+        assert_eq!(toll(&pod("Running", "True"), &[budget(1), budget(1)]).unwrap_err().code, 500);
         let mut lenient = budget(0);
         lenient["spec"]["unhealthyPodEvictionPolicy"] = "AlwaysAllow".into();
-        assert_eq!(charged(&pod("Running", "False"), &[lenient]), Ok(None));
+        let lenient = [lenient];
+        assert_eq!(toll(&pod("Running", "False"), &lenient), Ok(Toll::FreeUnready(&lenient[0])));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use sampan_api::kind::Scope;
 use sampan_api::status::Status;
 use sampan_api::validation;
+use sampan_auth::{Attributes, Decision};
 use serde_json::Value;
 
 use super::managed::How;
 use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
 use crate::admission::{self, Request};
+use crate::authorization;
 
 /// How many generated names are tried before the client has to.
 const NAME_TRIES: usize = 8;
@@ -46,6 +48,29 @@ impl Registry {
             .await?;
         attempt.notes.warn_all(attempt.kind.rules().warnings(&done.object));
         Ok(done)
+    }
+
+    /// 403 unless whoever asked to change an object that is not there may create it.
+    pub(super) async fn check_may_create(&self, attempt: &Attempt) -> Result<(), Status> {
+        if attempt.own {
+            return Ok(());
+        }
+        let what = Attributes {
+            verb: "create".to_owned(),
+            group: attempt.kind.group.to_owned(),
+            version: attempt.kind.version.to_owned(),
+            resource: attempt.kind.plural.to_owned(),
+            subresource: attempt.subresource.to_owned(),
+            namespace: attempt.namespace.clone(),
+            name: attempt.name.clone(),
+            ..Attributes::default()
+        };
+        match self.rights.decide(&attempt.identity, &what).await {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(authorization::refusal(&attempt.identity, &what, true, &reason))
+            }
+        }
     }
 
     /// The steps of a create behind its draft.
@@ -90,13 +115,23 @@ impl Registry {
     }
 }
 
-/// The draft of a new object. What admission and allocation add later belongs to nobody.
-pub(super) fn draft_create(attempt: &Attempt, mut object: Value, how: How) -> Result<Draft, Status> {
+/// The draft of a new object for somebody who asked for a change, and may have no right to create.
+pub(super) fn draft_create_instead(attempt: &Attempt, object: Value, how: How) -> Result<Draft, Status> {
+    created(attempt, object, how).map(Draft::CreateInstead)
+}
+
+/// The draft of a new object.
+fn draft_create(attempt: &Attempt, object: Value, how: How) -> Result<Draft, Status> {
+    created(attempt, object, how).map(Draft::Create)
+}
+
+/// The new object before admission. What admission and allocation add later belongs to nobody.
+fn created(attempt: &Attempt, mut object: Value, how: How) -> Result<Value, Status> {
     if attempt.kind.scope == Scope::Namespaced && attempt.namespace.is_empty() {
         return Err(Status::bad_request("an empty namespace may not be set during creation"));
     }
     metadata::wipe(&mut object);
     attempt.kind.rules().default(&mut object);
     managed::created(attempt, &mut object, how)?;
-    Ok(Draft::Create(object))
+    Ok(object)
 }

@@ -6,7 +6,8 @@
 //! ```
 
 use jiff::{Timestamp, ToSpan};
-use sampan_api::status::{Cause, Status};
+use sampan_api::field::{Error, Path};
+use sampan_api::status::{Cause, Resource, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -59,13 +60,23 @@ impl Registry {
         .await
     }
 
-    /// The same for what has been admitted as something else, an eviction.
-    pub(super) async fn delete_admitted(&self, attempt: &Attempt, options: &DeleteOptions) -> Result<Done, Status> {
+    /// The same for what has been admitted as something else: an eviction, of which the object tells as `mark` notes it.
+    pub(super) async fn delete_marked(
+        &self,
+        attempt: &Attempt,
+        options: &DeleteOptions,
+        mark: impl Fn(&mut Value) + Send + Sync,
+    ) -> Result<Done, Status> {
         check_options(options)?;
         self.transact(attempt, |current| {
             let old = current.ok_or_else(|| attempt.not_found())?;
             check_preconditions(attempt, options, old)?;
-            plan(attempt, options, old).map(Draft::Admitted)
+            let mut marked = old.clone();
+            mark(&mut marked);
+            Ok(Draft::Admitted(match plan(attempt, options, &marked)? {
+                Plan::Keep if marked != *old => Plan::Put(marked, None),
+                plan => plan,
+            }))
         })
         .await
     }
@@ -101,7 +112,11 @@ impl Registry {
     }
 }
 
-fn check_options(options: &DeleteOptions) -> Result<(), Status> {
+pub(super) fn check_options(options: &DeleteOptions) -> Result<(), Status> {
+    if let Some(other) = options.dry_run.iter().find(|value| *value != "All") {
+        let fault = Error::not_supported(&Path::new("dryRun"), other.as_str(), &["All"]);
+        return Err(Status::invalid(Resource { group: "meta.k8s.io", name: "DeleteOptions" }, "", &[fault]));
+    }
     if options.orphan_dependents.is_some() && options.propagation_policy.is_some() {
         return Err(Status::bad_request(
             "DeleteOptions is invalid: orphanDependents and deletionPropagation cannot be both set",
@@ -141,20 +156,13 @@ fn plan(attempt: &Attempt, options: &DeleteOptions, old: &Value) -> Result<Plan,
         mark(&mut new, old, attempt.now, grace);
         attempt.kind.rules().begin_delete(&mut new, &metadata::time(attempt.now));
     }
-    if is_namespace(attempt) {
-        new["status"]["phase"] = "Terminating".into();
-    }
-    if ready_to_go(&new) {
+    if ready_to_go(attempt, &new) {
         return Ok(Plan::Remove(new));
     }
     if new == *old {
         return Ok(Plan::Keep);
     }
     Ok(Plan::Put(new, None))
-}
-
-fn is_namespace(attempt: &Attempt) -> bool {
-    attempt.kind.plural == "namespaces"
 }
 
 fn mark(new: &mut Value, old: &Value, now: Timestamp, grace: i64) {

@@ -34,6 +34,6 @@ impl Registry {
         kept["spec"] = new["spec"].take();
         kept["metadata"]["managedFields"] = new["metadata"]["managedFields"].take();
         admission::validate(self, &request, &kept).await?;
-        Ok(if ready_to_go(&kept) { Plan::Remove(kept) } else { Plan::Put(kept, None) })
+        Ok(if ready_to_go(attempt, &kept) { Plan::Remove(kept) } else { Plan::Put(kept, None) })
     }
 }

@@ -84,10 +84,16 @@ pub(crate) enum Draft {
     Keep,
     /// This new object.
     Create(Value),
+    /// The same, for somebody who asked for a change.
+    CreateInstead(Value),
     /// This in place of the object.
     Update(Value),
     /// The object with the replicas of this Scale.
-    Scale(Value),
+    Scale {
+        scale: Value,
+        /// The account of the object's fields, where an apply has kept it already.
+        account: Option<Value>,
+    },
     /// The Namespace with these finalizers.
     Finalize(Value),
     /// Its removal.
@@ -198,8 +204,12 @@ impl Registry {
             (Draft::Keep, _) => Ok(Plan::Keep),
             (Draft::Admitted(plan), _) => Ok(plan),
             (Draft::Create(object), _) => self.plan_create(attempt, object).await,
+            (Draft::CreateInstead(object), _) => {
+                self.check_may_create(attempt).await?;
+                self.plan_create(attempt, object).await
+            }
             (Draft::Update(new), Some(old)) => self.plan_update(attempt, new, old).await,
-            (Draft::Scale(scale), Some(old)) => self.plan_scale(attempt, scale, old).await,
+            (Draft::Scale { scale, account }, Some(old)) => self.plan_scale(attempt, scale, account, old).await,
             (Draft::Finalize(new), Some(old)) => self.plan_finalize(attempt, new, old).await,
             (Draft::Delete(options), Some(old)) => self.plan_delete(attempt, &options, old).await,
             (_, None) => Err(attempt.not_found()),

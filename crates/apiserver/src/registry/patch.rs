@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sampan_api::patch::{self, Form};
 use sampan_api::status::Status;
 
-use super::create::draft_create;
+use super::create::draft_create_instead;
 use super::managed::How;
 use super::update::{check_version, draft_update};
 use super::{Attempt, Done, Registry, managed, metadata};
@@ -80,7 +80,7 @@ impl Registry {
                 let merged = managed::applied(attempt, current, &applied, force)?;
                 match current {
                     Some(old) => draft_update(attempt, merged, old, How::Applied),
-                    None => draft_create(attempt, merged, How::Applied),
+                    None => draft_create_instead(attempt, merged, How::Applied),
                 }
             })
             .await?;

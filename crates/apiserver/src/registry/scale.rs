@@ -21,7 +21,30 @@ impl Registry {
                 let old = current.ok_or_else(|| attempt.not_found())?;
                 let scale = change(scale_of(&attempt.kind, old)?)?;
                 check_version(attempt, &scale, old)?;
-                Ok(Draft::Scale(scale))
+                Ok(Draft::Scale { scale, account: None })
+            })
+            .await?;
+        done.object = scale_of(&attempt.kind, &done.object)?;
+        Ok(done)
+    }
+
+    /// Applies `applied`, a Scale of which only the number of replicas may be owned.
+    pub(crate) async fn apply_scale(&self, attempt: &Attempt, applied: &Value, force: bool) -> Result<Done, Status> {
+        let mut done = self
+            .transact(attempt, |current| {
+                let old = current.ok_or_else(|| attempt.not_found())?;
+                check_version(attempt, applied, old)?;
+                let mut config = json!({
+                    "apiVersion": attempt.kind.api_version(), "kind": attempt.kind.kind,
+                    "metadata": { "name": attempt.name, "namespace": attempt.namespace },
+                });
+                if let Some(replicas) = applied["spec"]["replicas"].as_i64() {
+                    config["spec"] = json!({});
+                    set_replicas(attempt, &mut config, replicas)?;
+                }
+                let mut merged = managed::applied(attempt, Some(old), &config, force)?;
+                let account = Some(merged["metadata"]["managedFields"].take());
+                Ok(Draft::Scale { scale: scale_of(&attempt.kind, &merged)?, account })
             })
             .await?;
         done.object = scale_of(&attempt.kind, &done.object)?;
@@ -29,7 +52,13 @@ impl Registry {
     }
 
     /// The steps behind the draft: what is admitted is the Scale, what is stored the object.
-    pub(super) async fn plan_scale(&self, attempt: &Attempt, mut scale: Value, old: &Value) -> Result<Plan, Status> {
+    pub(super) async fn plan_scale(
+        &self,
+        attempt: &Attempt,
+        mut scale: Value,
+        account: Option<Value>,
+        old: &Value,
+    ) -> Result<Plan, Status> {
         let before = scale_of(&attempt.kind, old)?;
         let request = Request::update(attempt, &before);
         admission::mutate(self, &request, &mut scale).await?;
@@ -37,7 +66,10 @@ impl Registry {
         let main = Attempt { subresource: "", ..attempt.clone() };
         let mut new = old.clone();
         set_replicas(attempt, &mut new, scale["spec"]["replicas"].as_i64().unwrap_or(0))?;
-        managed::updated(&main, &mut new, old, How::Scale)?;
+        match account {
+            Some(account) => new["metadata"]["managedFields"] = account,
+            None => managed::updated(&main, &mut new, old, How::Scale)?,
+        }
         let claim = self.prepare(&main, &mut new, old)?;
         self.validate(&main, &new, Some(old))?;
         admission::validate(self, &request, &scale_of(&attempt.kind, &new)?).await?;
@@ -105,7 +137,7 @@ fn selector_text(selector: &Value) -> String {
     terms.join(",")
 }
 
-/// Whether the scale of an object is asked for by name alone.
+/// The Scale as it came, with the namespace and name of the request, which it may not contradict.
 pub(crate) fn named(attempt: &Attempt, mut scale: Value) -> Result<Value, Status> {
     metadata::place(attempt, &mut scale)?;
     Ok(scale)

@@ -4,17 +4,11 @@ use sampan_api::field::{Error, Path};
 use sampan_api::status::Status;
 use serde_json::Value;
 
-use super::create::draft_create;
+use super::create::draft_create_instead;
 use super::managed::How;
 use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
 use crate::admission::{self, Request};
 use crate::resources::Claim;
-
-/// Storage names of the kinds that an update may create.
-const CREATED_BY_UPDATE: [&str; 8] =
-    ["endpoints", "events", "leases", "services", "roles", "rolebindings", "clusterroles", "clusterrolebindings"];
-/// Storage names of the kinds whose updates must say which version they replace.
-const LOCKED: [&str; 1] = ["leases"];
 
 impl Registry {
     /// Replaces an object by `new`.
@@ -23,11 +17,11 @@ impl Registry {
         let done = self
             .transact(attempt, |current| match current {
                 Some(old) => {
-                    check_locked(attempt, &new)?;
+                    check_says_version(attempt, &new)?;
                     check_version(attempt, &new, old)?;
                     draft_update(attempt, new.clone(), old, How::Update)
                 }
-                None if self.may_create(attempt, &new) => draft_create(attempt, new.clone(), How::Update),
+                None if creates(attempt, &new) => draft_create_instead(attempt, new.clone(), How::Update),
                 None => Err(attempt.not_found()),
             })
             .await?;
@@ -35,13 +29,6 @@ impl Registry {
             attempt.notes.warn_all(attempt.kind.rules().warnings(&done.object));
         }
         Ok(done)
-    }
-
-    fn may_create(&self, attempt: &Attempt, new: &Value) -> bool {
-        attempt.subresource.is_empty()
-            && CREATED_BY_UPDATE.contains(&plain_storage(attempt))
-            && metadata::text(new, "resourceVersion").is_empty()
-            && metadata::text(new, "uid").is_empty()
     }
 
     /// The steps of an update behind its draft, whichever way that was made.
@@ -54,7 +41,7 @@ impl Registry {
         if unchanged(&new, old) {
             return Ok(Plan::Keep);
         }
-        if ready_to_go(&new) {
+        if ready_to_go(attempt, &new) {
             return Ok(Plan::Remove(new));
         }
         Ok(Plan::Put(new, claim))
@@ -92,15 +79,23 @@ pub(super) fn draft_update(attempt: &Attempt, mut new: Value, old: &Value, how: 
     Ok(Draft::Update(new))
 }
 
-/// Updates of some kinds must say which version they replace. Patches need not: they change what is there.
-fn check_locked(attempt: &Attempt, new: &Value) -> Result<(), Status> {
-    let is_locked = LOCKED.contains(&plain_storage(attempt)) && attempt.subresource.is_empty();
-    if !is_locked || !matches!(metadata::text(new, "resourceVersion"), "" | "0") {
+/// Whether an update to `new`, of which there is nothing yet, creates it.
+fn creates(attempt: &Attempt, new: &Value) -> bool {
+    attempt.subresource.is_empty()
+        && attempt.kind.rules().updates_create()
+        && metadata::text(new, "resourceVersion").is_empty()
+        && metadata::text(new, "uid").is_empty()
+}
+
+/// Updates of some kinds must say which version they replace.
+fn check_says_version(attempt: &Attempt, new: &Value) -> Result<(), Status> {
+    if !attempt.kind.rules().updates_say_version() || !matches!(metadata::text(new, "resourceVersion"), "" | "0") {
         return Ok(());
     }
     let path = Path::new("metadata").child("resourceVersion");
     let fault = Error::invalid(&path, 0, "must be specified for an update");
-    Err(Status::invalid(attempt.group_kind(), &attempt.name, &[fault]))
+    // As upstream: the resource stands where other refusals have the kind.
+    Err(Status::invalid(attempt.resource(), &attempt.name, &[fault]))
 }
 
 /// The version that the client has seen, if it says one, must be the one that is there.
@@ -115,11 +110,6 @@ pub(super) fn check_version(attempt: &Attempt, new: &Value, old: &Value) -> Resu
         return Err(Status::conflict(attempt.resource(), &attempt.name, &why));
     }
     Ok(())
-}
-
-/// Storage names may carry their group; the lists above do not.
-fn plain_storage(attempt: &Attempt) -> &'static str {
-    attempt.kind.plural
 }
 
 /// Through `status`, of the metadata only what tells nothing of the object's wishes may change.
@@ -193,9 +183,9 @@ fn same_but(new: &Value, old: &Value, field: &str, same: impl Fn(&Value, &Value)
 }
 
 /// Whether nothing holds an object back any more whose deletion has begun.
-pub(super) fn ready_to_go(object: &Value) -> bool {
+pub(super) fn ready_to_go(attempt: &Attempt, object: &Value) -> bool {
     metadata::is_deleting(object)
         && metadata::finalizers(object).is_empty()
         && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
-        && object["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty)
+        && !attempt.kind.rules().is_held_back(object)
 }

@@ -123,11 +123,6 @@ async fn answer(
     let seat = limit::seat(&server, &identity, (&info, &query), flow).await?;
     authorize::check(&server, &identity, &info, &query, &notes).await?;
     let (head, mut body) = request.into_parts();
-    if let Some(trail) = trail.as_mut().filter(|trail| trail.wants_request() && !is_long_running(&info)) {
-        let bytes = read_body(body).await?;
-        trail.sent(&head.headers, &bytes);
-        body = Body::from(bytes);
-    }
     let from = peer.and_then(|peer| match peer {
         Peer::Remote { address, .. } => Some(address),
         Peer::InProcess(_) => None,
@@ -136,7 +131,15 @@ async fn answer(
     if is_long_running(&call.info) {
         return dispatch(server, call, body, seat).await;
     }
-    tokio::time::timeout(REQUEST_DEADLINE, dispatch(server, call, body, seat))
+    let dispatched = async {
+        if let Some(trail) = trail.as_mut().filter(|trail| trail.wants_request()) {
+            let bytes = read_body(body).await?;
+            trail.sent(call.headers(), &bytes);
+            body = Body::from(bytes);
+        }
+        dispatch(server, call, body, seat).await
+    };
+    tokio::time::timeout(REQUEST_DEADLINE, dispatched)
         .await
         .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 0)))
 }

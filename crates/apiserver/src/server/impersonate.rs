@@ -8,7 +8,8 @@ use http::HeaderMap;
 use sampan_api::status::Status;
 use sampan_auth::{ANONYMOUS, AUTHENTICATED, Attributes, Decision, Identity, UNAUTHENTICATED};
 
-use super::{Server, authorize};
+use super::Server;
+use crate::authorization;
 use crate::request::decode_lossy;
 
 const USER: &str = "impersonate-user";
@@ -39,7 +40,7 @@ pub(super) async fn acting(
         match server.registry.rights.decide(&caller, &attributes).await {
             Decision::Allow(_) => {}
             Decision::Deny(reason) | Decision::NoOpinion(reason) => {
-                return Err(authorize::refusal(&caller, &attributes, true, &reason));
+                return Err(authorization::refusal(&caller, &attributes, true, &reason));
             }
         }
     }

@@ -21,9 +21,9 @@ use crate::reviews;
 use crate::server::{Answer, Call, Server};
 use crate::usage;
 
-/// Answers a request about a resource.
 pub(crate) use self::params::{decode, media};
 
+/// Answers a request about a resource.
 pub(crate) async fn answer(server: &Server, call: Call, body: Body) -> Answer {
     let info = &call.info;
     let kind = server.registry.catalog.find(&info.group, &info.version, &info.resource);

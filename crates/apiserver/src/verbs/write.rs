@@ -85,6 +85,12 @@ pub(super) async fn scale(server: &Server, kind: &KindRef, call: Call, body: Bod
         (sent.wanted, server.registry.update_scale(&sent.attempt, |_| Ok(object.clone())).await?)
     } else {
         let (attempt, wanted, patch) = read_patch(kind, &call, body).await?;
+        if let PatchForm::Apply { force } = patch.form {
+            let (applied, warnings) = Model::from(scale).decode_applied(&patch.body, attempt.validation)?;
+            attempt.notes.warn_all(warnings);
+            let done = server.registry.apply_scale(&attempt, &named_scale(&attempt, applied)?, force).await?;
+            return Ok(wanted.response(StatusCode::OK, wanted.value(&done.object)));
+        }
         let form = patch.plain_form()?;
         let change = |live: Value| {
             let patched = sampan_api::patch::patched(form, &live, &patch.body, scale.into(), attempt.validation);

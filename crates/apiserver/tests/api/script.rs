@@ -152,6 +152,8 @@ scripts! {
     crd
     crd_rules
     discovery
+    evictions
+    flow_control
     identity_access
     identity_certificates
     identity_nodes

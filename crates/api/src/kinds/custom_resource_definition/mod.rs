@@ -108,6 +108,10 @@ impl Rules for CustomResourceDefinitionRules {
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         cells::plain_row(object)
     }
+
+    fn updates_say_version(&self) -> bool {
+        true
+    }
 }
 
 /// Notes that objects are stored in the present storage version from now on.

@@ -114,6 +114,10 @@ impl Rules for ServiceRules {
     fn deletion_returns_object(&self) -> bool {
         true
     }
+
+    fn updates_create(&self) -> bool {
+        true
+    }
 }
 
 fn default_spec(spec: &mut Value) {
