@@ -283,7 +283,7 @@ pub trait Rules: Sync + Send {
     }
 
     /// What every client is told that uses this kind at all, if it is on its way out.
-    fn deprecation(&self) -> Option<&'static str> {
+    fn deprecation(&self) -> Option<&str> {
         None
     }
 

@@ -1,5 +1,6 @@
 //! All Pods of this node: who has a worker, what reaches it, and what the kubelet's HTTPS API may know.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl PodTable {
     fn start_static(self: &Arc<Self>) {
         // Held to the end: of two who look at the same time, one starts a Pod.
         let statics = self.statics.lock();
-        let known: Vec<Arc<Pod>> = self.inboxes.lock().values().map(|inbox| inbox.pod()).collect();
+        let known = |inbox: &Arc<Inbox>| Known { pod: inbox.pod(), removed: inbox.removed() };
+        let known: Vec<Known> = self.inboxes.lock().values().map(known).collect();
         for pod in startable(&statics, &known) {
             let uid = spec::uid(&pod).to_owned();
             self.start(pod, false);
@@ -134,7 +136,11 @@ impl PodTable {
         let uid = spec::uid(&pod).to_owned();
         let inbox = Arc::new(Inbox::new(Arc::clone(&pod), removed, &self.changes));
         let rejected = if removed { None } else { self.refusal(&pod) };
-        self.inboxes.lock().insert(uid.clone(), Arc::clone(&inbox));
+        match self.inboxes.lock().entry(uid.clone()) {
+            // Somebody else has started it since it was looked for: a Pod has one worker.
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(Arc::clone(&inbox)),
+        };
         let worker = Worker::new(&self.node, inbox, rejected, self.room());
         let table = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -199,12 +205,23 @@ impl PodTable {
     }
 }
 
+/// A Pod that has a worker.
+struct Known {
+    pod: Arc<Pod>,
+    /// Whether it is only taken down.
+    removed: bool,
+}
+
 /// Those of `statics` to be started beside the Pods that are `known` here: whatever has a static Pod's name goes first,
 /// be it another version of it or what is left of the same one.
-fn startable(statics: &StaticPods, known: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+fn startable(statics: &StaticPods, known: &[Known]) -> Vec<Arc<Pod>> {
     let named = |pod: &Arc<Pod>| (spec::namespace(pod).to_owned(), spec::name(pod).to_owned());
-    let mut taken: HashSet<_> = known.iter().filter(|pod| is_static(pod)).map(named).collect();
-    statics.values().filter(|pod| taken.insert(named(pod))).cloned().collect()
+    // Of an orphan nobody knows whether it was static.
+    let in_the_way = known.iter().filter(|known| known.removed || is_static(&known.pod));
+    let mut taken: HashSet<_> = in_the_way.map(|known| named(&known.pod)).collect();
+    let there: HashSet<&str> = known.iter().map(|known| spec::uid(&known.pod)).collect();
+    let free = statics.values().filter(|pod| !there.contains(spec::uid(pod)));
+    free.filter(|pod| taken.insert(named(pod))).cloned().collect()
 }
 
 /// A Pod of which only its sandbox is known, as an object: enough to take it down.

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use sampan_cri::v1::{ContainerConfig, ContainerEventType, PodSandboxConfig};
+use tokio::time::timeout;
 
 use crate::cgroups::Group;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Container, ContainerState, Node, Sandbox};
 use crate::records::{self, ContainerRecord, SandboxRecord};
+use crate::sandboxes::SHIM_PATIENCE;
 use crate::shim::wire::{Answer, Call};
 use crate::shims::Shim;
 use crate::{containers, sandboxes};
@@ -66,8 +68,8 @@ fn load_container(node: &Node, id: &str) -> Option<Container> {
 /// without its shim cannot go on: its containers are ended. To be called by whoever is changing the sandbox.
 async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
     let reached = match sandboxes::connect(node, sandbox) {
-        Ok(shim) => match shim.call(Call::Containers, &[]).await {
-            Ok((Answer::Containers(running), _)) => Some((shim, running)),
+        Ok(shim) => match timeout(SHIM_PATIENCE, shim.call(Call::Containers, &[])).await {
+            Ok(Ok((Answer::Containers(running), _))) => Some((shim, running)),
             _ => None,
         },
         Err(_) => None,
@@ -76,17 +78,20 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
     for container in node.containers_of(&sandbox.id) {
         let running = running.iter().flatten().find(|(id, _)| *id == container.id);
         match (running, container.state()) {
-            (Some((_, running)), _) => {
-                // The predecessor may have been killed between the start and its note.
+            (Some((_, running)), before) => {
+                // Whoever had it started may have been killed, or not been told, before that was noted.
                 records::write_started(&node.places.container(&container.id), running)?;
                 container.set_running(running);
-            }
-            (None, ContainerState::Running { .. }) => containers::settle(node, &container).await,
-            (None, ContainerState::Created) => {
-                if let Some(shim) = &shim {
-                    break_off(shim, &container).await;
+                if before == ContainerState::Created {
+                    node.announce(&container.id, sandbox, ContainerEventType::ContainerStartedEvent);
+                }
+                // It may have ended since the shim was asked; that was passed over while it was not known to run.
+                if let Some(exit) = records::read_exit(&node.places.container(&container.id))? {
+                    node.container_exited(&container.id, exit);
                 }
             }
+            (None, ContainerState::Running { .. }) => containers::settle(node, &container).await,
+            (None, ContainerState::Created) => never_noted(node, sandbox, shim.as_ref(), &container).await?,
             (None, ContainerState::Exited(_)) => {}
         }
     }
@@ -97,14 +102,28 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
     Ok(running.is_some())
 }
 
-/// Whoever asked for the container's start is gone, and with it the answer: one that is still being set up would run
-/// without anybody knowing.
-async fn break_off(shim: &Shim, container: &Container) {
-    match shim.call(Call::Kill { container: container.id.clone() }, &[]).await {
-        Ok(_) => tracing::info!(container = container.id, "the start of a container was broken off"),
-        // So it is with every container that was made and not started.
-        Err(error) => tracing::debug!(container = container.id, %error, "no start to break off"),
+/// A container that is not known to have been started, and does not run. It may have run all the same, and ended: then
+/// that counts, or it would run twice. Or it is still being set up, for somebody who is gone, and with them the answer: it
+/// would run without anybody knowing.
+async fn never_noted(
+    node: &Node,
+    sandbox: &Arc<Sandbox>,
+    shim: Option<&Arc<Shim>>,
+    container: &Container,
+) -> Result<()> {
+    if let Some(exit) = records::read_exit(&node.places.container(&container.id))? {
+        container.set_failed(exit);
+        node.announce(&container.id, sandbox, ContainerEventType::ContainerStoppedEvent);
+        return Ok(());
     }
+    let Some(shim) = shim else { return Ok(()) };
+    match timeout(SHIM_PATIENCE, shim.call(Call::Kill { container: container.id.clone() }, &[])).await {
+        Ok(Ok(_)) => tracing::info!(container = container.id, "the start of a container was broken off"),
+        // So it is with every container that was made and not started.
+        Ok(Err(error)) => tracing::debug!(container = container.id, %error, "no start to break off"),
+        Err(_) => tracing::warn!(container = container.id, "the Pod's shim does not answer"),
+    }
+    Ok(())
 }
 
 /// The connection to a sandbox's shim has ended. That need not be the shim's own end: it lets go of whoever does not

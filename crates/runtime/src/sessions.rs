@@ -20,11 +20,13 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Container, Node};
 use crate::sandboxes::new_id;
-use crate::shim::wire::{BUNDLE_FILE, Bundle, Call, Exec, Exit, Stream};
+use crate::shim::wire::{BUNDLE_FILE, Bundle, Call, Exec, Exit, MAX_MESSAGE_BYTES, Stream};
 use crate::shims::Shim;
 
 /// What a synchronous command may print on each stream; the rest is read and dropped.
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
+/// No larger environment is sent along: half of a message is for the rest.
+const MAX_ENV_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 /// How long output is waited for after a command's end, when something it left behind holds its pipes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -99,8 +101,11 @@ fn process(node: &Node, container: &Container, command: &[String], terminal: boo
     let mut process = process.ok_or_else(|| Error::State(format!("container {:?} has no bundle", container.id)))?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal));
-    // The shim has it, and it may be larger than a message.
-    process.set_env(None);
+    // A shim of before this build has none of its own to give. A newer one has, for what is larger than a message.
+    let bytes: usize = process.env().iter().flatten().map(String::len).sum();
+    if bytes > MAX_ENV_BYTES {
+        process.set_env(None);
+    }
     Ok(process)
 }
 

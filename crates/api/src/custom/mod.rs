@@ -244,8 +244,8 @@ impl Rules for Custom {
         self.faults(new, Some(old))
     }
 
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        self.deprecation.iter().cloned().collect()
+    fn deprecation(&self) -> Option<&str> {
+        self.deprecation.as_deref()
     }
 
     fn generation_changes(&self, new: &Value, old: &Value) -> bool {

@@ -38,7 +38,7 @@ impl Rules for ComponentStatusRules {
         vec![cells::name(object), status.into(), text("message"), text("error")]
     }
 
-    fn deprecation(&self) -> Option<&'static str> {
+    fn deprecation(&self) -> Option<&str> {
         Some("v1 ComponentStatus is deprecated in v1.19+")
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Reads are served from here after it has reached the revision the store has now ([`Cache::fresh`]), so they are as
 //! consistent as reads of the store itself; only older revisions and later pages of a list are read from the store.
-//! Start at [`Cache`]; a [`Room`] holds one kind's objects and history, a watcher is a cursor into that history.
+//! Start at [`Cache`]; a [`Room`] holds one kind's objects and history, a watcher is a cursor into that history, or into
+//! that of the part of the kind which it watches (`parts`).
 
 mod filter;
 mod history;

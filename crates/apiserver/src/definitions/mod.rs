@@ -49,7 +49,9 @@ impl Definitions {
         let room = registry.cache.room(&CUSTOM_RESOURCE_DEFINITION)?;
         let mut definitions =
             Self { registry, room, serving: BTreeMap::new(), changed: false, closing: HashMap::new() };
-        definitions.settle().await?;
+        if let Err(error) = definitions.settle().await {
+            tracing::warn!(%error, "some custom resource definitions are not served yet");
+        }
         Ok(definitions)
     }
 
@@ -162,7 +164,9 @@ impl Definitions {
         let (objects, _) = self.room.snapshot(&Filter::default());
         for definition in objects.iter().map(|object| object.value()).filter(closing::is_due) {
             let name = metadata::text(&definition, "name").to_owned();
-            if self.closing.values().any(|closing| *closing == name) {
+            // Of one that was established there may be instances, which are deleted once they are served here.
+            let waits = accept::is_true(&definition, "Established") && !self.serving.contains_key(&name);
+            if waits || self.closing.values().any(|closing| *closing == name) {
                 continue;
             }
             let stored = self.serving.get(&name).map(|serving| serving.stored.clone());

@@ -100,6 +100,7 @@ impl Registry {
         list: &ListOptions,
         options: &DeleteOptions,
     ) -> Result<crate::cache::List, Refused> {
+        check_options(options)?;
         let found = self.list(&attempt.kind, filter, list).await?;
         for object in &found.objects {
             let one = Attempt { namespace: object.namespace.to_string(), ..attempt.named(&object.name) };

@@ -31,6 +31,8 @@ const GATHER: Duration = Duration::from_millis(500);
 /// All Pods of a node together tell at most this often what is only on the way: half as often as upstream's kubelet lets
 /// itself write at all.
 const TURN: Duration = Duration::from_millis(40);
+/// No turn is further away: some that were taken were not needed in the end, and nobody shall wait long for those.
+const FURTHEST: Duration = Duration::from_secs(2);
 
 /// Whose turn it is to tell what is only on the way.
 #[derive(Default)]
@@ -40,7 +42,7 @@ impl Turns {
     /// Takes the first free turn from `earliest` on.
     fn take(&self, earliest: Instant) -> Instant {
         let mut free = self.0.lock();
-        let turn = free.map_or(earliest, |free| free.max(earliest));
+        let turn = free.map_or(earliest, |free| free.max(earliest)).min(earliest + FURTHEST);
         *free = Some(turn + TURN);
         turn
     }
@@ -149,5 +151,7 @@ mod tests {
         let take = |earliest_ms: u64| (turns.take(start + Duration::from_millis(earliest_ms)) - start).as_millis();
         assert_eq!([take(500), take(500), take(510)], [500, 540, 580]);
         assert_eq!([take(900), take(900)], [900, 940]);
+        let last = (0..1_000).fold(0, |_, _| take(1_000));
+        assert_eq!(last, 3_000, "nobody waits for a thousand others");
     }
 }

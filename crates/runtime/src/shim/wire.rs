@@ -88,7 +88,7 @@ pub(crate) struct Exec {
     /// Chosen by the runtime.
     pub(crate) id: String,
     pub(crate) container: String,
-    /// Without an environment: that is the container's.
+    /// Its environment is not looked at: the shim has the container's. Older shims use what is sent.
     pub(crate) process: Box<Process>,
 }
 

@@ -10,11 +10,13 @@ mod keys;
 mod kms;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use tokio::time::{sleep, timeout};
 
 pub use self::keys::Key;
 pub use self::kms::Kms;
@@ -23,6 +25,10 @@ use crate::{Entry, Error, Event, Outcome, Page, Revision, Span, Store, Write};
 
 /// How many entries are looked at at a time.
 const PAGE: usize = 256;
+/// How often a KMS plugin is asked whether it has a new key,
+const ASKED_EVERY: Duration = Duration::from_secs(60);
+/// and how soon sealing anew is tried again that failed: later each time, up to the same.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// A way to keep values.
 pub enum Way {
@@ -92,21 +98,33 @@ impl Sealed {
         plugins
     }
 
-    /// Seals anew what is stored whenever a plugin has another key than before; never returns.
+    /// Seals anew what is stored whenever a plugin has another key than before, which each is asked once a minute; never
+    /// returns.
     pub async fn keep_current(&self) {
         let plugins = self.plugins();
+        if plugins.is_empty() {
+            return std::future::pending().await;
+        }
         loop {
-            if plugins.is_empty() {
-                return std::future::pending().await;
-            }
             let turns = plugins.iter().map(|kms| Box::pin(kms.turned()));
-            let (_, at, _) = futures::future::select_all(turns).await;
-            match self.reseal().await {
-                Ok(count) => {
-                    tracing::info!(provider = plugins[at].name(), count, "sealed anew with the plugin's new key")
-                }
-                Err(error) => tracing::warn!(%error, "what is stored could not be sealed anew with a plugin's new key"),
+            match timeout(ASKED_EVERY, futures::future::select_all(turns)).await {
+                Ok((_, at, _)) => self.reseal_all(plugins[at].name()).await,
+                // Whether one is well shows elsewhere; here it is told of a new key.
+                Err(_) => drop(futures::future::join_all(plugins.iter().map(|kms| kms.check())).await),
             }
+        }
+    }
+
+    /// Seals everything anew for the new key of `provider`, however often that takes: the old one may be withdrawn.
+    async fn reseal_all(&self, provider: &str) {
+        let mut pause = FIRST_RETRY;
+        loop {
+            match self.reseal().await {
+                Ok(count) => return tracing::info!(provider, count, "sealed anew with the plugin's new key"),
+                Err(error) => tracing::warn!(provider, %error, "not all that is stored is sealed with the new key yet"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(ASKED_EVERY);
         }
     }
 
