@@ -300,3 +300,30 @@ fn waits(pod: &Pod, name: &str) -> bool {
 fn instance(instance: &Instance) -> server::Instance {
     server::Instance { id: instance.id.clone(), log: instance.log_path.clone().into(), running: instance.running() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_file(uid: &str, name: &str) -> Pod {
+        let mut pod = stand_in(uid, "default", name);
+        pod.metadata.annotations = Some([("kubernetes.io/config.source".to_owned(), "file".to_owned())].into());
+        pod
+    }
+
+    #[test]
+    fn static_pods_wait_for_what_has_their_uid_or_name() {
+        let statics: StaticPods = [("u".to_owned(), Arc::new(of_file("u", "p")))].into();
+        let check = |pod: Pod, removed: bool, starts: bool| {
+            let known = [Known { pod: Arc::new(pod), removed }];
+            assert_eq!(startable(&statics, &known).len(), usize::from(starts), "{:?}", known[0].pod.metadata);
+        };
+        check(of_file("u", "p"), false, false); // It runs.
+        check(of_file("v", "p"), false, false); // Another version of it runs.
+        check(of_file("v", "q"), false, true);
+        check(stand_in("u", "default", "p"), true, false); // Its own remains are taken down.
+        check(stand_in("v", "default", "p"), true, false); // Those of another version are.
+        check(stand_in("v", "default", "p"), false, true); // A Pod of the API server is no matter of its.
+        check(stand_in("u", "", ""), true, false); // Of its remains only the uid is known.
+    }
+}
