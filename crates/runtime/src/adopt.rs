@@ -75,6 +75,10 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
         Err(_) => None,
     };
     let (shim, running) = reached.unzip();
+    if shim.is_none() {
+        // First of all: who hears that a container has ended finds that its Pod cannot go on.
+        drop(sandbox.take_shim());
+    }
     for container in node.containers_of(&sandbox.id) {
         let running = running.iter().flatten().find(|(id, _)| *id == container.id);
         match (running, container.state()) {
@@ -95,9 +99,8 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
             (None, ContainerState::Exited(_)) => {}
         }
     }
-    match shim {
-        Some(shim) => sandbox.set_shim(shim),
-        None => drop(sandbox.take_shim()),
+    if let Some(shim) = shim {
+        sandbox.set_shim(shim);
     }
     Ok(running.is_some())
 }
