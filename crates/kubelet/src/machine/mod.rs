@@ -40,7 +40,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
 pub(crate) use conditions::RESIZE_IN_PROGRESS;
 pub(crate) use memory::{Cut, Memory, Slot, Work};
-pub(crate) use probing::{Target, Verdicts};
+pub(crate) use probing::{ProbeKind, Target, Verdicts};
 pub(crate) use resize::Pending;
 pub(crate) use restart::next_delay_s;
 pub(crate) use status_patch::status_patch;

@@ -19,9 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::config::fields::Facts;
-use crate::machine::{Target, Verdicts};
+use crate::machine::{ProbeKind, Target, Verdicts};
 use crate::node::Node;
 use crate::seen::{Seen, State as ContainerState};
 use crate::spec;
@@ -32,6 +33,9 @@ use state::State;
 const OUTPUT_BYTES: usize = 1024;
 /// So often it is tried to ask, before the next period.
 const ATTEMPTS: usize = 3;
+/// A container that was not ready at once is asked again after so long, and then after twice as long each time, until its
+/// period begins.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What one asking gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +150,11 @@ impl Prober {
         let first = self.started_at.checked_add(delay).unwrap_or(self.started_at);
         let wait = first.duration_since(sampan_clock::now());
         tokio::time::sleep(Duration::try_from(wait).unwrap_or(Duration::ZERO)).await;
-        let mut ticks = tokio::time::interval(seconds(self.probe.period_seconds, 10));
+        let period = seconds(self.probe.period_seconds, 10);
+        if self.target.kind == ProbeKind::Readiness {
+            self.meet(period).await;
+        }
+        let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut state = State::new(self.probe.success_threshold, self.probe.failure_threshold);
         loop {
@@ -157,6 +165,24 @@ impl Prober {
             if self.verdicts.lock().set(&self.target, verdict) {
                 self.inbox.verdict_changed();
             }
+        }
+    }
+
+    /// Waits for the first good answer, for at most a period. A program that was just started often listens a moment later;
+    /// nobody shall wait a whole period for that moment. What counts is asked behind this.
+    async fn meet(&self, period: Duration) {
+        let until = Instant::now() + period;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let answer = self.ask().await;
+            if answer.good() == Some(true) || Instant::now() + pause >= until {
+                return;
+            }
+            if pause == FIRST_PAUSE {
+                self.tell(&answer);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     }
 
