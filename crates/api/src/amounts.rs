@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::field::Path;
 use crate::quantity::Quantity;
 use crate::validation::resource_names::is_huge_pages;
 
@@ -13,6 +14,14 @@ pub type Amounts = BTreeMap<String, Quantity>;
 /// Whether the resource may be given for a Pod as a whole.
 pub fn is_for_whole_pods(name: &str) -> bool {
     matches!(name, "cpu" | "memory") || is_huge_pages(name)
+}
+
+/// The warning about an amount of bytes in a resource list at `path` that is no whole number.
+pub(crate) fn fraction(list: &Value, name: &str, path: &Path) -> Option<String> {
+    let amount: Quantity = list[name].as_str()?.parse().ok()?;
+    let is_whole = amount == Quantity::from_units(amount.value());
+    (!is_whole)
+        .then(|| format!("{}: fractional byte value \"{amount}\" is invalid, must be an integer", path.key(name)))
 }
 
 /// The amounts of a resource list; what is no quantity is left out, validation has told of it.

@@ -268,8 +268,14 @@ fn is_host(host: &str, registry: &str) -> bool {
 /// Whether `text` is `pattern`, in which each `*` stands for any characters.
 fn is_like(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(text) = text.strip_prefix(start) else { return false };
-    (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| is_like(rest, &text[at..]))
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let (between, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // The first place where a piece fits leaves most for the others.
+    for piece in between.split('*') {
+        let Some(at) = text.find(piece) else { return false };
+        text = &text[at + piece.len()..];
+    }
+    text.ends_with(end)
 }
 
 #[cfg(test)]
@@ -311,6 +317,11 @@ mod tests {
         assert!(!serves("*.registry.io", "two.one.registry.io/a"));
         assert!(!serves("*.registry.io", "one.registry.io:5000/a"));
         assert!(!serves("*", "one.registry.io/a"));
+        assert!(
+            serves("a*b*c.io", "a1bb2c.io/a") && !serves("a*b*c.io", "a1c2b.io/a") && !serves("ab*b.io", "ab.io/a")
+        );
+        // Not every way to divide the name is tried.
+        assert!(!serves(&format!("{}b.io", "a*".repeat(20)), &format!("{}.io/a", "a".repeat(60))));
         assert!(!serves("ghcr.io", "busybox"));
         assert!(!serves("ghcr.io", "evil.example/ghcr.io/b"));
     }

@@ -86,6 +86,9 @@ impl PodTable {
     fn start_static(self: &Arc<Self>) {
         // Held to the end: of two who look at the same time, one starts a Pod.
         let statics = self.statics.lock();
+        if statics.is_empty() {
+            return;
+        }
         let known = |inbox: &Arc<Inbox>| Known { pod: inbox.pod(), removed: inbox.removed() };
         let known: Vec<Known> = self.inboxes.lock().values().map(known).collect();
         for pod in startable(&statics, &known) {

@@ -7,14 +7,12 @@
 use std::sync::Arc;
 
 use sampan_cri::v1::{ContainerConfig, ContainerEventType, PodSandboxConfig};
-use tokio::time::timeout;
 
 use crate::cgroups::Group;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::node::{Container, ContainerState, Node, Sandbox};
 use crate::records::{self, ContainerRecord, SandboxRecord};
-use crate::sandboxes::SHIM_PATIENCE;
 use crate::shim::wire::{Answer, Call};
 use crate::shims::Shim;
 use crate::{containers, sandboxes};
@@ -68,8 +66,8 @@ fn load_container(node: &Node, id: &str) -> Option<Container> {
 /// without its shim cannot go on: its containers are ended. To be called by whoever is changing the sandbox.
 async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
     let reached = match sandboxes::connect(node, sandbox) {
-        Ok(shim) => match timeout(SHIM_PATIENCE, shim.call(Call::Containers, &[])).await {
-            Ok(Ok((Answer::Containers(running), _))) => Some((shim, running)),
+        Ok(shim) => match shim.call_in_time(Call::Containers).await {
+            Ok(Answer::Containers(running)) => Some((shim, running)),
             _ => None,
         },
         Err(_) => None,
@@ -82,18 +80,8 @@ async fn follow(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<bool> {
     for container in node.containers_of(&sandbox.id) {
         let running = running.iter().flatten().find(|(id, _)| *id == container.id);
         match (running, container.state()) {
-            (Some((_, running)), before) => {
-                // Whoever had it started may have been killed, or not been told, before that was noted.
-                records::write_started(&node.places.container(&container.id), running)?;
-                container.set_running(running);
-                if before == ContainerState::Created {
-                    node.announce(&container.id, sandbox, ContainerEventType::ContainerStartedEvent);
-                }
-                // It may have ended since the shim was asked; that was passed over while it was not known to run.
-                if let Some(exit) = records::read_exit(&node.places.container(&container.id))? {
-                    node.container_exited(&container.id, exit);
-                }
-            }
+            // Whoever had it started may have been killed, or not been told, before that was noted.
+            (Some((_, running)), _) => containers::note_started(node, sandbox, &container, running)?,
             (None, ContainerState::Running { .. }) => containers::settle(node, &container).await,
             (None, ContainerState::Created) => never_noted(node, sandbox, shim.as_ref(), &container).await?,
             (None, ContainerState::Exited(_)) => {}
@@ -120,11 +108,10 @@ async fn never_noted(
         return Ok(());
     }
     let Some(shim) = shim else { return Ok(()) };
-    match timeout(SHIM_PATIENCE, shim.call(Call::Kill { container: container.id.clone() }, &[])).await {
-        Ok(Ok(_)) => tracing::info!(container = container.id, "the start of a container was broken off"),
+    match shim.call_in_time(Call::Kill { container: container.id.clone() }).await {
+        Ok(_) => tracing::info!(container = container.id, "the start of a container was broken off"),
         // So it is with every container that was made and not started.
-        Ok(Err(error)) => tracing::debug!(container = container.id, %error, "no start to break off"),
-        Err(_) => tracing::warn!(container = container.id, "the Pod's shim does not answer"),
+        Err(error) => tracing::debug!(container = container.id, %error, "no start to break off"),
     }
     Ok(())
 }
@@ -155,7 +142,7 @@ async fn discard_sandbox(node: &Arc<Node>, id: &str) -> Result<()> {
     if let Ok(record) = records::read_record::<SandboxRecord>(&directory) {
         let sandbox = Arc::new(Sandbox::new(id.to_owned(), config, record));
         if let Ok(shim) = sandboxes::connect(node, &sandbox) {
-            let _ = shim.call(Call::Quit, &[]).await;
+            let _ = shim.call_in_time(Call::Quit).await;
             shim.close();
         }
     }

@@ -22,7 +22,7 @@ use crate::images::Image;
 use crate::node::{Container, ContainerState, Node, Sandbox};
 use crate::records::{self, ContainerRecord};
 use crate::sandboxes;
-use crate::shim::wire::{Answer, BUNDLE_FILE, Bundle, Call, Exit, Overlay};
+use crate::shim::wire::{Answer, BUNDLE_FILE, Bundle, Call, Exit, Overlay, Running};
 use crate::spec::{self, Inputs};
 use crate::{lookup, propagation, shims, signals};
 
@@ -154,16 +154,7 @@ pub(crate) async fn start(node: &Arc<Node>, id: &str) -> Result<()> {
     let directory = node.places.container(&container.id);
     let call = Call::Start { container: container.id.clone(), directory: directory.clone() };
     match sandbox.shim()?.call(call, &[]).await {
-        Ok((Answer::Started(running), _)) => {
-            records::write_started(&directory, &running)?;
-            container.set_running(&running);
-            node.announce(&container.id, &sandbox, ContainerEventType::ContainerStartedEvent);
-            // A program that ends at once may have been reported before it was known to run; then it was passed over.
-            if let Some(exit) = records::read_exit(&directory)? {
-                node.container_exited(&container.id, exit);
-            }
-            Ok(())
-        }
+        Ok((Answer::Started(running), _)) => note_started(node, &sandbox, &container, &running),
         Ok(_) => Err(Error::Shim("the Pod's shim gave an answer to another question".to_owned())),
         Err(shims::Error::Refused(error)) => {
             let exit = Exit {
@@ -209,6 +200,25 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str, grace: Duration) -> Result<
         Ok(()) => Ok(()),
         Err(_) => Err(Error::Timeout(format!("container {:?} could not be killed in time", container.id))),
     }
+}
+
+/// Notes that a container runs, as its shim says.
+pub(crate) fn note_started(
+    node: &Node,
+    sandbox: &Arc<Sandbox>,
+    container: &Container,
+    running: &Running,
+) -> Result<()> {
+    let directory = node.places.container(&container.id);
+    records::write_started(&directory, running)?;
+    if container.set_running(running) {
+        node.announce(&container.id, sandbox, ContainerEventType::ContainerStartedEvent);
+    }
+    // A program that ends at once may have been reported before it was known to run; then it was passed over.
+    if let Some(exit) = records::read_exit(&directory)? {
+        node.container_exited(&container.id, exit);
+    }
+    Ok(())
 }
 
 /// A container whose shim is gone: what is left of it is killed, and its end recorded as well as it is known.

@@ -248,11 +248,12 @@ impl Container {
         matches!(*self.state.borrow(), ContainerState::Running { .. })
     }
 
-    pub(crate) fn set_running(&self, running: &Running) {
+    /// Notes that one that was made runs; false when that is known.
+    pub(crate) fn set_running(&self, running: &Running) -> bool {
         self.change(|state| match state {
             ContainerState::Created => Some(ContainerState::Running { started_at: running.started_at }),
             _ => None,
-        });
+        })
     }
 
     /// Notes the end of one that ran; false when there is none to note.

@@ -28,8 +28,6 @@ use crate::shims::{self, News, Shim};
 use crate::spec::PodFiles;
 
 const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=65536k";
-/// How long a shim may take to answer, or to end its Pod, before it is ended itself.
-pub(crate) const SHIM_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 const ID_BYTES: usize = 32;
 /// What this runtime is called.
 pub(crate) const NAME: &str = "sampan";
@@ -138,7 +136,7 @@ async fn bring_up(node: &Arc<Node>, sandbox: &Arc<Sandbox>) -> Result<()> {
 /// Tells the sandbox's new shim what it is to be.
 async fn introduce(node: &Arc<Node>, sandbox: &Arc<Sandbox>, options: &NamespaceOption) -> Result<Answer> {
     let shim = connect(node, sandbox)?;
-    let (answer, _) = shim.call(Call::Setup(setup(node, sandbox, options)), &[]).await?;
+    let answer = shim.call_in_time(Call::Setup(setup(node, sandbox, options))).await?;
     sandbox.set_shim(shim);
     Ok(answer)
 }
@@ -288,7 +286,7 @@ pub(crate) async fn stop(node: &Arc<Node>, id: &str) -> Result<()> {
 async fn take_down(node: &Arc<Node>, sandbox: &Sandbox) -> Result<()> {
     if let Some(shim) = sandbox.take_shim() {
         // The shim answers when the last process is gone; one that hangs is killed below.
-        let _ = tokio::time::timeout(SHIM_PATIENCE, shim.call(Call::Quit, &[])).await;
+        let _ = shim.call_in_time(Call::Quit).await;
         shim.close();
     }
     for container in node.containers_of(&sandbox.id).iter().filter(|container| container.is_running()) {

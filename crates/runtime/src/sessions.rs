@@ -101,9 +101,8 @@ fn process(node: &Node, container: &Container, command: &[String], terminal: boo
     let mut process = process.ok_or_else(|| Error::State(format!("container {:?} has no bundle", container.id)))?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal));
-    // A shim of before this build has none of its own to give. A newer one has, for what is larger than a message.
-    let bytes: usize = process.env().iter().flatten().map(String::len).sum();
-    if bytes > MAX_ENV_BYTES {
+    // The shim has it; only the shims of earlier builds use what is sent, of which a message may not hold all.
+    if serde_json::to_vec(process.env()).is_ok_and(|json| json.len() > MAX_ENV_BYTES) {
         process.set_env(None);
     }
     Ok(process)

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -27,6 +28,8 @@ use crate::shim::wire::{self, Answer, Call, Exit, MAX_MESSAGE_BYTES, Message, Re
 const SOCKET: &str = "shim.sock";
 const LOG: &str = "shim.log";
 const BACKLOG: i32 = 8;
+/// How long a shim may take to answer, or to end its Pod, before it is taken for gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a call to a shim brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +129,18 @@ impl Shim {
             return Err(Error::Io { doing: "asking the Pod's shim", source: error });
         }
         receiver.await.map_err(|_| Error::Gone)?.map_err(Error::Refused)
+    }
+
+    /// Asks the shim for what it does at once, or in a bounded time: without an answer by then it is taken for gone, and the
+    /// connection is ended.
+    pub(crate) async fn call_in_time(&self, call: Call) -> Result<Answer, Error> {
+        match tokio::time::timeout(PATIENCE, self.call(call, &[])).await {
+            Ok(answered) => answered.map(|(answer, _)| answer),
+            Err(_) => {
+                self.close();
+                Err(Error::Gone)
+            }
+        }
     }
 
     /// Announces the session `id`: the receiver gets its exit.

@@ -181,10 +181,13 @@ pub enum Error {
         newest: Revision,
     },
     /// A watcher did not read fast enough; it must list again.
-    #[error("the watcher fell behind by more than {limit} events")]
-    Lagged {
-        /// The bound on undelivered events.
-        limit: usize,
+    #[error("the watcher fell behind, and must list again")]
+    Lagged,
+    /// Somebody else has changed several keys at once, which a watch cannot tell one by one; it must list again.
+    #[error("several keys were changed at once, in revision {revision}")]
+    Several {
+        /// The revision of the changes.
+        revision: Revision,
     },
     /// The data directory is held by another process.
     #[error("{path} is in use by another sampan; stop it, or choose another data directory")]
@@ -257,7 +260,8 @@ impl Error {
         match self {
             Error::Compacted { asked, oldest } => Error::Compacted { asked: *asked, oldest: *oldest },
             Error::Future { asked, newest } => Error::Future { asked: *asked, newest: *newest },
-            Error::Lagged { limit } => Error::Lagged { limit: *limit },
+            Error::Lagged => Error::Lagged,
+            Error::Several { revision } => Error::Several { revision: *revision },
             Error::InUse { path } => Error::InUse { path: path.clone() },
             Error::Corrupt { path, offset, why } => {
                 Error::Corrupt { path: path.clone(), offset: *offset, why: why.clone() }

@@ -24,7 +24,7 @@ pub(super) fn message(label: &str) -> Option<&'static str> {
     OLD.iter().find(|(old, _)| *old == label).map(|(_, message)| *message)
 }
 
-/// The warnings about the keys of a `nodeSelector` map at `path`; `name` says how one of them is named in a warning.
+/// The warnings about the keys of a map of labels; `name` says how one of them is named in a warning.
 pub(super) fn of_map(map: Option<&serde_json::Map<String, Value>>, name: impl Fn(&str) -> String) -> Vec<String> {
     let keys = map.into_iter().flatten().map(|(key, _)| key);
     keys.filter_map(|key| Some(format!("{}: {}", name(key), message(key)?))).collect()

@@ -124,10 +124,7 @@ impl Rules for ClaimRules {
 
 /// The warning about the spec of a claim, of a template of claims too.
 pub(super) fn warnings(spec: &Value, path: &Path) -> Option<String> {
-    let size = Quantity::parse(read::text(spec, "/resources/requests/storage")).ok()?;
-    let path = path.child("resources").child("requests").key("storage");
-    let fractional = size.milli_value() % 1000 != 0;
-    fractional.then(|| format!("{path}: fractional byte value \"{size}\" is invalid, must be an integer"))
+    crate::amounts::fraction(&spec["resources"]["requests"], "storage", &path.child("resources").child("requests"))
 }
 
 /// Fills the spec of a claim, of a template of claims too.

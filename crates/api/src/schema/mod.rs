@@ -75,7 +75,7 @@ pub struct Field {
     pub pointer: bool,
     /// How it merges.
     pub merge: Merge,
-    /// The values that it, or each of its items, may have; empty if any.
+    /// The values that it, each of its items, or each value of its map may have; empty if any.
     pub choices: &'static [&'static str],
     /// Its declared default as JSON text; `-` for none at all, empty for what its type has.
     default: &'static str,

@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long a server may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Servers that are asked at a time.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 /// No document of a server is larger.
 const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 /// What decides about servers: APIServices, and where their Services are.

@@ -6,11 +6,12 @@
 use std::cmp::Reverse;
 
 use axum::body::Body;
+use futures::StreamExt as _;
 use http::{Request, Response};
 use sampan_auth::Identity;
 use serde_json::{Map, Value, json};
 
-use super::available::{TIMEOUT, document};
+use super::available::{AT_ONCE, TIMEOUT, document};
 use super::forward::sign;
 use super::{Aggregator, Remote, priorities};
 use crate::server::Call;
@@ -79,8 +80,9 @@ impl Aggregator {
     pub(crate) async fn merge_openapi_v2(&self, document: &mut Value) {
         let remotes = self.remotes();
         let available = remotes.iter().filter(|remote| remote.available);
-        let asked = available.map(|remote| async move { (remote, self.openapi_v2(remote).await) });
-        for (remote, theirs) in futures::future::join_all(asked).await {
+        let asked: Vec<_> = available.map(|remote| async move { (remote, self.openapi_v2(remote).await) }).collect();
+        let told: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
+        for (remote, theirs) in told {
             let Some(theirs) = theirs else { continue };
             let prefix = format!("/apis/{}/{}", remote.group, remote.version);
             add(document, &theirs, "paths", |path| path.starts_with(&prefix));

@@ -162,7 +162,11 @@ fn fixed(number: f64, digits: usize) -> String {
         }
         out.push(digit);
     }
-    fraction.map_or(out.clone(), |fraction| format!("{out}.{fraction}"))
+    if let Some(fraction) = fraction {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
 }
 
 fn scientific(number: f64) -> String {

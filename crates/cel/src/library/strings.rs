@@ -87,15 +87,17 @@ fn index_of<'a>(text: &str, part: &str, from: i64) -> Result<Value<'a>, String> 
 }
 
 fn last_index_of<'a>(text: &str, part: &str, from: Option<i64>) -> Result<Value<'a>, String> {
-    let from = match from {
-        None => usize::MAX,
-        Some(from) => usize::try_from(from).map_err(|_| format!("index out of range: {from}"))?,
-    };
-    // Behind the end of the text begins nothing, but with no start given, everything may.
-    let last = match byte_at(text, from) {
-        Some(last) if last < text.len() || part.is_empty() => last,
-        _ if from == usize::MAX || part.is_empty() => text.len(),
-        _ => return Ok(Value::Int(-1)),
+    let last = match from {
+        None => text.len(),
+        Some(from) => {
+            let from = usize::try_from(from).map_err(|_| format!("index out of range: {from}"))?;
+            match byte_at(text, from).filter(|at| *at < text.len()) {
+                Some(at) => at,
+                None if part.is_empty() => text.len(),
+                // Behind the end of the text begins nothing else.
+                None => return Ok(Value::Int(-1)),
+            }
+        }
     };
     if part.is_empty() {
         return Ok(chars_before(text, Some(last)));

@@ -4,8 +4,11 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::rank::Candidate;
+use crate::config::totals;
 use crate::spec::Role;
 use crate::{quantity, spec};
+
+const EPHEMERAL: &str = "ephemeral-storage";
 
 /// Whether anything limits what the Pod keeps.
 pub(super) fn has_limits(pod: &Pod) -> bool {
@@ -19,7 +22,7 @@ fn positive(quantity: &Quantity) -> Option<u64> {
 }
 
 fn limit(container: &Container) -> Option<(&Quantity, u64)> {
-    let limit = container.resources.as_ref()?.limits.as_ref()?.get("ephemeral-storage")?;
+    let limit = container.resources.as_ref()?.limits.as_ref()?.get(EPHEMERAL)?;
     Some((limit, positive(limit)?))
 }
 
@@ -40,24 +43,10 @@ fn volume(candidate: &Candidate) -> Option<String> {
 }
 
 fn whole(candidate: &Candidate) -> Option<String> {
-    let sum = all_at_once(&candidate.pod)?;
+    let sum = totals::limits(&candidate.pod).get(EPHEMERAL).and_then(positive)?;
     let text = sampan_api::quantity::Quantity::from_bytes(i64::try_from(sum).unwrap_or(i64::MAX));
     (candidate.on_disk()?.bytes > sum)
         .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {text}. "))
-}
-
-/// What those containers may keep that are there at one time, at most: sidecars stay beside whatever comes after them.
-fn all_at_once(pod: &Pod) -> Option<u64> {
-    let limits = spec::containers(pod).filter_map(|(role, container)| Some((role, limit(container)?.1)));
-    let (mut staying, mut most) = (0u64, None);
-    for (role, bytes) in limits {
-        let now = staying.saturating_add(bytes);
-        most = most.max(Some(now));
-        if role != Role::Init {
-            staying = now;
-        }
-    }
-    most
 }
 
 fn container(candidate: &Candidate) -> Option<String> {
@@ -135,7 +124,7 @@ mod tests {
             "containers": [limited("a", "1Mi")],
         });
         let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
-        assert_eq!(all_at_once(&pod), Some(4 * MIB));
+        assert_eq!(totals::limits(&pod)[EPHEMERAL].0, "4Mi");
         let mut candidate = Candidate { pod: Arc::new(pod), ..candidate(0, MIB, 1) };
         candidate.usage.as_mut().unwrap().containers[0].name = "side".into();
         assert_eq!(excess(&candidate), None, "the log is another container's");

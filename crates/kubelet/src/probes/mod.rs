@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::config::fields::Facts;
 use crate::machine::{ProbeKind, Target, Verdicts};
@@ -33,8 +33,8 @@ use state::State;
 const OUTPUT_BYTES: usize = 1024;
 /// So often it is tried to ask, before the next period.
 const ATTEMPTS: usize = 3;
-/// A container that was not ready at once is asked again after so long, and then after twice as long each time, until its
-/// period begins.
+/// A container that was not ready at once is asked again after so long, and then after twice as long each time, for a
+/// period.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What one asking gave.
@@ -151,39 +151,38 @@ impl Prober {
         let wait = first.duration_since(sampan_clock::now());
         tokio::time::sleep(Duration::try_from(wait).unwrap_or(Duration::ZERO)).await;
         let period = seconds(self.probe.period_seconds, 10);
-        if self.target.kind == ProbeKind::Readiness {
-            self.meet(period).await;
-        }
-        let mut ticks = tokio::time::interval(period);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut answer = self.first(period).await;
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = State::new(self.probe.success_threshold, self.probe.failure_threshold);
         loop {
-            ticks.tick().await;
-            let answer = self.ask().await;
             self.tell(&answer);
-            let Some(verdict) = answer.good().and_then(|good| state.take(good)) else { continue };
-            if self.verdicts.lock().set(&self.target, verdict) {
+            if let Some(verdict) = answer.good().and_then(|good| state.take(good))
+                && self.verdicts.lock().set(&self.target, verdict)
+            {
                 self.inbox.verdict_changed();
             }
+            ticks.tick().await;
+            answer = self.ask().await;
         }
     }
 
-    /// Waits for the first good answer, for at most a period. A program that was just started often listens a moment later;
-    /// nobody shall wait a whole period for that moment. What counts is asked behind this.
-    async fn meet(&self, period: Duration) {
+    /// The first answer that counts. A program that was just started often listens a moment later, and nobody shall wait a
+    /// whole period for that moment: who is not ready at once is asked again, until it is or a period has passed.
+    async fn first(&self, period: Duration) -> Answer {
+        let mut answer = self.ask().await;
+        if self.target.kind != ProbeKind::Readiness || answer.good() == Some(true) {
+            return answer;
+        }
+        self.tell(&answer);
         let until = Instant::now() + period;
         let mut pause = FIRST_PAUSE;
-        loop {
-            let answer = self.ask().await;
-            if answer.good() == Some(true) || Instant::now() + pause >= until {
-                return;
-            }
-            if pause == FIRST_PAUSE {
-                self.tell(&answer);
-            }
-            tokio::time::sleep(pause).await;
+        while answer.good() != Some(true) && Instant::now() < until {
+            sleep_until(until.min(Instant::now() + pause)).await;
+            answer = self.ask().await;
             pause *= 2;
         }
+        answer
     }
 
     async fn ask(&self) -> Answer {

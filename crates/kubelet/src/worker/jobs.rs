@@ -102,20 +102,18 @@ impl Worker {
     }
 
     fn spawn(&mut self, slot: Slot, work: impl Future<Output = Done> + Send + 'static) -> AbortHandle {
-        let told = slot.clone();
-        let job = self.jobs.spawn(async move { (told, work.await) });
+        let job = self.jobs.spawn(work);
         self.slots.insert(job.id(), slot);
         job
     }
 
     /// A job has ended, with what it tells or without.
-    pub(super) fn ended(&mut self, ended: Result<(task::Id, (Slot, Done)), JoinError>) {
+    pub(super) fn ended(&mut self, ended: Result<(task::Id, Done), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let slot = self.slots.remove(&id);
+        let Some(slot) = self.slots.remove(&id) else { return };
         match ended {
-            Ok((_, (slot, done))) => self.take(slot, done),
+            Ok((_, done)) => self.take(slot, done),
             Err(error) if error.is_panic() => {
-                let Some(slot) = slot else { return };
                 tracing::error!(pod = %spec::describe(&self.inbox.pod()), ?slot, %error, "a step panicked");
                 self.free(&slot);
                 self.look = true;

@@ -72,7 +72,7 @@ pub(crate) struct Worker {
     seen: Seen,
     /// Whether what the runtime has may differ from `seen`.
     look: bool,
-    jobs: JoinSet<(Slot, Done)>,
+    jobs: JoinSet<Done>,
     /// Whose the jobs are, should one end without telling.
     slots: HashMap<task::Id, Slot>,
     kills: jobs::Kills,

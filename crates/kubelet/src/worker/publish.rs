@@ -28,10 +28,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// anyone to miss it.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// All Pods of a node together tell at most this often what is only on the way: half as often as upstream's kubelet lets
-/// itself write at all.
+/// All Pods of a node take turns this far from each other at telling what is only on the way: half as often as upstream's
+/// kubelet lets itself write at all.
 const TURN: Duration = Duration::from_millis(40);
-/// No turn is further away: some that were taken were not needed in the end, and nobody shall wait long for those.
+/// No turn is further away: what would be, shares the last one. Most turns are not needed in the end, because the Pod runs
+/// before, and nobody shall wait long for those.
 const FURTHEST: Duration = Duration::from_secs(2);
 
 /// Whose turn it is to tell what is only on the way.

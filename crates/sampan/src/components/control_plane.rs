@@ -90,15 +90,12 @@ async fn seal(
     if count > 0 {
         tracing::info!(count, "objects were sealed with the first key");
     }
-    let plugins = sealed.plugins();
-    if !plugins.is_empty() {
-        let store = Arc::clone(&sealed);
-        let keeping = tokio::spawn(async move { store.keep_current().await });
-        running.add("sealing", async move {
-            keeping.abort();
-            let _ = keeping.await;
-        });
-    }
+    let (store, plugins) = (Arc::clone(&sealed), sealed.plugins());
+    let keeping = tokio::spawn(async move { store.keep_current().await });
+    running.add("sealing", async move {
+        keeping.abort();
+        let _ = keeping.await;
+    });
     Ok((sealed, plugins))
 }
 

@@ -17,7 +17,7 @@ use crate::{Error, Event, Revision, Span};
 /// Bound on the events that wait for one watcher.
 pub(super) const WATCH_QUEUE: usize = 8_192;
 /// and on their bytes.
-const WATCH_BYTES: usize = 256 << 20;
+pub(super) const WATCH_BYTES: usize = 128 << 20;
 /// Past changes read from disk at once.
 const HISTORY_CHUNK: usize = 128;
 
@@ -43,7 +43,7 @@ impl Mailbox {
         let mut mail = self.mail.lock();
         let bytes = mail.bytes + events.iter().map(bytes).sum::<usize>();
         if mail.events.len() + events.len() > WATCH_QUEUE || (bytes > WATCH_BYTES && !mail.events.is_empty()) {
-            mail.end = Some(Error::Lagged { limit: WATCH_QUEUE });
+            mail.end = Some(Error::Lagged);
         }
         let open = mail.end.is_none();
         if open {

@@ -8,7 +8,8 @@
 //!                                      +--> end: compacted
 //! ```
 //! Since a stream goes on right behind what was delivered, a lost connection neither loses nor repeats anything. Every
-//! transaction of ours writes one key, so a revision is never in two parts.
+//! transaction of ours writes one key, so a revision is never in two parts. What somebody else changes at once under our
+//! prefix (`etcdctl del --prefix`) cannot be told one by one: it ends the watch, and everything is read anew.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(super) async fn begin(
         inner: inner.clone(),
         span: span.clone(),
         delivered: after,
+        last: 0,
         catching_up: Some(newest),
         barrier: 0,
         told: VecDeque::new(),
@@ -70,6 +72,8 @@ struct Watch {
     span: Span,
     /// Everything up to here is in `told` or was.
     delivered: Revision,
+    /// The revision of the last event.
+    last: Revision,
     /// The newest revision at the start, until it is reached.
     catching_up: Option<Revision>,
     /// The revision of the last barrier that was written.
@@ -142,7 +146,7 @@ impl Watch {
             self.delivered = self.delivered.max(revision_of(answer.header));
         }
         for event in answer.events {
-            self.take_event(event);
+            self.take_event(event)?;
         }
         let told = self.told.back().map_or(before, Event::revision);
         if self.delivered > told {
@@ -151,16 +155,23 @@ impl Watch {
         Ok(())
     }
 
-    fn take_event(&mut self, event: wire::Event) {
+    fn take_event(&mut self, event: wire::Event) -> Result<(), Error> {
         let deleted = event.r#type() == EventType::Delete;
-        let Some(kv) = event.kv.filter(|kv| kv.mod_revision as Revision > self.delivered) else { return };
+        let Some(kv) = event.kv else { return Ok(()) };
         let revision = kv.mod_revision as Revision;
-        self.delivered = revision;
+        if revision == self.last {
+            return Err(Error::Several { revision });
+        }
+        if revision <= self.delivered {
+            return Ok(());
+        }
+        (self.delivered, self.last) = (revision, revision);
         let entry = self.inner.keys.entry(kv).filter(|entry| self.span.contains(&entry.key));
         self.told.extend(entry.map(|entry| match deleted {
             true => Event::Delete { key: entry.key, revision },
             false => Event::Put { entry },
         }));
+        Ok(())
     }
 
     /// Says once that the revision which was current at the start is reached.

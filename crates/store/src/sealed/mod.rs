@@ -98,14 +98,11 @@ impl Sealed {
         plugins
     }
 
-    /// Seals anew what is stored whenever a plugin has another key than before, which each is asked once a minute; never
-    /// returns.
+    /// Seals anew what is stored whenever a plugin has another key than before, which each is asked once a minute. Returns
+    /// only if there is no plugin.
     pub async fn keep_current(&self) {
         let plugins = self.plugins();
-        if plugins.is_empty() {
-            return std::future::pending().await;
-        }
-        loop {
+        while !plugins.is_empty() {
             let turns = plugins.iter().map(|kms| Box::pin(kms.turned()));
             match timeout(ASKED_EVERY, futures::future::select_all(turns)).await {
                 Ok((_, at, _)) => self.reseal_all(plugins[at].name()).await,

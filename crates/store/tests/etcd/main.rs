@@ -13,6 +13,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sampan_store::etcd::{Etcd, Options};
 use sampan_store::{Error, Event, Outcome, Revision, Span, Store, Write};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use self::etcd_server::EtcdServer;
 use self::wire::Wire;
@@ -62,6 +64,34 @@ async fn a_broken_connection_neither_loses_nor_repeats_events() {
     wire.cut();
     let last = create(&writer, "key/last", "").await;
     assert_eq!(changes(&mut watch, 1).await, [last]);
+}
+
+/// As `etcdctl del --prefix ''` does: in one transaction.
+async fn delete_everything(address: &str) {
+    let body = r#"{"key": "AA==", "range_end": "AA=="}"#;
+    let head = format!("POST /v3/kv/deleterange HTTP/1.0\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("\"deleted\":"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_changes_at_once_is_not_lost_silently() {
+    let server = EtcdServer::start().await;
+    let store = connect(&server.address, "/a").await;
+    create(&store, "key/1", "1").await;
+    let last = create(&store, "key/2", "2").await;
+    let mut watch = store.watch(&Span::prefix(b"key/"), last).await.unwrap();
+    delete_everything(&server.address).await;
+    let end = loop {
+        if let Err(error) = watch.next().await.unwrap() {
+            break error;
+        }
+    };
+    assert!(matches!(end, Error::Several { revision } if revision == last + 1), "{end}");
+    assert!(store.range(&Span::prefix(b"key/"), None, None).await.unwrap().entries.is_empty());
 }
 
 #[tokio::test]

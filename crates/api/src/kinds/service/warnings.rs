@@ -16,11 +16,7 @@ pub(super) fn warnings(service: &Value) -> Vec<String> {
     let headless = spec["type"] == "ClusterIP" && spec["clusterIP"] == "None";
     let has_external_ips = !read::list(spec, "/externalIPs").is_empty();
     let mut warnings = Vec::new();
-    let mut warn = |condition: bool, text: &str| {
-        if condition {
-            warnings.push(text.to_owned());
-        }
-    };
+    let mut warn = |condition: bool, text: &str| warnings.extend(condition.then(|| text.to_owned()));
     let hints =
         format!("annotation {TOPOLOGY_HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead");
     warn(service["metadata"]["annotations"][TOPOLOGY_HINTS].is_string(), &hints);

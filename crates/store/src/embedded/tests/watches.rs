@@ -4,7 +4,7 @@ use futures::StreamExt;
 
 use super::faulty::FaultyDisk;
 use super::{create, done, open, roomy, update};
-use crate::embedded::watch::WATCH_QUEUE;
+use crate::embedded::watch::{WATCH_BYTES, WATCH_QUEUE};
 use crate::{Error, Event, Span, Store};
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_watcher_that_does_not_read_is_told_that_it_lags() {
     }
     let events: Vec<_> = slow.by_ref().collect().await;
     let (last, told) = events.split_last().unwrap();
-    assert!(matches!(last, Err(Error::Lagged { limit: WATCH_QUEUE })), "{last:?}");
+    assert!(matches!(last, Err(Error::Lagged)), "{last:?}");
     // What was queued before is still told, without a gap.
     let puts = told.iter().filter_map(|event| match event {
         Ok(Event::Put { entry, .. }) => Some(entry.modified),
@@ -27,6 +27,19 @@ async fn a_watcher_that_does_not_read_is_told_that_it_lags() {
     assert!(puts.eq(1..=WATCH_QUEUE as u64));
     // Progress does not fill a queue.
     while !matches!(other.next().await, Some(Ok(Event::Progress { revision: at })) if at == revision) {}
+}
+
+#[tokio::test]
+async fn large_values_are_no_way_around_the_bound() {
+    let store = open(&FaultyDisk::default(), roomy()).unwrap();
+    let mut slow = store.watch(&Span::prefix(b"a"), 0).await.unwrap();
+    let value = "x".repeat(WATCH_BYTES / 16);
+    let mut revision = done(&store, create("a", &value)).await;
+    for _ in 0..16 {
+        revision = done(&store, update("a", &value, revision)).await;
+    }
+    let events: Vec<_> = slow.by_ref().collect().await;
+    assert!(matches!(events.last(), Some(Err(Error::Lagged))), "{:?}", events.len());
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@
 //! ```text
 //! k8s:enc:kms:v2:<provider's name>:<EncryptedObject: key id, sealed seed, annotations, data>
 //! ```
-//! Who writes has the plugin say how it is, if nobody has for a minute ([`FRESH`]), and who asks for the server's health, if
-//! nobody has for 20 seconds ([`HEALTHY`]); so does the server itself once a minute. Another key than before means a new seed, and that what is
-//! stored is sealed anew ([`Kms::turned`]). While it does not answer, the seed that is known is used for three minutes
-//! ([`GOOD`]); then nothing more is written. What was opened once is read on: open seeds stay in memory.
+//! The plugin is asked how it is by who writes, if nobody has for a minute ([`FRESH`]), by who asks for the server's health,
+//! if nobody has for 20 seconds ([`HEALTHY`]), and by the server itself once a minute. Another key than before means a new
+//! seed, and that what is stored is sealed anew ([`Kms::turned`]). While it does not answer, the seed that is known is used
+//! for three minutes ([`GOOD`]); then nothing more is written. What was opened once is read on: open seeds stay in memory.
 
 pub(crate) mod figures;
 mod plugin;

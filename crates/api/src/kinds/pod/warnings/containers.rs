@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use sampan_quantity::Quantity;
 use serde_json::Value;
 
+use crate::amounts;
 use crate::field::Path;
 use crate::kinds::read;
 
@@ -32,14 +32,7 @@ pub(super) fn warnings(spec: &Value, path: &Path) -> Vec<String> {
 }
 
 fn fractions(amounts: &Value, path: &Path) -> Vec<String> {
-    let fraction = |name: &&str| {
-        let text = amounts[name].as_str()?;
-        let amount = Quantity::parse(text).ok()?;
-        let whole = amount == Quantity::from_units(amount.value());
-        let path = path.key(name);
-        (!whole).then(|| format!("{path}: fractional byte value {text:?} is invalid, must be an integer"))
-    };
-    ["memory", "ephemeral-storage"].iter().filter_map(fraction).collect()
+    ["memory", "ephemeral-storage"].iter().filter_map(|name| amounts::fraction(amounts, name, path)).collect()
 }
 
 /// Variables that stand in place of earlier ones, unless they build on them.
