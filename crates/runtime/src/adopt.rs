@@ -184,6 +184,7 @@ pub(crate) async fn purge(node: &Arc<Node>) -> Result<()> {
     for container in node.containers() {
         containers::remove(node, &container.id).await?;
     }
+    node.apparmor.remove();
     let root = Group::new(&node.hierarchies, &format!("/{}", node.options.cgroup_root));
     root.remove().map_err(Error::io("removing the runtime's groups"))
 }

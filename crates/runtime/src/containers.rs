@@ -39,18 +39,24 @@ pub(crate) async fn create(node: &Arc<Node>, sandbox: &str, config: ContainerCon
     if !sandbox.is_ready() {
         return Err(Error::State(format!("sandbox {:?} is not ready", sandbox.id)));
     }
+    let apparmor = node.apparmor.confinement(&spec::security_context(&config)).await?;
     let name = config.image.as_ref().map(|image| image.image.clone()).unwrap_or_default();
     let node = Arc::clone(node);
     // Files are read and written: not on a thread that serves others.
     blocking(move || {
         let _held = node.images.hold();
         let image = node.images.find(&name).ok_or(Error::ImageMissing(name))?;
-        write_down(&node, &sandbox, config, &image)
+        write_down(&node, &sandbox, config, (&image, apparmor.as_deref()))
     })
     .await
 }
 
-fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, mut config: ContainerConfig, image: &Image) -> Result<String> {
+fn write_down(
+    node: &Arc<Node>,
+    sandbox: &Arc<Sandbox>,
+    mut config: ContainerConfig,
+    (image, apparmor): (&Image, Option<&str>),
+) -> Result<String> {
     let id = sandboxes::new_id();
     let volumes = lookup::volumes(node, &mut config)?;
     let directory = node.places.container(&id);
@@ -65,7 +71,7 @@ fn write_down(node: &Arc<Node>, sandbox: &Arc<Sandbox>, mut config: ContainerCon
         stop_signal: signals::stop_signal(config.stop_signal(), &image.config.stop_signal)?,
         log: log_path(sandbox, &config)?,
     };
-    let bundle = bundle(node, sandbox, &config, (&id, image, &record, &volumes))?;
+    let bundle = bundle(node, sandbox, &config, (&id, image, &record, &volumes, apparmor))?;
     let written = write_files(&directory, &config, &record, &bundle);
     if let Err(error) = written {
         let _ = sampan_trees::remove(&directory);
@@ -104,7 +110,13 @@ fn bundle(
     node: &Node,
     sandbox: &Sandbox,
     config: &ContainerConfig,
-    (id, image, record, volumes): (&str, &Image, &ContainerRecord, &HashMap<String, Vec<String>>),
+    (id, image, record, volumes, apparmor): (
+        &str,
+        &Image,
+        &ContainerRecord,
+        &HashMap<String, Vec<String>>,
+        Option<&str>,
+    ),
 ) -> Result<Bundle> {
     let security = spec::security_context(config);
     let (directory, writable) = (node.places.container(id), node.places.writable().join(id));
@@ -119,7 +131,7 @@ fn bundle(
         processes: lookup::processes(node, sandbox, &security)?,
         devices: &lookup::devices(config, &security)?,
         seccomp_file: lookup::seccomp_file(&security)?,
-        apparmor_profiles: lookup::apparmor_profiles().as_deref(),
+        apparmor,
         volumes,
     })?;
     let overlay = Overlay {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 
-use crate::{images, shims, spec};
+use crate::{apparmor, images, shims, spec};
 
 /// Why the runtime could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,9 @@ pub enum Error {
     /// The container cannot be specified.
     #[error("container specification: {0}")]
     Spec(#[from] spec::Error),
+    /// The container cannot be confined.
+    #[error(transparent)]
+    AppArmor(#[from] apparmor::Error),
     /// The Pod's shim refused, or is gone; the words are the shim's.
     #[error("{0}")]
     Shim(String),

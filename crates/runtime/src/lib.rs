@@ -13,6 +13,7 @@
 //! Start at [`Runtime`]; then `sandboxes.rs` and `containers.rs`; then `shim/`.
 
 mod adopt;
+mod apparmor;
 mod cgroups;
 mod containers;
 mod disk;
@@ -52,6 +53,7 @@ use sampan_network::PodNetwork;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use apparmor::Error as AppArmorError;
 pub use error::Error;
 pub use images::{Error as ImageError, Proxy, PullOptions, RegistryError};
 pub use spec::Error as SpecError;

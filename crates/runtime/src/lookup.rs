@@ -74,14 +74,6 @@ pub(crate) fn identity(node: &Node, image: &Image, security: &LinuxContainerSecu
     Ok(spec::resolve_user(&wanted, &accounts)?)
 }
 
-/// The AppArmor profiles that the kernel has loaded; nothing where it has no AppArmor. A line is `name (mode)`.
-pub(crate) fn apparmor_profiles() -> Option<Vec<String>> {
-    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
-    let text = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
-    let name = |line: &str| line.rsplit_once(" (").map_or(line, |(name, _)| name).to_owned();
-    enabled.starts_with('Y').then(|| text.lines().map(name).collect())
-}
-
 /// Finds the images that `config` mounts as volumes and notes which they are; their layers, by id.
 pub(crate) fn volumes(node: &Node, config: &mut ContainerConfig) -> Result<HashMap<String, Vec<String>>> {
     let mut volumes = HashMap::new();

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
+use crate::apparmor::AppArmor;
 use crate::cgroups::Hierarchies;
 use crate::error::{Error, Result};
 use crate::images::Images;
@@ -29,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) options: Options,
     pub(crate) places: Places,
     pub(crate) hierarchies: Hierarchies,
+    pub(crate) apparmor: AppArmor,
     pub(crate) images: Arc<Images>,
     pub(crate) tasks: TaskTracker,
     /// Whether Pods can have users of their own.
@@ -94,6 +96,7 @@ impl Node {
         let places = Places::new(&options.root, &options.state);
         let (events, _) = broadcast::channel(MAX_PENDING_EVENTS);
         Self {
+            apparmor: AppArmor::new(&options.instance),
             options,
             places,
             hierarchies,

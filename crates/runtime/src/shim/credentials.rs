@@ -1,4 +1,5 @@
-//! Who a container's process is: user, groups, capabilities, limits, filter. Applied last, just before its program.
+//! Who a container's process is: user, groups, capabilities, limits, filter. Applied last, just before its
+//! program; but for the profile, see [`confine`].
 
 use std::io;
 
@@ -55,7 +56,8 @@ pub(super) fn apply(process: &Process, last_capability: u32, filter: Option<&[li
     Ok(())
 }
 
-/// Has the next program confined by the AppArmor profile that `process` names.
+/// Has the next program that this process, or a child of it, runs confined by the AppArmor profile that `process` names.
+/// For this the node's `/proc` has to be in sight: what is there in a container may only look like it.
 pub(super) fn confine(process: &Process) -> Result<()> {
     let Some(profile) = process.apparmor_profile() else { return Ok(()) };
     // Where several modules share the place, each has a directory of its own.

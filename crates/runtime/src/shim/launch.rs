@@ -167,6 +167,7 @@ fn prepare(launch: &Launch<'_>) -> Result<()> {
     if let Some(score) = launch.process.oom_score_adj() {
         set_oom_score(score)?;
     }
+    credentials::confine(launch.process)?;
     let Some([stdin, stdout, stderr]) = &launch.stdio else { return Ok(()) };
     let user = launch.process.user().uid();
     let owner = launch.users.map_or(user, |users| users.node_user(user));
@@ -188,8 +189,6 @@ fn run(launch: &Launch<'_>, last_capability: u32) -> Result<()> {
     rustix::process::umask(Mode::from_raw_mode(launch.process.user().umask().unwrap_or(UMASK)));
     kernel::close_on_exec_from(FIRST_AFTER_STDIO).map_err(|error| format!("closing descriptors: {error}"))?;
     program::enter_directory(launch.process.cwd())?;
-    // While this process may still write to its own attributes.
-    credentials::confine(launch.process)?;
     credentials::apply(launch.process, last_capability, launch.filter)?;
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| format!("tying the process to its shim: {error}"))?;

@@ -1,6 +1,6 @@
 //! From what CRI asks for to the OCI runtime specification of one container. Pure: start at [`spec`].
 //!
-//! What has to be looked up on the node (the user in the image's files, devices, a seccomp profile file) is looked up
+//! What has to be looked up on the node (the user in the image's files, devices, profiles) is looked up
 //! before and handed in with [`Inputs`].
 
 mod mounts;
@@ -63,9 +63,6 @@ pub enum Error {
     /// A group without the user that it is for.
     #[error("user group {0} is specified without user")]
     GroupWithoutUser(i64),
-    /// A profile that cannot hold on this node.
-    #[error("apparmor: {0}")]
-    AppArmor(String),
     /// A mount over the kernel's view of processes.
     #[error("mounting on {0:?} is not allowed: it is inside /proc")]
     InProc(String),
@@ -88,8 +85,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) devices: &'a [(LinuxDevice, String)],
     /// The profile read from a file, where one was named.
     pub(crate) seccomp_file: Option<LinuxSeccomp>,
-    /// The AppArmor profiles that the kernel has; `None` where it has no AppArmor.
-    pub(crate) apparmor_profiles: Option<&'a [String]>,
+    /// The AppArmor profile that confines the container, which the kernel has.
+    pub(crate) apparmor: Option<&'a str>,
     /// The layers (topmost first) of images that are mounted as volumes, by id.
     pub(crate) volumes: &'a HashMap<String, Vec<String>>,
 }

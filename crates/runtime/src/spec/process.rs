@@ -28,7 +28,7 @@ pub(super) fn of(inputs: &Inputs<'_>, security: &LinuxContainerSecurityContext) 
         .capabilities(capabilities.build().expect("invariant: no capability set is required"))
         .no_new_privileges(security.no_new_privs)
         .oom_score_adj(resources.map_or(0, |resources| resources.oom_score_adj as i32));
-    if let Some(profile) = security::apparmor(inputs)? {
+    if let Some(profile) = inputs.apparmor {
         process = process.apparmor_profile(profile);
     }
     Ok(process.build().expect("invariant: a process has a directory"))

@@ -121,21 +121,6 @@ pub(super) fn seccomp(inputs: &Inputs<'_>, capabilities: &Capabilities) -> Optio
     }
 }
 
-/// The profile that the program is confined by, if one is named. Kernels that have none must not let anybody believe
-/// otherwise.
-pub(super) fn apparmor(inputs: &Inputs<'_>) -> Result<Option<String>, Error> {
-    let security = security_context(inputs.config);
-    let Some(profile) = security.apparmor.filter(|profile| profile.profile_type() == ProfileType::Localhost) else {
-        return Ok(None);
-    };
-    let name = profile.localhost_ref.trim_start_matches("localhost/").to_owned();
-    match inputs.apparmor_profiles {
-        None => Err(Error::AppArmor("it is not supported by this node's kernel".to_owned())),
-        Some(loaded) if loaded.contains(&name) => Ok(Some(name)),
-        Some(_) => Err(Error::AppArmor(format!("profile {name:?} is not loaded"))),
-    }
-}
-
 /// The nodes in `/dev`: what every program expects, and what was asked for.
 pub(super) fn devices(asked: &[(LinuxDevice, String)]) -> Vec<LinuxDevice> {
     let expected = |(name, minors): (&str, (i64, i64))| {

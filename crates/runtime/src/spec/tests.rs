@@ -5,9 +5,6 @@ use sampan_cri::v1::{
 
 use super::*;
 
-/// What the kernel of these tests has.
-const APPARMOR: Option<&[String]> = None;
-
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -28,7 +25,7 @@ fn make(config: &ContainerConfig, image: &Config) -> Result<Spec, Error> {
         processes: ProcessNamespace::Own,
         devices: &[],
         seccomp_file: None,
-        apparmor_profiles: APPARMOR,
+        apparmor: Some("own"),
         volumes: &HashMap::from([("sha256:v".to_owned(), words(&["2", "1"]))]),
     })
 }
@@ -142,12 +139,9 @@ fn nothing_is_mounted_inside_proc() {
 }
 
 #[test]
-fn a_profile_that_cannot_hold_is_refused() {
-    let profile = |kind| Some(SecurityProfile { profile_type: kind, localhost_ref: "localhost/own".to_owned() });
-    for (kind, fine) in [(0, true), (1, true), (2, false)] {
-        let config = with_security(|security| security.apparmor = profile(kind));
-        assert_eq!(make(&config, &Config::default()).is_ok(), fine, "{kind}");
-    }
+fn the_program_is_confined_by_the_profile_that_was_found() {
+    let spec = make(&with_security(|_| ()), &Config::default()).unwrap();
+    assert_eq!(spec.process().as_ref().unwrap().apparmor_profile().as_deref(), Some("own"));
 }
 
 #[test]
