@@ -13,7 +13,7 @@ use sampan_cri::v1::PodSandbox;
 use tokio::sync::watch;
 
 use crate::config::paths::PodPaths;
-use crate::config::{labels, sysctls};
+use crate::config::{apparmor, labels, sysctls};
 use crate::eviction;
 use crate::machine::Cut;
 use crate::node::{Active, Fit, Node, fit, refusal};
@@ -162,6 +162,9 @@ impl PodTable {
             return Some(why);
         }
         if !taken_before && let Some(why) = sysctls::refusal(pod, &self.node.options.allowed_unsafe_sysctls) {
+            return Some(why);
+        }
+        if !taken_before && let Some(why) = apparmor::refusal(pod, self.node.has_apparmor) {
             return Some(why);
         }
         refusal(pod, &Active::of(self.counted().iter().map(AsRef::as_ref)), &self.node.capacity)

@@ -3,6 +3,7 @@
 //!
 //! Start at [`sandbox::config`] and [`container::config`].
 
+pub(crate) mod apparmor;
 pub(crate) mod container;
 pub(crate) mod dns;
 pub(crate) mod env;

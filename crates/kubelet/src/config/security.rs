@@ -9,6 +9,7 @@ use sampan_cri::v1::{
     SeLinuxOption, SecurityProfile, SupplementalGroupsPolicy,
 };
 
+use super::apparmor;
 use crate::{Error, spec};
 
 /// Hidden from containers unless they ask for an unmasked /proc.
@@ -75,7 +76,7 @@ pub(crate) fn of_container(
         masked_paths: paths(&MASKED),
         readonly_paths: paths(&READ_ONLY),
         seccomp: Some(seccomp(own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref()), privileged)),
-        apparmor: apparmor(own.app_armor_profile.as_ref().or(of_pod.app_armor_profile.as_ref())),
+        apparmor: apparmor::profile(pod, container).map(apparmor),
         ..LinuxContainerSecurityContext::default()
     })
 }
@@ -188,18 +189,14 @@ fn namespaces_of_container(pod: &Pod, target: Option<&str>) -> NamespaceOption {
     namespaces
 }
 
-/// The AppArmor profile, if one is asked for.
-fn apparmor(wish: Option<&AppArmorProfile>) -> Option<SecurityProfile> {
-    let wish = wish?;
+/// An AppArmor profile in CRI's words.
+fn apparmor(wish: AppArmorProfile) -> SecurityProfile {
     let kind = match wish.type_.as_str() {
         "Unconfined" => ProfileType::Unconfined,
         "Localhost" => ProfileType::Localhost,
         _ => ProfileType::RuntimeDefault,
     };
-    Some(SecurityProfile {
-        profile_type: kind.into(),
-        localhost_ref: wish.localhost_profile.clone().unwrap_or_default(),
-    })
+    SecurityProfile { profile_type: kind.into(), localhost_ref: wish.localhost_profile.unwrap_or_default() }
 }
 
 /// The runtime's default profile unless something else is asked for; a privileged container is not confined.

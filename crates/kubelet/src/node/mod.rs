@@ -67,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) meter: Arc<Meter>,
     pub(crate) devices: Arc<Devices>,
     pub(crate) cpus: Arc<Cpus>,
+    /// Whether the kernel confines programs by AppArmor's profiles.
+    pub(crate) has_apparmor: bool,
     /// What the node is short of.
     pub(crate) pressures: watch::Sender<BTreeSet<Pressure>>,
     /// Whether the machine is about to go down.
@@ -122,6 +124,7 @@ impl Node {
             capacity,
             meter: Arc::new(Meter::new(runtime.clone())),
             devices: Devices::start(&options.root_dir, tasks)?,
+            has_apparmor: system::has_apparmor(),
             pressures: watch::Sender::new(pressures_now(&options)),
             shutting_down: watch::Sender::new(false),
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),

@@ -43,6 +43,12 @@ pub(super) fn architecture() -> &'static str {
     }
 }
 
+/// Whether the kernel confines programs by AppArmor's profiles, and shows which it has.
+pub(super) fn has_apparmor() -> bool {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    enabled.starts_with('Y') && Path::new("/sys/kernel/security/apparmor").is_dir()
+}
+
 fn os_image() -> String {
     let text = std::fs::read_to_string(Path::new("/etc/os-release")).unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
