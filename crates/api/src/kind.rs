@@ -287,6 +287,12 @@ pub trait Rules: Sync + Send {
         None
     }
 
+    /// What the client should be warned of in a new object as it was sent, where [`Rules::prepare_create`] makes another
+    /// of it.
+    fn warnings_as_sent(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What the client should be warned of.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::subject::{Subject, containers, distinct, if_any, items, name, plural, quoted, violation};
 use super::{Rule, Violation};
+use crate::validation::APP_ARMOR_ANNOTATION;
 
 /// In upstream's order, that of their names.
 pub(super) const RULES: &[Rule] = &[
@@ -26,8 +27,6 @@ pub(super) const RULES: &[Rule] = &[
 const fn rule(name: &'static str, since: u32, check: fn(&Subject, u32) -> Option<Violation>) -> Rule {
     Rule { name, since, replaces: "", check }
 }
-
-const APP_ARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 fn app_armor(pod: &Subject, _: u32) -> Option<Violation> {
     let bad = |context: &Value| {

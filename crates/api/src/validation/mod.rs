@@ -33,8 +33,9 @@ pub use flowcontrol::flow_control_objects;
 pub(crate) use labels::{annotations, labels, selector as label_selector};
 pub use metadata::{metadata, metadata_update, namespace_finalizers};
 pub(crate) use pod::{
-    PROTOCOLS, TAINT_EFFECTS, create as pod_create, node_selector, number_or_name, overhead as pod_overhead, pod,
-    quantity, status_update, template as pod_template, tolerations as pod_tolerations, update as pod_update,
+    APP_ARMOR_ANNOTATION, PROTOCOLS, TAINT_EFFECTS, create as pod_create, node_selector, number_or_name,
+    overhead as pod_overhead, pod, quantity, status_update, template as pod_template, tolerations as pod_tolerations,
+    update as pod_update,
 };
 pub use pod::{ephemeral_containers_update, resize_update};
 pub(crate) use references::{domain_prefixed_path, signer_name};

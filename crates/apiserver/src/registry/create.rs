@@ -78,6 +78,7 @@ impl Registry {
         let request = Request::create(attempt);
         admission::mutate(self, &request, &mut object).await?;
         metadata::fill(attempt, &mut object);
+        attempt.notes.warn_all(attempt.kind.rules().warnings_as_sent(&object));
         attempt.kind.rules().prepare_create(&mut object);
         attempt.kind.rules().note_writer(&mut object, None, &attempt.writer());
         let claim = self.resources.claim(attempt, &mut object, None)?;

@@ -3,6 +3,7 @@
 //! [`defaults`] fills a spec (templates of other kinds too), [`whole`] the resources of the Pod itself, [`table`] is its
 //! row; its many rules are in `validation::pod`.
 
+mod app_armor;
 mod defaults;
 mod qos;
 mod table;
@@ -66,6 +67,7 @@ impl Rules for PodRules {
 
     fn prepare_create(&self, object: &mut Value) {
         default_whole(object);
+        app_armor::make_fields(object);
         object["status"] = json!({ "phase": "Pending", "qosClass": qos_class(object) });
         // Admission may have chosen the account since the defaults were filled.
         fill::at(object, "/spec", defaults::default_service_account);
@@ -95,6 +97,10 @@ impl Rules for PodRules {
 
     fn validate_status(&self, new: &Value, old: &Value) -> Vec<field::Error> {
         validation::status_update(new, old)
+    }
+
+    fn warnings_as_sent(&self, object: &Value) -> Vec<String> {
+        app_armor::warnings(object, &field::Path::new("metadata").child("annotations"))
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {

@@ -696,6 +696,75 @@ fn a_pod_that_goes_says_so() {
     );
 }
 
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io";
+
+/// A Pod with an annotation for its container, and these fields of it and of the container.
+fn annotated(annotation: &str, fields: &str, of_container: &str) -> String {
+    format!(
+        "{{metadata: {{annotations: {{'{APP_ARMOR}/c': {annotation}}}}}, spec: {{{fields} containers: [{{name: c, \
+         image: i, securityContext: {{{of_container}}}}}]}}}}"
+    )
+}
+
+#[test]
+fn annotations_for_app_armor_become_fields() {
+    let check = |annotation: &str, fields: &str, of_container: &str, want: &str, warns: bool| {
+        let yaml = annotated(annotation, fields, of_container);
+        let pod = created(&POD, &yaml);
+        let got = &pod["spec"]["containers"][0]["securityContext"]["appArmorProfile"];
+        assert_eq!(*got, object(want), "{yaml}");
+        let warning = format!(
+            "metadata.annotations[{APP_ARMOR}/c]: deprecated since v1.30; use the \"appArmorProfile\" field instead"
+        );
+        let want = if warns { vec![warning] } else { Vec::new() };
+        assert_eq!(POD.rules.warnings_as_sent(&object(&yaml)), want, "{yaml}");
+    };
+    let of_pod = "securityContext: {appArmorProfile: {type: RuntimeDefault}},";
+    check("unconfined", "", "", "{type: Unconfined}", true);
+    check("runtime/default", "", "", "{type: RuntimeDefault}", true);
+    check("localhost/a", "", "", "{type: Localhost, localhostProfile: a}", true);
+    check("localhost/a", of_pod, "", "{type: Localhost, localhostProfile: a}", true);
+    check("localhost/", "", "", "null", true);
+    check("runtime/default", of_pod, "", "null", false);
+    check("unconfined", "", "appArmorProfile: {type: Unconfined}", "{type: Unconfined}", false);
+    check("unconfined", "os: {name: windows},", "", "null", false);
+}
+
+#[test]
+fn annotations_for_app_armor_agree_with_the_fields_and_stay() {
+    let both = |annotation: &str, of_container: &str, want: &[&str]| {
+        check(&POD, &annotated(annotation, "", of_container), want);
+    };
+    let place = "spec.containers[0].securityContext.appArmorProfile";
+    let other_type = format!("{place}.type: Forbidden: apparmor type in annotation and field must match");
+    both("unconfined", "appArmorProfile: {type: Unconfined}", &[]);
+    both("unconfined", "appArmorProfile: {type: RuntimeDefault}", &[&other_type]);
+    both("unconfined", "appArmorProfile: {type: Localhost, localhostProfile: a}", &[&other_type]);
+    both("localhost/a", "appArmorProfile: {type: Localhost, localhostProfile: a}", &[]);
+    let other_name =
+        format!("{place}.localhostProfile: Forbidden: apparmor profile in annotation and field must match");
+    both("localhost/b", "appArmorProfile: {type: Localhost, localhostProfile: a}", &[&other_name]);
+    let annotation = format!("metadata.annotations[{APP_ARMOR}/c]");
+    let nonsense = format!("{annotation}: Invalid value: \"nonsense\": invalid AppArmor profile name: \"nonsense\"");
+    both("nonsense", "", &[&nonsense]);
+    let plain = "{metadata: {name: a}, spec: {containers: [{name: d, image: i}]}}";
+    let of_none = "{metadata: {annotations: {'container.apparmor.security.beta.kubernetes.io/c': unconfined}}, spec: \
+                   {containers: [{name: d, image: i}]}}";
+    check(&POD, of_none, &[&format!("{annotation}: Invalid value: \"c\": container not found")]);
+
+    let before = annotated("unconfined", "", "");
+    let gone = "{spec: {containers: [{name: c, image: i, securityContext: {appArmorProfile: {type: Unconfined}}}]}}";
+    check_update(
+        &POD,
+        &before,
+        gone,
+        &[&format!("{annotation}: Forbidden: may not remove or update AppArmor annotations")],
+    );
+    let added = plain.replace("{name: a}", &format!("{{annotations: {{'{APP_ARMOR}/d': unconfined}}}}"));
+    let annotation = annotation.replace("/c]", "/d]");
+    check_update(&POD, plain, &added, &[&format!("{annotation}: Forbidden: may not add AppArmor annotations")]);
+}
+
 #[test]
 fn warnings_of_what_is_rarely_meant() {
     let check = |yaml: &str, want: &[&str]| assert_eq!(POD.rules.warnings(&object(yaml)), want, "{yaml}");

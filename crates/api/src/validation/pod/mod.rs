@@ -1,5 +1,6 @@
 //! Pods and Pod templates, in breadth: one file for each part of a spec, [`spec`] walks through them.
 
+mod app_armor;
 mod containers;
 mod dns;
 mod env;
@@ -16,6 +17,7 @@ mod update;
 mod volumes;
 mod whole;
 
+pub(crate) use app_armor::ANNOTATION as APP_ARMOR_ANNOTATION;
 pub(crate) use ports::{PROTOCOLS, number_or_name};
 pub use resize::resize_update;
 pub(crate) use resources::{overhead, quantity};
@@ -40,6 +42,7 @@ enum Place {
 /// The faults that only a new Pod can have.
 pub(crate) fn create(pod: &Value) -> Vec<Error> {
     check(pod, |pod| {
+        app_armor::agreement(pod);
         let spec = pod.get("spec");
         if !spec.get("ephemeralContainers").is_empty() {
             spec.get("ephemeralContainers").forbidden("cannot be set on create");
@@ -54,6 +57,7 @@ pub(crate) fn create(pod: &Value) -> Vec<Error> {
 pub(crate) fn pod(pod: &Value) -> Vec<Error> {
     check(pod, |pod| {
         let pod_spec = pod.get("spec");
+        app_armor::annotations(pod);
         spec(&pod_spec, Place::Pod);
         if pod_spec.get("serviceAccountName").is_empty() {
             no_tokens(&pod_spec);
@@ -71,7 +75,9 @@ pub(crate) fn template(template: &Cursor<'_>) {
     let (metadata, pod_spec) = (template.get("metadata"), template.get("spec"));
     labels::labels(&metadata.get("labels"));
     labels::annotations(&metadata.get("annotations"));
+    app_armor::annotations(template);
     spec(&pod_spec, Place::Template);
+    app_armor::agreement(template);
     let ephemeral = pod_spec.get("ephemeralContainers");
     if !ephemeral.is_empty() {
         ephemeral.forbidden("ephemeral containers not allowed in pod template");

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::app_armor;
 use crate::validation::cursor::Cursor;
 
 const IDS: std::ops::RangeInclusive<i64> = 0..=0xffff_ffff;
@@ -24,7 +25,7 @@ pub(super) fn pod(spec: &Cursor<'_>) {
     context.get("fsGroupChangePolicy").may_be_one_of(&["Always", "OnRootMismatch"]);
     context.get("supplementalGroupsPolicy").may_be_one_of(&["Merge", "Strict"]);
     seccomp(&context.get("seccompProfile"));
-    app_armor(&context.get("appArmorProfile"));
+    app_armor::profile(&context.get("appArmorProfile"));
     if spec.get("hostUsers").value() == &serde_json::Value::Bool(false) {
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
             if spec.get(field).is_true() {
@@ -45,7 +46,7 @@ pub(super) fn container(context: &Cursor<'_>, host_users: bool) {
         proc_mount.invalid("`hostUsers` must be false to use `Unmasked`");
     }
     seccomp(&context.get("seccompProfile"));
-    app_armor(&context.get("appArmorProfile"));
+    app_armor::profile(&context.get("appArmorProfile"));
     if context.get("allowPrivilegeEscalation").value() == &serde_json::Value::Bool(false) {
         no_way_to_escalate(context);
     }
@@ -81,26 +82,6 @@ fn seccomp(profile: &Cursor<'_>) {
     }
     if file.is_set() {
         file.invalid_as(profile.value().clone(), "can only be set when seccomp type is Localhost");
-    }
-}
-
-fn app_armor(profile: &Cursor<'_>) {
-    if !profile.is_set() {
-        return;
-    }
-    let (kind, name) = (profile.get("type"), profile.get("localhostProfile"));
-    match kind.text() {
-        "Localhost" if name.text().trim().is_empty() => {
-            name.required("must be set when AppArmor type is Localhost");
-        }
-        "Localhost" if name.text() != name.text().trim() => name.invalid("must not be padded with whitespace"),
-        "Localhost" => {}
-        "RuntimeDefault" | "Unconfined" if name.is_set() => {
-            name.invalid("can only be set when AppArmor type is Localhost");
-        }
-        "RuntimeDefault" | "Unconfined" => {}
-        "" => kind.required("type is required when appArmorProfile is set"),
-        _ => kind.not_supported(&["Localhost", "RuntimeDefault", "Unconfined"]),
     }
 }
 

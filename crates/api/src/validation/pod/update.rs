@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::pod;
+use super::{app_armor, pod};
 use crate::field::Error;
 use crate::kinds::qos_class;
 use crate::validation::cursor::{Cursor, check};
@@ -15,6 +15,7 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
 /// The faults of a Pod's change.
 pub(crate) fn update(new: &Value, old: &Value) -> Vec<Error> {
     check(new, |pod| {
+        app_armor::stay(pod, old);
         let (spec, old_spec) = (pod.get("spec"), &old["spec"]);
         for list in ["containers", "initContainers"] {
             if spec.get(list).len() != old_spec[list].as_array().map_or(0, Vec::len) {

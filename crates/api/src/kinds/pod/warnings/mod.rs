@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::app_armor;
 use crate::field::Path;
 use crate::kinds::{old_labels, read};
 use crate::validation::{canonical, names};
@@ -56,6 +57,9 @@ fn of_spec_and_metadata(pod: &Value, at: Option<&Path>) -> Vec<String> {
     let (spec, path) = (&pod["spec"], &field(at, "spec"));
     let mut warnings = of_labels(spec, path);
     warnings.extend(of_annotations(pod, &field(at, "metadata").child("annotations")));
+    if let Some(at) = at {
+        warnings.extend(app_armor::warnings(pod, &at.child("metadata").child("annotations")));
+    }
     warnings.extend(volumes::warnings(spec, path));
     warnings.extend(of_duplicates(spec, path));
     warnings.extend(containers::warnings(spec, path));
