@@ -16,7 +16,7 @@ down: ## End the cluster: processes, mounts, links, rules, cgroups
 test: deps ## Run the tests: pure ones, those of the kernel, whole clusters
 	@scripts/test.sh
 
-test-cgroup2: deps ## Run the node's tests on control groups of version 2 alone, in an emulated machine (x86_64)
+test-cgroup2: deps ## Run the node's tests on control groups of version 2 alone and with AppArmor, in an emulated machine (x86_64)
 	@tests/cgroup2/run.sh
 
 stress: deps ## Start and delete 200 Pods five times over: nothing may be left of them

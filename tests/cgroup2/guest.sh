@@ -16,6 +16,7 @@ mount_all() {
   mount -t tmpfs run /run
   mount -t tmpfs tmp /tmp
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  mount -t securityfs securityfs /sys/kernel/security
   mount /dev/vda /mnt
   mkdir /mnt/lib /mnt/tmp
   mount --bind /mnt/lib /var/lib

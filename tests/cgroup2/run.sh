@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The node's tests on a kernel with control groups of version 2 alone: Debian's own, in an emulated machine.
+# The node's tests on a kernel with control groups of version 2 alone, and with AppArmor: Debian's own, in an emulated
+# machine.
 #
 # The machine is qemu's, in software, so that it runs wherever the tests run. It sees this machine's root file system, read
 # only, with memory above it: every program of here is there, and nothing that is done there is left here. Its disk is a
@@ -21,7 +22,8 @@ limit=40m
 for word in "$@"; do
   find tests/scripts tests/cgroup2 -name "*$word*.txt" | grep -q . || { echo "no script is called $word" >&2; exit 1; }
 done
-scripts/deps.sh qemu-system-x86_64=qemu-system-x86 modprobe=kmod cpio=cpio mke2fs=e2fsprogs mkswap=util-linux
+scripts/deps.sh qemu-system-x86_64=qemu-system-x86 modprobe=kmod cpio=cpio mke2fs=e2fsprogs mkswap=util-linux \
+  apparmor_parser=apparmor
 target=${CARGO_TARGET_DIR:-$tree/target}
 [ -n "${SAMPAN:-}" ] || cargo build --workspace --locked
 export SAMPAN=${SAMPAN:-$target/debug/sampan} KUBECTL=${KUBECTL:-$(scripts/kubectl.sh)}
