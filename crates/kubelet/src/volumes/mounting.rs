@@ -1,9 +1,12 @@
 //! Directories and tmpfs mounts for volumes.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
 use crate::Error;
 
@@ -21,6 +24,27 @@ pub(super) fn is_mounted(path: &Path) -> Result<bool, Error> {
     match path.parent() {
         Some(parent) => Ok(device(path)? != device(parent)?),
         None => Ok(true),
+    }
+}
+
+/// Whether `found` itself is mounted at `point`.
+pub(super) fn shows(point: &Path, found: &OwnedFd) -> Result<bool, Error> {
+    let wanted = StatxFlags::INO | StatxFlags::TYPE;
+    let there = match statx(CWD, point, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+        Ok(there) => there,
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        Err(error) => return Err(Error::io("reading", point)(error)),
+    };
+    let found = statx(found, "", AtFlags::EMPTY_PATH, wanted).map_err(Error::io("reading what is for", point))?;
+    let identity = |of: &rustix::fs::Statx| (of.stx_dev_major, of.stx_dev_minor, of.stx_ino);
+    Ok(there.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) && identity(&there) == identity(&found))
+}
+
+/// Unmounts what is mounted at `point`; nothing may be.
+pub(super) fn unmount(point: &Path) -> Result<(), Error> {
+    match umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(error) => Err(Error::io("unmounting", point)(error)),
     }
 }
 

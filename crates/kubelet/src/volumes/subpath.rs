@@ -3,6 +3,7 @@
 //! containers cannot reach.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -13,23 +14,40 @@ use crate::Error;
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
-/// Bind-mounts `sub_path` of `volume` at `target`, making directories that are missing, and gives the target.
+/// Bind-mounts `sub_path` of `volume` at `target`, making directories that are missing, and gives the target. A container
+/// that starts again finds it mounted: what is mounted belongs to the volume, and is neither opened nor changed here.
 pub(crate) fn expose(volume: &Path, sub_path: &str, target: &Path) -> Result<PathBuf, Error> {
     let found = open(volume, sub_path)?;
-    let stat = fstat(&found).map_err(Error::io("reading", volume))?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        mounting::make_dir(target, 0o750)?;
-    } else {
-        if let Some(parent) = target.parent() {
-            mounting::make_dir(parent, 0o750)?;
-        }
-        std::fs::OpenOptions::new().create(true).append(true).open(target).map_err(Error::io("creating", target))?;
+    if mounting::shows(target, &found)? {
+        return Ok(target.to_path_buf());
     }
+    mounting::unmount(target)?;
+    make_point(target, &found)?;
     let source = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    let _ = nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH);
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(&source), target, None::<&str>, flags, None::<&str>).map_err(Error::io("bind-mounting", target))?;
     Ok(target.to_path_buf())
+}
+
+/// Makes what `found` is mounted on: a directory for a directory, a file for everything else. Nothing is mounted there.
+fn make_point(target: &Path, found: &OwnedFd) -> Result<(), Error> {
+    if let Some(parent) = target.parent() {
+        mounting::make_dir(parent, 0o750)?;
+    }
+    let stat = fstat(found).map_err(Error::io("reading", target))?;
+    let wants_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    // The sub-path may have been of the other sort when it was mounted before.
+    match target.symlink_metadata().map(|metadata| metadata.is_dir()) {
+        Ok(is_dir) if is_dir == wants_dir => return Ok(()),
+        Ok(true) => std::fs::remove_dir(target).map_err(Error::io("removing", target))?,
+        Ok(false) => std::fs::remove_file(target).map_err(Error::io("removing", target))?,
+        Err(_) => {}
+    }
+    let made = match wants_dir {
+        true => std::fs::DirBuilder::new().mode(0o750).create(target),
+        false => std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(target).map(drop),
+    };
+    made.map_err(Error::io("creating", target))
 }
 
 /// Opens `sub_path` beneath `volume`, making directories that are missing.

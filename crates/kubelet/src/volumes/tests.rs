@@ -273,6 +273,38 @@ async fn a_sub_path_that_is_made_is_for_those_who_have_the_volume() {
 }
 
 #[tokio::test]
+async fn a_sub_path_is_left_as_it_is_when_its_container_starts_again() {
+    let world = World::new(json!([{"name": "v", "emptyDir": {}}]), json!({}));
+    let dir = world.place().await;
+    let target = |index| world.paths().subpath("v", "c", index);
+    let inode = |path: &Path| path.symlink_metadata().unwrap().ino();
+    expose_subpath(&dir, "data", &target(0)).unwrap();
+    std::fs::set_permissions(dir.join("data"), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    expose_subpath(&dir, "data", &target(0)).unwrap();
+    assert_eq!(mode(&dir.join("data")), 0o1777);
+    // Opening a pipe for writing waits for a reader.
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        dir.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    for _ in 0..2 {
+        expose_subpath(&dir, "pipe", &target(1)).unwrap();
+        assert_eq!(inode(&target(1)), inode(&dir.join("pipe")));
+    }
+    // What stands there now is another file, or of another sort.
+    for remake in [|at: &Path| std::fs::write(at, "new").unwrap(), |at: &Path| std::fs::create_dir(at).unwrap()] {
+        std::fs::rename(dir.join("pipe"), tempfile::tempdir_in(&dir).unwrap().keep().join("old")).unwrap();
+        remake(&dir.join("pipe"));
+        expose_subpath(&dir, "pipe", &target(1)).unwrap();
+        assert_eq!(inode(&target(1)), inode(&dir.join("pipe")));
+    }
+}
+
+#[tokio::test]
 async fn a_directory_in_memory_is_no_larger_than_its_pod() {
     for (own, of_pod, want) in [(None, "3Mi", 3), (Some("1Mi"), "3Mi", 1), (Some("9Mi"), "3Mi", 3)] {
         let volume = json!([{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": own}}]);
