@@ -3,11 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 /// Unmounts everything below `dir`, the last mounted first.
 pub(crate) fn unmount_below(dir: &Path) -> Result<()> {
-    for path in below(dir)?.into_iter().rev() {
+    let points = below(dir)?;
+    for path in &points {
+        // An unmount within a shared mount would happen to what it is shared with too: the node's own directories.
+        rustix::mount::mount_change(path, MountPropagationFlags::PRIVATE)
+            .with_context(|| format!("making {} private", path.display()))?;
+    }
+    for path in points.into_iter().rev() {
         rustix::mount::unmount(&path, UnmountFlags::DETACH)
             .with_context(|| format!("unmounting {}", path.display()))?;
     }

@@ -40,12 +40,15 @@ pub(super) fn shows(point: &Path, found: &OwnedFd) -> Result<bool, Error> {
     Ok(there.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) && identity(&there) == identity(&found))
 }
 
-/// Unmounts what is mounted at `point`; nothing may be.
+/// Unmounts what is mounted at `point`, with all that is mounted within; nothing may be. What a mount shares with others
+/// is made its own first: an unmount within it would happen to them too, and they may be the node's `/`.
 pub(super) fn unmount(point: &Path) -> Result<(), Error> {
-    match umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(error) => Err(Error::io("unmounting", point)(error)),
+    match mount(None::<&str>, point, None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>) {
+        Ok(()) => {}
+        Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+        Err(error) => return Err(Error::io("making private", point)(error)),
     }
+    umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(Error::io("unmounting", point))
 }
 
 /// Mounts a file system in memory on the directory `path`, for everybody and `group`, of at most `limit_bytes`.

@@ -24,8 +24,8 @@ pub(crate) fn expose(volume: &Path, sub_path: &str, target: &Path) -> Result<Pat
     mounting::unmount(target)?;
     make_point(target, &found)?;
     let source = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(&source), target, None::<&str>, flags, None::<&str>).map_err(Error::io("bind-mounting", target))?;
+    mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(Error::io("bind-mounting", target))?;
     Ok(target.to_path_buf())
 }
 

@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, umount2};
-
+use super::mounting;
 use crate::Error;
 use crate::config::paths::{PodPaths, pods_dir};
 
@@ -34,20 +33,33 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
     sampan_trees::remove(dir).map_err(Error::io("removing", dir))
 }
 
+/// Mounts on one point that are taken away at most.
+const MAX_STACKED: usize = 16;
+
+/// Unmounts whatever is mounted at or below `dir`. Only the outermost mounts are named, each goes with all within it: a
+/// container may be moving directories about in there.
 fn unmount_below(dir: &Path) -> Result<(), Error> {
-    for mount_point in mounts_below(dir)?.iter().rev() {
-        umount2(mount_point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
-            .map_err(Error::io("unmounting", mount_point))?;
+    for _ in 0..MAX_STACKED {
+        let outermost = outermost(mounts_below(dir)?);
+        if outermost.is_empty() {
+            return Ok(());
+        }
+        outermost.iter().try_for_each(|point| mounting::unmount(point))?;
     }
-    match mounts_below(dir)?.first() {
-        None => Ok(()),
-        Some(left) => Err(Error::io("unmounting", left)(std::io::Error::from(std::io::ErrorKind::ResourceBusy))),
-    }
+    Err(Error::io("unmounting", dir)(std::io::Error::from(std::io::ErrorKind::ResourceBusy)))
 }
 
-/// Mount points at or below `dir`, in the order in which they were mounted.
+/// Those of `points` that lie below no other.
+fn outermost(mut points: Vec<PathBuf>) -> Vec<PathBuf> {
+    points.sort();
+    points.dedup_by(|next, before| next.starts_with(before));
+    points
+}
+
+/// Mount points at or below `dir`.
 fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let table = Path::new("/proc/self/mountinfo");
+    // Of the thread: a test may have gone into a namespace with one of its own.
+    let table = Path::new("/proc/thread-self/mountinfo");
     let text = std::fs::read_to_string(table).map_err(Error::io("reading", table))?;
     let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).map(PathBuf::from);
     Ok(points.filter(|point| point.starts_with(dir)).collect())

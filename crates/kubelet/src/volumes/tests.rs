@@ -304,6 +304,54 @@ async fn a_sub_path_is_left_as_it_is_when_its_container_starts_again() {
     }
 }
 
+/// Runs `work` in a mount namespace of its own, whose mounts below `dir` are shared as systemd shares all of a node.
+fn with_shared_mounts(dir: &Path, work: impl FnOnce() + Send) {
+    use nix::mount::{MsFlags, mount};
+    let none = None::<&str>;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            mount(none, dir, none, MsFlags::MS_SHARED, none).unwrap();
+            work();
+        });
+    });
+}
+
+#[test]
+fn the_end_of_a_sub_path_takes_no_mount_of_the_node() {
+    use nix::mount::{MsFlags, mount};
+    let dir = tempfile::tempdir().unwrap();
+    let (host, root) = (dir.path().join("host"), dir.path().join("root"));
+    let paths = PodPaths::named("ns", "p", "u1", (&root, &dir.path().join("logs")));
+    let mount_at = |name: &str| {
+        let at = host.join(name);
+        std::fs::create_dir_all(&at).unwrap();
+        mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        std::fs::write(at.join("precious"), name).unwrap();
+    };
+    with_shared_mounts(dir.path(), || {
+        mount_at("dev/pts");
+        let target = paths.subpath("v", "c", 0);
+        expose_subpath(&host, "dev", &target).unwrap();
+        mount_at("dev/later");
+        assert_eq!(read(&target, "later/precious"), "dev/later", "what is mounted on the node later is seen");
+        // The sub-path is another directory now, and its container starts again.
+        std::fs::rename(host.join("dev"), host.join("was")).unwrap();
+        mount_at("dev/shm");
+        expose_subpath(&host, "dev", &target).unwrap();
+        mount_at("dev/last");
+        remove_all(&paths).unwrap();
+        assert!(!paths.dir.exists());
+        for (name, want) in
+            [("was/pts", "dev/pts"), ("was/later", "dev/later"), ("dev/shm", "dev/shm"), ("dev/last", "dev/last")]
+        {
+            assert_eq!(read(&host.join(name), "precious"), want, "{name}");
+        }
+    });
+}
+
 #[tokio::test]
 async fn a_directory_in_memory_is_no_larger_than_its_pod() {
     for (own, of_pod, want) in [(None, "3Mi", 3), (Some("1Mi"), "3Mi", 1), (Some("9Mi"), "3Mi", 3)] {
