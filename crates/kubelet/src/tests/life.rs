@@ -145,6 +145,47 @@ async fn volumes_wait_for_their_objects_and_follow_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refresh_of_volumes_that_failed_is_tried_again() {
+    let world = World::new().await;
+    let names = ["bad", "good"];
+    let put = |name: &str, value: &str| {
+        let metadata = json!({"name": name, "namespace": "ns", "uid": name});
+        world.api.put("v1", "configmaps", json!({"metadata": metadata, "data": {"k": value}}));
+    };
+    names.iter().for_each(|name| put(name, "1"));
+    let mut spec = one("Always");
+    spec["volumes"] = json!(names.map(|name| json!({"name": name, "configMap": {"name": name}})));
+    spec["containers"][0]["volumeMounts"] =
+        json!(names.map(|name| json!({"name": name, "mountPath": format!("/{name}")})));
+    world.pod("a", spec);
+    world.running("a").await;
+    let mounts = world.runtime.config("web").mounts;
+    let dir = |name: &str| {
+        let mount = mounts.iter().find(|mount| mount.container_path == format!("/{name}")).unwrap();
+        std::path::PathBuf::from(&mount.host_path)
+    };
+    let shows = async |name: &str, want: &str| {
+        let file = dir(name).join("k");
+        let shown = async {
+            while std::fs::read_to_string(&file).unwrap() != want {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(300), shown).await.unwrap();
+    };
+
+    let obstacle = dir("bad").join("..data_tmp");
+    std::fs::create_dir_all(obstacle.join("full")).unwrap();
+    names.iter().for_each(|name| put(name, "2"));
+    shows("good", "2").await;
+    let text = world.event("FailedMount").await;
+    assert!(text.starts_with("MountVolume.SetUp failed for volume \"bad\" : linking "), "{text}");
+    std::fs::remove_dir_all(&obstacle).unwrap();
+    shows("bad", "2").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_image_is_reported_and_retried() {
     let world = World::new().await;
     let mut spec = one("Always");

@@ -93,18 +93,25 @@ type Match = fn(&Volume) -> Option<Box<dyn Provider>>;
 const TYPES: [Match; 7] =
     [empty_dir::of, config_map::of, secret::of, downward_api::of, projected::of, host_path::of, image::of];
 
-/// Makes all volumes of the Pod, or brings them up to date.
-pub(crate) async fn set_up(context: &Context<'_>) -> Result<Ready, Error> {
-    let mut ready = Ready::default();
+/// Makes all volumes of the Pod, or brings them up to date: all that can be, whatever is wrong with the others.
+pub(crate) async fn set_up(context: &Context<'_>) -> Result<Ready, Vec<Error>> {
+    let (mut ready, mut wrong) = (Ready::default(), Vec::new());
     for volume in spec::of(context.pod).volumes.iter().flatten() {
-        let wrong = |source: Error| Error::Volume { volume: volume.name.clone(), source: Box::new(source) };
-        let provider = TYPES.iter().find_map(|of| of(volume));
-        let unknown = || wrong(Error::Config("no volume plugin matched".to_owned()));
-        let done = provider.ok_or_else(unknown)?.set_up(&volume.name, context).await.map_err(wrong)?;
-        ready.places.insert(volume.name.clone(), done.place);
-        ready.renew_at = ready.renew_at.into_iter().chain(done.renew_at).min();
+        match set_up_one(volume, context).await {
+            Ok(done) => {
+                ready.places.insert(volume.name.clone(), done.place);
+                ready.renew_at = ready.renew_at.into_iter().chain(done.renew_at).min();
+            }
+            Err(source) => wrong.push(Error::Volume { volume: volume.name.clone(), source: Box::new(source) }),
+        }
     }
-    Ok(ready)
+    if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+}
+
+async fn set_up_one(volume: &Volume, context: &Context<'_>) -> Result<SetUp, Error> {
+    let provider = TYPES.iter().find_map(|of| of(volume));
+    let unknown = || Error::Config("no volume plugin matched".to_owned());
+    provider.ok_or_else(unknown)?.set_up(&volume.name, context).await
 }
 
 /// Runs file system work where it may block.

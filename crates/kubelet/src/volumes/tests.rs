@@ -79,7 +79,7 @@ impl World {
             tokens: &tokens,
             certificates: &certificates,
         };
-        set_up(&context).await.map_err(|error| error.to_string())
+        set_up(&context).await.map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
     async fn place(&self) -> PathBuf {

@@ -15,6 +15,8 @@ use crate::{Error, spec};
 const DEFAULT_LIFETIME_S: i64 = 3600;
 /// A token is renewed after a day, however long it lives.
 const LONGEST_USE: SignedDuration = SignedDuration::from_hours(24);
+/// One whose renewal failed is tried again after this long, as long as it is good.
+const RENEW_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// Tokens kept at most.
 const KEPT: usize = 10_000;
 
@@ -49,6 +51,7 @@ impl Request {
 pub(super) struct Token {
     pub(super) value: String,
     pub(super) renew_at: Timestamp,
+    until: Timestamp,
 }
 
 /// The tokens of this node's Pods.
@@ -63,14 +66,22 @@ impl Tokens {
         Self { client: client.clone(), kept: Mutex::default() }
     }
 
-    /// The wanted token, kept or new.
+    /// The wanted token, kept or new. One that cannot be renewed now is used as long as it is good.
     pub(super) async fn token(&self, request: &Request) -> Result<Token, Error> {
         let now = sampan_clock::now();
-        let kept = self.kept.lock().get(request).filter(|token| token.renew_at > now).cloned();
-        if let Some(token) = kept {
-            return Ok(token);
+        let kept = self.kept.lock().get(request).filter(|token| token.until > now).cloned();
+        if let Some(token) = kept.as_ref().filter(|token| token.renew_at > now) {
+            return Ok(token.clone());
         }
-        let token = self.ask(request, now).await?;
+        let token = match (self.ask(request, now).await, kept) {
+            (Ok(token), _) => token,
+            (Err(error), Some(old)) => {
+                tracing::warn!(pod = request.pod, namespace = request.namespace, %error, "a token is not renewed yet");
+                let again = now.checked_add(RENEW_AGAIN).unwrap_or(old.until);
+                return Ok(Token { renew_at: again.min(old.until), ..old });
+            }
+            (Err(error), None) => return Err(error),
+        };
         let mut kept = self.kept.lock();
         if kept.len() >= KEPT {
             kept.clear();
@@ -108,6 +119,52 @@ impl Tokens {
         };
         let lifetime = until.0.duration_since(now).min(LONGEST_USE);
         let renew_at = now.checked_add(lifetime * 4 / 5).unwrap_or(now);
-        Ok(Token { value, renew_at })
+        Ok(Token { value, renew_at, until: until.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_renewed_is_used_as_long_as_it_is_good() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        // Gives one token, and fails from then on.
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+            let until = sampan_clock::now() + std::time::Duration::from_secs(600);
+            let status = json!({"token": "first", "expirationTimestamp": until.to_string()});
+            let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+                "spec": {"audiences": []}, "status": status});
+            async move {
+                match first {
+                    true => Ok(http::Response::new(kube::client::Body::from(token.to_string().into_bytes()))),
+                    false => Err(std::io::Error::other("no API server here")),
+                }
+            }
+        });
+        let tokens = Tokens::new(&Client::new(service, "default"));
+        let pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}})).unwrap();
+        let request = Request::of(&pod, &ServiceAccountTokenProjection::default());
+        let new = tokens.token(&request).await.unwrap();
+        let due = |renew_at: Timestamp, until: Timestamp| {
+            let mut kept = tokens.kept.lock();
+            let token = kept.get_mut(&request).unwrap();
+            (token.renew_at, token.until) = (renew_at, until);
+        };
+        let now = sampan_clock::now();
+        due(now, new.until);
+        let old = tokens.token(&request).await.unwrap();
+        assert_eq!((old.value.as_str(), asked.load(Ordering::SeqCst)), ("first", 2));
+        assert!(old.renew_at > now && old.renew_at < new.until, "{}", old.renew_at);
+        due(now, now);
+        assert!(tokens.token(&request).await.is_err());
     }
 }

@@ -20,7 +20,7 @@ pub(super) type Kills = BTreeMap<String, AbortHandle>;
 
 /// How a job ended.
 pub(crate) enum Done {
-    Volumes(Result<Option<Timestamp>, Error>),
+    Volumes(Result<Option<Timestamp>, Vec<Error>>),
     Released {
         everything: bool,
         result: Result<(), Error>,
@@ -161,9 +161,12 @@ impl Worker {
                 self.memory.volumes_ready = true;
                 self.memory.volumes_renew_at = renew_at;
             }
-            Done::Volumes(Err(error)) => {
-                recorder.warning(&regarding, "FailedMount", error.to_string());
-                self.memory.fail(slot, "FailedMount", error.to_string(), now);
+            Done::Volumes(Err(wrong)) => {
+                let texts: Vec<String> = wrong.iter().map(Error::to_string).collect();
+                texts.iter().for_each(|text| recorder.warning(&regarding, "FailedMount", text.clone()));
+                // What is there already is used on; nobody else would ask for the rest again.
+                self.memory.volumes_stale = true;
+                self.memory.fail(slot, "FailedMount", texts.join("; "), now);
             }
             Done::Released { everything, result: Ok(()) } => {
                 self.memory.failures.remove(&slot);

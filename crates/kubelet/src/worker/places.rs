@@ -15,11 +15,8 @@ use crate::machine::Start;
 use crate::{Error, spec, volumes};
 
 /// Makes the Pod's directories and volumes, or brings them up to date; when they must be renewed.
-pub(super) async fn set_up(env: &Env, pod: &Pod, facts: &Facts) -> Result<Option<Timestamp>, Error> {
-    env.hold.synced().await?;
-    for dir in [&env.paths.dir, &env.paths.logs] {
-        make_dir(dir).await?;
-    }
+pub(super) async fn set_up(env: &Env, pod: &Pod, facts: &Facts) -> Result<Option<Timestamp>, Vec<Error>> {
+    prepare(env).await.map_err(|error| vec![error])?;
     let context = volumes::Context {
         pod,
         paths: &env.paths,
@@ -31,6 +28,14 @@ pub(super) async fn set_up(env: &Env, pod: &Pod, facts: &Facts) -> Result<Option
     let ready = volumes::set_up(&context).await?;
     *env.places.lock() = ready.places;
     Ok(ready.renew_at)
+}
+
+async fn prepare(env: &Env) -> Result<(), Error> {
+    env.hold.synced().await?;
+    for dir in [&env.paths.dir, &env.paths.logs] {
+        make_dir(dir).await?;
+    }
+    Ok(())
 }
 
 async fn make_dir(dir: &Path) -> Result<(), Error> {
