@@ -37,6 +37,7 @@ mod pods;
 mod probes;
 mod purge;
 mod quantity;
+mod regular_file;
 mod seen;
 pub mod server;
 mod shutdown;

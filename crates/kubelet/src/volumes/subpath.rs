@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, openat2};
 
 use super::mounting;
-use crate::Error;
+use crate::{Error, regular_file};
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -70,16 +70,17 @@ fn open(volume: &Path, sub_path: &str) -> Result<OwnedFd, Error> {
     }
 }
 
-/// Opens the file `path` beneath `volume` for reading; nothing if there is none. No symlink leads out of the volume.
+/// Opens the regular file `path` beneath `volume` for reading; nothing if there is none. No symlink leads out of the
+/// volume.
 pub(crate) fn open_beneath(volume: &Path, path: &str) -> Result<Option<std::fs::File>, Error> {
     let root =
         openat(CWD, volume, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(Error::io("opening", volume))?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    match openat2(&root, path, flags, Mode::empty(), BENEATH) {
-        Ok(file) => Ok(Some(file.into())),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(Error::io("opening", &volume.join(path))(error)),
-    }
+    let found = match openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), BENEATH) {
+        Ok(found) => found,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(Error::io("opening", &volume.join(path))(error)),
+    };
+    regular_file::reopen(&found).map(Some).map_err(Error::io("opening", &volume.join(path)))
 }
 
 /// Makes what is missing of `relative` with the mode that the volume itself has: whoever may write there, may here.

@@ -304,6 +304,29 @@ async fn a_sub_path_is_left_as_it_is_when_its_container_starts_again() {
     }
 }
 
+#[tokio::test]
+async fn only_regular_files_of_a_volume_are_read() {
+    let world = World::new(json!([{"name": "v", "emptyDir": {}}]), json!({}));
+    let dir = world.place().await;
+    std::fs::write(dir.join("file"), "inside").unwrap();
+    symlink("file", dir.join("link")).unwrap();
+    symlink("/etc/passwd", dir.join("out")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let (kind, device) = (rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(510, 77));
+    rustix::fs::mknodat(rustix::fs::CWD, dir.join("device"), kind, mode, device).unwrap();
+    let read = |path: &str| {
+        let file = open_beneath(&dir, path).map_err(|error| error.to_string())?;
+        Ok::<_, String>(file.map(|file| std::io::read_to_string(file).unwrap()))
+    };
+    assert_eq!(read("file"), Ok(Some("inside".to_owned())));
+    assert_eq!(read("link"), Ok(Some("inside".to_owned())));
+    assert_eq!(read("none"), Ok(None));
+    for (path, why) in [("out", "Invalid cross-device link"), ("device", "not a regular file"), (".", "is a directory")]
+    {
+        assert!(read(path).is_err_and(|error| error.contains(why)), "{path}: {:?}", read(path));
+    }
+}
+
 /// Runs `work` in a mount namespace of its own, whose mounts below `dir` are shared as systemd shares all of a node.
 fn with_shared_mounts(dir: &Path, work: impl FnOnce() + Send) {
     use nix::mount::{MsFlags, mount};
