@@ -204,12 +204,22 @@ fn terminated(view: &View<'_>, instance: &Instance, exit: &Exit) -> ContainerSta
         container_id: Some(container_id(view, &instance.id)),
         exit_code: exit.code,
         reason: Some(reason.to_owned()),
-        message: Some(exit.message.clone()).filter(|message| !message.is_empty()),
+        message: Some(share(view, &exit.message).to_owned()).filter(|message| !message.is_empty()),
         started_at: exit.started_at.map(seconds),
         finished_at: Some(seconds(exit.finished_at)),
         signal: None,
     };
     ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+}
+
+/// What a Pod's containers may say in its status together, in bytes: upstream's bound.
+const MESSAGES_BYTES: usize = 12 * 1024;
+
+/// A container's share of what its Pod may say; longer messages lose their end.
+fn share<'a>(view: &View<'_>, message: &'a str) -> &'a str {
+    let containers = spec::containers(view.pod).count() + spec::ephemeral(view.pod).count();
+    let bytes = (MESSAGES_BYTES / containers.max(1)).min(message.len());
+    &message[..message.floor_char_boundary(bytes)]
 }
 
 /// The API's times have whole seconds.

@@ -663,6 +663,26 @@ fn a_pod_that_the_node_ends_gets_the_grace_that_the_node_has() {
 }
 
 #[test]
+fn containers_share_what_their_pod_may_say() {
+    let said = "x".to_owned() + &"ä".repeat(2048);
+    // A quarter of 12 KiB ends in the middle of a character.
+    for (containers, want) in [(1, said.len()), (4, 3071)] {
+        let containers: Vec<Value> = (0..containers).map(|n| json!({"name": format!("c{n}")})).collect();
+        let spec = json!({"restartPolicy": "Never", "containers": containers});
+        let mut sim = Sim::new(spec, &[("c0", &[(1, 1)])]);
+        sim.run(5);
+        let ended = sim.seen.containers.iter_mut().find_map(|container| match &mut container.state {
+            State::Exited(exit) => Some(exit),
+            _ => None,
+        });
+        ended.unwrap().message.clone_from(&said);
+        let status = sim.plan().status.container_statuses.unwrap().remove(0);
+        let message = status.state.unwrap().terminated.unwrap().message.unwrap();
+        assert_eq!(message, said[..want]);
+    }
+}
+
+#[test]
 fn what_was_made_but_not_started_is_made_again() {
     let mut sim = Sim::new(one("Always"), &[]);
     sim.run(1).history.clear();
