@@ -85,7 +85,7 @@ impl Config {
         let etcd = etcd::resolve(flags, &mut file)?;
         let instance = pick(&flags.instance, file.instance.clone(), || DEFAULT_INSTANCE.to_owned());
         check_instance(&instance)?;
-        let data_dir = pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into());
+        let data_dir = data_dir(flags, &file, &instance);
         let audit = audit::resolve(flags, &file, &data_dir)?;
         let cluster_domain = pick(&flags.cluster_domain, file.cluster_domain.take(), || "cluster.local".into());
         let (authentication, authorization) = identity::resolve(flags, &file, &token_issuer(&cluster_domain))?;
@@ -257,6 +257,26 @@ fn default_address() -> Result<IpAddr> {
     }
 }
 
+/// Where the cluster's data is.
+fn data_dir(flags: &Flags, file: &Flags, instance: &str) -> PathBuf {
+    without_links(&pick(&flags.data_dir, file.data_dir.clone(), || format!("/var/lib/{instance}").into()))
+}
+
+/// `path` as the kernel tells of what is mounted below it, whatever links lead there. It need not be there yet.
+fn without_links(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(error), Some(parent), Some(name)) if error.kind() == std::io::ErrorKind::NotFound => {
+            match path.read_link() {
+                // A link to what is made later.
+                Ok(to) => without_links(&parent.join(to)),
+                Err(_) => without_links(parent).join(name),
+            }
+        }
+        _ => path.to_path_buf(),
+    }
+}
+
 /// Makes `dir` and its parents, the last one for root alone.
 pub(crate) fn private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -283,6 +303,27 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/var/lib/t1"));
         assert_eq!(config.cluster_dns, Ipv4Addr::new(10, 99, 0, 10));
         assert_eq!(config.cri_socket(), Path::new("/run/t1/cri.sock"));
+    }
+
+    #[test]
+    fn the_data_directory_is_where_its_links_lead() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(dir.join("real")).unwrap();
+        for (to, link) in [("real", "there"), ("real/later", "later"), ("circle", "circle")] {
+            std::os::unix::fs::symlink(to, dir.join(link)).unwrap();
+        }
+        for (given, want) in [
+            ("real", "real"),
+            ("there", "real"),
+            ("there/new/er", "real/new/er"),
+            ("later", "real/later"),
+            ("later/new", "real/later/new"),
+            ("circle", "circle"),
+        ] {
+            let config = Config::resolve(&flags(&format!("data-dir: {}", dir.join(given).display()))).unwrap();
+            assert_eq!(config.data_dir, dir.join(want), "{given}");
+        }
     }
 
     #[test]

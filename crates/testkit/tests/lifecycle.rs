@@ -1,5 +1,6 @@
 //! A cluster's own life: its start, its end, its death and what is left; and what keeps it from starting.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -66,6 +67,28 @@ fn down_leaves_nothing_behind_and_up_brings_everything_back() -> Result<()> {
     cluster.up()?;
     cluster.kubectl("rollout status deployment/echo --timeout=60s")?;
     eventually("the Service answers again", || Ok(fetch(&cluster).is_ok()))
+}
+
+#[test]
+fn a_data_directory_behind_a_link_is_used_and_cleaned() -> Result<()> {
+    let cluster = Cluster::prepare(&[])?;
+    let data = PathBuf::from(format!("/tmp/{}-data", cluster.instance()));
+    let link = PathBuf::from(format!("/var/lib/{}", cluster.instance()));
+    std::os::unix::fs::symlink(&data, &link)?;
+    for _ in 0..2 {
+        // The link leads to nothing yet, or to nothing any more.
+        ensure!(!data.exists());
+        cluster.up()?;
+        start_echo(&cluster)?;
+        cluster.kubectl("delete deployment echo --timeout=60s")?;
+        eventually("the Pods' directories are gone", || {
+            Ok(std::fs::read_dir(data.join("kubelet/pods"))?.next().is_none())
+        })?;
+        start_echo(&cluster)?;
+        run(cluster.sampan("down")?.arg("--purge"))?;
+    }
+    ensure!(!data.exists(), "the data is purged");
+    Ok(std::fs::remove_file(link)?)
 }
 
 #[test]
