@@ -36,6 +36,8 @@ pub(crate) struct Instance {
     pub(crate) image: String,
     /// The image's id as the runtime knows it.
     pub(crate) image_id: String,
+    /// The images that are mounted into it, as the runtime names them.
+    pub(crate) image_volumes: Vec<String>,
     /// Digest of the parts of the specification whose change restarts the container.
     pub(crate) hash: String,
     /// How long to wait before starting the next attempt when this one ends, in seconds.

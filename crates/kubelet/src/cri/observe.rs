@@ -48,7 +48,7 @@ impl Runtime {
     }
 
     /// The container with its state; nothing if it has gone meanwhile.
-    pub(super) async fn instance(&self, listed: &v1::Container) -> Result<Option<Instance>, Error> {
+    pub(crate) async fn instance(&self, listed: &v1::Container) -> Result<Option<Instance>, Error> {
         if let Some(known) = self.known.lock().instances.get(&listed.id)
             && is_still(&known.state, listed.state)
         {
@@ -102,6 +102,7 @@ async fn instance(sandbox: &str, status: ContainerStatus) -> Instance {
         created_at: time(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
         image: named.or_else(|| image.map(|image| image.image.clone())).unwrap_or_default(),
         image_id: Some(status.image_ref.clone()).filter(|id| !id.is_empty()).unwrap_or_else(|| status.image_id.clone()),
+        image_volumes: status.mounts.iter().filter_map(|mount| Some(mount.image.as_ref()?.image.clone())).collect(),
         hash: annotation(labels::HASH),
         restart_delay_s: annotation(labels::RESTART_DELAY).parse().unwrap_or(0),
         round: annotation(labels::ROUND).parse().unwrap_or(0),

@@ -302,6 +302,7 @@ impl RuntimeService for Service {
                 pod_sandbox_id: sandbox.clone(),
                 metadata: status.metadata.clone(),
                 state: status.state,
+                image: status.image.clone(),
                 labels: status.labels.clone(),
                 ..Default::default()
             });
@@ -376,7 +377,9 @@ impl ImageService for Service {
         image_fs_info(_service, _request: ImageFsInfoRequest) -> ImageFsInfoResponse {
             Ok(ImageFsInfoResponse::default())
         }
-        remove_image(_service, _request: RemoveImageRequest) -> RemoveImageResponse {
+        remove_image(service, request: RemoveImageRequest) -> RemoveImageResponse {
+            let name = request.image.unwrap_or_default().image;
+            service.state.lock().calls.push(format!("remove image {name}"));
             Ok(RemoveImageResponse {})
         }
     }

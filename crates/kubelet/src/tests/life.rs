@@ -186,6 +186,25 @@ async fn a_refresh_of_volumes_that_failed_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn images_that_are_volumes_stay() {
+    let world = World::new().await;
+    ["data", "unused"].iter().for_each(|name| world.runtime.add_image(name));
+    let mut spec = one("Always");
+    spec["volumes"] = json!([{"name": "v", "image": {"reference": "data", "pullPolicy": "IfNotPresent"}}]);
+    spec["containers"][0]["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+    world.pod("a", spec);
+    world.running("a").await;
+    let images = crate::images::Images::new(crate::cri::Runtime::over(world.runtime.connect().await));
+    images.remove_unused(i64::MAX).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+    images.remove_unused(i64::MAX).await;
+    let removed: Vec<String> =
+        world.runtime.calls().into_iter().filter(|call| call.starts_with("remove image")).collect();
+    assert_eq!(removed, ["remove image sha256:unused"]);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_image_is_reported_and_retried() {
     let world = World::new().await;
     let mut spec = one("Always");

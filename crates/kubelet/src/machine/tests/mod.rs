@@ -215,6 +215,7 @@ impl Sim {
             created_at: self.now,
             image: String::new(),
             image_id: "sha256:1".to_owned(),
+            image_volumes: Vec::new(),
             hash: labels::hash(&container),
             restart_delay_s: start.restart_delay_s,
             round: start.round,
