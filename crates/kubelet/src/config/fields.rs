@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ObjectFieldSelector, Pod, ResourceFieldSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::quote::quoted;
 use crate::quantity;
 use crate::{Error, spec};
 
@@ -15,7 +16,7 @@ pub(crate) struct Facts {
     pub(crate) pod_ips: Vec<String>,
     /// The node's addresses, the primary one first.
     pub(crate) host_ips: Vec<String>,
-    /// What the node can give: the limit of a container that has none.
+    /// What the node can give: the limit of a container that has none, in a Pod that has none.
     pub(crate) allocatable: BTreeMap<String, Quantity>,
 }
 
@@ -59,7 +60,8 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// `key="value"` lines, sorted, as downward API files show maps.
 fn lines(entries: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = entries.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> =
+        entries.into_iter().flatten().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
     lines.join("\n")
 }
 
@@ -83,13 +85,29 @@ pub(crate) fn resource(
     let resources = container.resources.as_ref();
     let own_limit = resources.and_then(|r| r.limits.as_ref()).and_then(|limits| limits.get(resource));
     let amount = match list {
-        "limits" => own_limit.or_else(|| facts.allocatable.get(resource)),
+        "limits" => own_limit.filter(is_bound).or_else(|| general_limit(pod, facts, resource)),
         "requests" => resources.and_then(|r| r.requests.as_ref()).and_then(|r| r.get(resource)).or(own_limit),
         _ => return Err(wrong()),
     };
     let Some(amount) = amount else { return Ok("0".to_owned()) };
     let units = quantity::in_units_of(amount, selector.divisor.as_ref());
     Ok(units.ok_or_else(wrong)?.to_string())
+}
+
+/// What bounds a container that has no limit of its own: the Pod's as a whole, else what the node has.
+fn general_limit<'a>(pod: &'a Pod, facts: &'a Facts, resource: &str) -> Option<&'a Quantity> {
+    let of_pod = || spec::of(pod).resources.as_ref()?.limits.as_ref()?.get(resource).filter(is_bound);
+    match resource {
+        "cpu" | "memory" => of_pod().or_else(|| facts.allocatable.get(resource)),
+        "ephemeral-storage" => facts.allocatable.get(resource),
+        // Of huge pages nobody has what was not asked for.
+        _ => None,
+    }
+}
+
+/// A limit of 0 is none.
+fn is_bound(limit: &&Quantity) -> bool {
+    quantity::value(limit) != Some(0)
 }
 
 #[cfg(test)]
@@ -112,7 +130,9 @@ mod tests {
         Facts {
             pod_ips: vec!["10.0.0.1".to_owned(), "fd00::1".to_owned()],
             host_ips: vec!["192.0.2.1".to_owned()],
-            allocatable: [("cpu".to_owned(), Quantity("4".to_owned()))].into(),
+            allocatable: [("cpu", "4"), ("memory", "8Gi"), ("ephemeral-storage", "9Gi"), ("hugepages-2Mi", "10Mi")]
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .into(),
         }
     }
 
@@ -147,6 +167,8 @@ mod tests {
             ("c", "limits.memory", Some("1Mi"), "64"),
             ("c", "requests.memory", Some("1Mi"), "64"),
             ("d", "limits.cpu", None, "4"),
+            ("d", "limits.ephemeral-storage", Some("1Gi"), "9"),
+            ("d", "limits.hugepages-2Mi", None, "0"),
             ("d", "requests.cpu", None, "0"),
         ] {
             let selector = ResourceFieldSelector {
@@ -155,6 +177,27 @@ mod tests {
                 divisor: divisor.map(|divisor| Quantity(divisor.to_owned())),
             };
             assert_eq!(resource(&pod(), &facts(), &selector, None).unwrap(), want, "{container} {name} {divisor:?}");
+        }
+    }
+
+    #[test]
+    fn what_bounds_a_pod_bounds_its_containers() {
+        let mut pod = pod();
+        let spec = pod.spec.as_mut().unwrap();
+        spec.resources = serde_json::from_value(json!({"limits": {"memory": "100Mi"}})).unwrap();
+        spec.containers[1].resources = serde_json::from_value(json!({"limits": {"memory": "0"}})).unwrap();
+        for (container, name, want) in [
+            ("c", "limits.memory", "67108864"),
+            ("d", "limits.memory", "104857600"),
+            ("d", "limits.cpu", "4"),
+            ("d", "limits.ephemeral-storage", "9663676416"),
+        ] {
+            let selector = ResourceFieldSelector {
+                container_name: Some(container.to_owned()),
+                resource: name.to_owned(),
+                divisor: None,
+            };
+            assert_eq!(resource(&pod, &facts(), &selector, None).unwrap(), want, "{container} {name}");
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod hosts;
 pub(crate) mod labels;
 pub(crate) mod mounts;
 pub(crate) mod paths;
+mod quote;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
