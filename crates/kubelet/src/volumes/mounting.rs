@@ -1,12 +1,16 @@
 //! Directories and tmpfs mounts for volumes.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, fchmod, openat, statx};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    move_mount,
+};
 
 use crate::Error;
 
@@ -68,8 +72,20 @@ fn open_to(group: Option<i64>) -> String {
 
 /// Mounts huge pages of `page_size` (`2Mi`) on the directory `path`, for everybody and `group`.
 pub(super) fn mount_huge_pages(path: &Path, group: Option<i64>, page_size: &str) -> Result<(), Error> {
-    let options = format!("pagesize={},{}", page_size.trim_end_matches('i'), open_to(group));
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("hugetlbfs"), path, Some("hugetlbfs"), flags, Some(options.as_str()))
-        .map_err(Error::io("mounting huge pages on", path))
+    huge_pages(path, group, page_size).map_err(Error::io("mounting huge pages on", path))
+}
+
+fn huge_pages(path: &Path, group: Option<i64>, page_size: &str) -> rustix::io::Result<()> {
+    let made = fsopen("hugetlbfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(made.as_fd(), "pagesize", page_size.trim_end_matches('i'))?;
+    if let Some(group) = group {
+        fsconfig_set_string(made.as_fd(), "gid", group.to_string())?;
+    }
+    fsconfig_create(made.as_fd())?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mounted = fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    // The mount option for this takes no set-group-id bit, and what is mounted is whole.
+    let root = openat(&mounted, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    fchmod(&root, Mode::from_raw_mode(if group.is_some() { 0o2777 } else { 0o777 }))?;
+    move_mount(mounted.as_fd(), "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }

@@ -389,6 +389,22 @@ async fn a_directory_in_memory_is_no_larger_than_its_pod() {
 }
 
 #[tokio::test]
+async fn a_directory_of_huge_pages_has_pages_of_the_size_that_the_pod_asks_for() {
+    for medium in ["HugePages", "HugePages-2Mi"] {
+        let volume = json!([{"name": "v", "emptyDir": {"medium": medium}}]);
+        let mut world = World::new(volume, json!({"fsGroup": 4242}));
+        let resources = json!({"requests": {"hugepages-2Mi": "4Mi"}, "limits": {"hugepages-2Mi": "4Mi"}});
+        world.pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(resources).unwrap();
+        let dir = world.place().await;
+        let is = nix::sys::statfs::statfs(&dir).unwrap();
+        assert_eq!((is.filesystem_type(), is.block_size()), (nix::sys::statfs::HUGETLBFS_MAGIC, 2 << 20), "{medium}");
+        assert_eq!((dir.metadata().unwrap().gid(), mode(&dir)), (4242, 0o2777));
+    }
+    let world = World::new(json!([{"name": "v", "emptyDir": {"medium": "HugePages"}}]), json!({}));
+    assert!(world.set_up().await.unwrap_err().contains("needs a Pod that asks for huge pages of one size"));
+}
+
+#[tokio::test]
 async fn removal_leaves_what_mounts_show() {
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("precious"), "x").unwrap();
