@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{self, SeekFrom},
     os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -145,7 +146,8 @@ impl Reader {
             Phase::Ended => return Ok(false),
             Phase::Rotated => {
                 follow.phase = Phase::Writing;
-                self.starts.push_back(Start { path: self.files.current().to_path_buf(), offset: 0, end: None });
+                let path = self.successor();
+                self.starts.push_back(Start { path, offset: 0, end: None });
             }
             Phase::Writing if replaced => follow.phase = Phase::Rotated,
             Phase::Writing if !(follow.running)() => follow.phase = Phase::Ended,
@@ -158,6 +160,18 @@ impl Reader {
     fn is_replaced(&self) -> bool {
         let open = self.open.as_ref().map(|open| open.inode);
         self.files.current_inode().is_some_and(|inode| open != Some(inode))
+    }
+
+    /// The file that was begun after the open one: the current one, unless there have been more rotations.
+    fn successor(&self) -> PathBuf {
+        let files = self.files.all();
+        let inode = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.ino());
+        let next = self.open.as_ref().and_then(|open| {
+            let place = files.iter().position(|path| inode(path) == Some(open.inode));
+            // One that was removed was the oldest.
+            files.get(place.map_or(0, |place| place + 1))
+        });
+        next.map_or_else(|| self.files.current().to_path_buf(), PathBuf::clone)
     }
 
     /// Opens a file; none if it is gone by now, or not there yet.
@@ -180,7 +194,6 @@ impl Reader {
 mod tests {
     use std::{
         io::Write,
-        path::{Path, PathBuf},
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering},
@@ -303,6 +316,42 @@ mod tests {
         assert_eq!(next(&mut reader).await.as_deref(), Some("7\n"));
         assert_eq!(next(&mut reader).await, None);
         events.abort();
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_is_slow_reads_every_file() {
+        let log = Log::new();
+        log.write(&log.path(), "1\n");
+        let directories = Arc::new(Directories::open().expect("inotify"));
+        let (_ticks, pods) = watch::channel(0);
+        let follow = Follow::new(directories.watch(log.dir.path()).expect("watch"), pods, || true);
+        let query = LogQuery { tail: Some(1), ..LogQuery::default() };
+        let mut reader = Reader::open(log.files(), &query, Some(follow)).await.expect("open");
+        assert_eq!(next(&mut reader).await.as_deref(), Some("1\n"));
+        for (line, stamp) in [("2\n", "20260101-000000"), ("3\n", "20260102-000000"), ("4\n", "20260103-000000")] {
+            log.rotate(stamp);
+            log.write(&log.path(), line);
+        }
+        let mut rest = String::new();
+        while rest.len() < 6 {
+            rest.push_str(&next(&mut reader).await.expect("more"));
+        }
+        assert_eq!(rest, "2\n3\n4\n");
+
+        // The open file may be the oldest, and removed.
+        let open = log.rotate("20260104-000000");
+        std::fs::remove_file(open).expect("remove");
+        for old in ["20260101-000000", "20260102-000000", "20260103-000000"] {
+            let _ = std::fs::remove_file(log.dir.path().join(format!("0.log.{old}")));
+        }
+        log.write(&log.path(), "5\n");
+        log.rotate("20260105-000000");
+        log.write(&log.path(), "6\n");
+        let mut rest = String::new();
+        while rest.len() < 4 {
+            rest.push_str(&next(&mut reader).await.expect("more"));
+        }
+        assert_eq!(rest, "5\n6\n");
     }
 
     #[tokio::test]
