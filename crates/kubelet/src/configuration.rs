@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{CpuPolicy, Options, ShutdownPhase, logs};
+use crate::{CpuPolicy, Options, ShutdownPhase, quantity};
 
 /// The `KubeletConfiguration` that these options amount to. Only what is in force here is told.
 pub(crate) fn of(options: &Options) -> Value {
@@ -20,8 +20,8 @@ pub(crate) fn of(options: &Options) -> Value {
         "cgroupRoot": format!("/{}", options.cgroup_root.trim_matches('/')),
         "clusterDNS": dns,
         "clusterDomain": options.cluster_domain,
-        "containerLogMaxFiles": logs::MAX_FILES,
-        "containerLogMaxSize": format!("{}Mi", logs::MAX_BYTES >> 20),
+        "containerLogMaxFiles": options.container_logs.max_files,
+        "containerLogMaxSize": quantity::from_bytes(i64::try_from(options.container_logs.max_bytes).unwrap_or(i64::MAX)),
         "containerRuntimeEndpoint": format!("unix://{}", options.cri_socket.display()),
         "cpuManagerPolicy": if options.cpu_policy == CpuPolicy::None { "none" } else { "static" },
         "enableServer": options.tls.is_some(),

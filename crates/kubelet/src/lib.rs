@@ -57,7 +57,9 @@ pub use error::Error;
 pub use kubelet::{Handle, Kubelet};
 pub use log_links::remove_logs;
 pub use node::disk_is_scarce;
-pub use options::{DEFAULT_IMAGE_GC_PERCENT, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, Options, SwapBehavior, Thresholds};
+pub use options::{
+    DEFAULT_IMAGE_GC_PERCENT, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, LogLimits, Options, SwapBehavior, Thresholds,
+};
 pub use purge::purge;
 pub use quantity::sum_of_amounts;
 pub use shutdown::{ShutdownPhase, forget_shutdown};

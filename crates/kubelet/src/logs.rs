@@ -1,17 +1,21 @@
-//! Rotation of containers' logs: at 10 MiB the file is moved aside and the runtime opens a new one; five are kept.
+//! Rotation of containers' logs: a file that has become large is moved aside and the runtime opens a new one; a few are
+//! kept.
 //!
 //! Nothing is polled: the kernel tells of the next write to a log (a one-shot inotify watch), its size is looked at a
 //! while later, and the watch is set again. How long that while is follows from how fast the log grew: an idle container
 //! costs nothing, a chatty one a look every few seconds, and one that writes as fast as it can is caught in time. The
-//! runtime writes logs itself, so this needs its `ReopenContainerLog` and nothing else.
+//! runtime writes logs itself, so this needs its `ReopenContainerLog` and nothing else. A container whose runtime takes
+//! its time with that holds up no other one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use sampan_client::Tasks;
@@ -20,14 +24,46 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 
-use crate::Error;
 use crate::cri::Runtime;
 use crate::seen::Seen;
+use crate::{Error, quantity};
 
-/// A log is rotated when it is larger.
-pub(crate) const MAX_BYTES: u64 = 10 * 1024 * 1024;
-/// Files kept for a container, the current one included.
-pub(crate) const MAX_FILES: usize = 5;
+/// How large logs become, and how many files of each are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// A log is rotated when it is larger.
+    pub(crate) max_bytes: u64,
+    /// Files kept for a container, the current one included.
+    pub(crate) max_files: usize,
+}
+
+impl Default for LogLimits {
+    /// Upstream's.
+    fn default() -> Self {
+        Self { max_bytes: 10 * 1024 * 1024, max_files: 5 }
+    }
+}
+
+impl LogLimits {
+    /// What is said, as `50Mi` and a number of files, and the defaults for the rest; an error names the flag.
+    pub fn parse(max_size: Option<&str>, max_files: Option<usize>) -> Result<Self, String> {
+        let defaults = Self::default();
+        let bytes = |text: &str| quantity::value(&quantity::of(text)).and_then(|bytes| u64::try_from(bytes).ok());
+        let max_bytes = match max_size {
+            None => defaults.max_bytes,
+            Some(text) => bytes(text)
+                .filter(|bytes| *bytes > 0)
+                .ok_or_else(|| format!("container-log-max-size: {text:?} is no amount such as 50Mi"))?,
+        };
+        match max_files.unwrap_or(defaults.max_files) {
+            few @ 0..=1 => Err(format!("container-log-max-files: {few} must be greater than 1")),
+            max_files => Ok(Self { max_bytes, max_files }),
+        }
+    }
+}
+
+/// Logs that are looked at, and rotated, at the same time; further ones wait.
+const AT_ONCE: usize = 64;
 /// How soon after a write a log is looked at: at the soonest, when it grows fast or nothing is known of it yet, and at
 /// the latest.
 const SOONEST: Duration = Duration::from_millis(50);
@@ -60,18 +96,22 @@ impl Logs {
         deprecated,
         reason = "an OwnedFd stays open while it is registered, which is all that the unsafe successor asks"
     )]
-    pub(crate) fn start(runtime: &Runtime, tasks: &Tasks) -> Result<Self, Error> {
+    pub(crate) fn start(runtime: &Runtime, limits: LogLimits, tasks: &Tasks) -> Result<Self, Error> {
         let wrong = Error::io("watching", Path::new("logs"));
         let notify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(std::io::Error::from);
         let notify = notify.and_then(AsyncFd::new).map_err(wrong)?;
         let (changes, received) = mpsc::channel(QUEUE);
         let rotator = Rotator {
             runtime: runtime.clone(),
+            limits,
             notify,
             watched: HashMap::new(),
             of_pods: HashMap::new(),
             paces: HashMap::new(),
             paused: DelayQueue::new(),
+            due: VecDeque::new(),
+            looked_at: HashSet::new(),
+            looks: FuturesUnordered::new(),
         };
         tasks.spawn(rotator.run(received));
         Ok(Self { changes })
@@ -100,6 +140,7 @@ impl Logs {
 
 struct Rotator {
     runtime: Runtime,
+    limits: LogLimits,
     notify: AsyncFd<OwnedFd>,
     /// By watch descriptor.
     watched: HashMap<i32, File>,
@@ -108,6 +149,19 @@ struct Rotator {
     paces: HashMap<String, Pace>,
     /// Logs that are looked at again later.
     paused: DelayQueue<File>,
+    /// Logs to look at as soon as others have been; no more than there are containers.
+    due: VecDeque<File>,
+    /// Whose logs are being looked at, by container id: each by one look.
+    looked_at: HashSet<String>,
+    looks: FuturesUnordered<BoxFuture<'static, Look>>,
+}
+
+/// What a look at a log came to.
+struct Look {
+    file: File,
+    len_bytes: u64,
+    /// What is left of that after the rotation, if there was one.
+    kept_bytes: u64,
 }
 
 /// What the last look at a log told.
@@ -120,10 +174,11 @@ struct Pace {
 }
 
 impl Pace {
-    /// After a look that found `len_bytes`, of which `kept_bytes` are left after the rotation, if there was one.
-    fn after(before: Option<Self>, at: Instant, len_bytes: u64, kept_bytes: u64) -> Self {
-        let grown = before.map(|before| (len_bytes.saturating_sub(before.len_bytes), at.duration_since(before.at)));
-        Self { len_bytes: kept_bytes, at, pause: pause(grown, MAX_BYTES.saturating_sub(kept_bytes)) }
+    /// After `look`, at a log of at most `max_bytes`.
+    fn after(before: Option<Self>, at: Instant, look: &Look, max_bytes: u64) -> Self {
+        let grown =
+            before.map(|before| (look.len_bytes.saturating_sub(before.len_bytes), at.duration_since(before.at)));
+        Self { len_bytes: look.kept_bytes, at, pause: pause(grown, max_bytes.saturating_sub(look.kept_bytes)) }
     }
 }
 
@@ -143,12 +198,16 @@ fn pause(grown: Option<(u64, Duration)>, left_bytes: u64) -> Duration {
 impl Rotator {
     async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
         loop {
-            let written = tokio::select! {
+            tokio::select! {
                 change = changes.recv() => match change {
-                    Some(change) => self.take(change),
+                    Some(change) => {
+                        let fresh = self.take(change);
+                        self.due.extend(fresh);
+                    }
                     None => return,
                 },
-                Some(due) = self.paused.next() => vec![due.into_inner()],
+                Some(due) = self.paused.next() => self.due.push_back(due.into_inner()),
+                Some(look) = self.looks.next() => self.note(look),
                 written = Self::written(&self.notify, &mut self.watched) => {
                     for file in written {
                         // Of a log that was quiet for long, the pace says nothing any more.
@@ -156,12 +215,9 @@ impl Rotator {
                         let pause = pace.map_or(SOONEST, |pace| pace.pause);
                         self.paused.insert(file, pause);
                     }
-                    Vec::new()
                 }
-            };
-            for file in written {
-                self.look(file).await;
             }
+            self.begin_looks();
         }
     }
 
@@ -182,22 +238,28 @@ impl Rotator {
         self.of_pods.values().flatten().any(|known| known == file)
     }
 
-    /// Rotates a log if it is large, and has the kernel tell of the next write to it.
-    async fn look(&mut self, file: File) {
-        if !self.followed(&file) {
-            self.paces.remove(&file.id);
-            return;
-        }
-        let len_bytes = tokio::fs::metadata(&file.path).await.map_or(0, |metadata| metadata.len());
-        let mut kept_bytes = len_bytes;
-        if len_bytes > MAX_BYTES {
-            match rotate(&self.runtime, &file).await {
-                Ok(()) => kept_bytes = 0,
-                Err(error) => tracing::warn!(log = %file.path.display(), %error, "log not rotated"),
+    fn begin_looks(&mut self) {
+        while self.looks.len() < AT_ONCE
+            && let Some(file) = self.due.pop_front()
+        {
+            if !self.followed(&file) {
+                self.paces.remove(&file.id);
+            } else if self.looked_at.insert(file.id.clone()) {
+                self.looks.push(Box::pin(look(self.runtime.clone(), self.limits, file)));
             }
         }
-        let before = self.paces.get(&file.id).copied();
-        self.paces.insert(file.id.clone(), Pace::after(before, Instant::now(), len_bytes, kept_bytes));
+    }
+
+    /// Takes what a look came to, and has the kernel tell of the next write to the log.
+    fn note(&mut self, look: Look) {
+        self.looked_at.remove(&look.file.id);
+        let before = self.paces.remove(&look.file.id);
+        if !self.followed(&look.file) {
+            return;
+        }
+        let pace = Pace::after(before, Instant::now(), &look, self.limits.max_bytes);
+        let file = look.file;
+        self.paces.insert(file.id.clone(), pace);
         match inotify::add_watch(&self.notify, &file.path, WatchFlags::MODIFY | WatchFlags::ONESHOT) {
             Ok(watch) => drop(self.watched.insert(watch, file)),
             Err(error) => tracing::debug!(log = %file.path.display(), %error, "log not watched"),
@@ -218,8 +280,21 @@ impl Rotator {
     }
 }
 
+/// Looks how large a log is, and rotates it if it is too large.
+async fn look(runtime: Runtime, limits: LogLimits, file: File) -> Look {
+    let len_bytes = tokio::fs::metadata(&file.path).await.map_or(0, |metadata| metadata.len());
+    let mut kept_bytes = len_bytes;
+    if len_bytes > limits.max_bytes {
+        match rotate(&runtime, &file, limits.max_files).await {
+            Ok(()) => kept_bytes = 0,
+            Err(error) => tracing::warn!(log = %file.path.display(), %error, "log not rotated"),
+        }
+    }
+    Look { file, len_bytes, kept_bytes }
+}
+
 /// Moves the log aside, has the runtime open a new one, and drops the oldest.
-async fn rotate(runtime: &Runtime, file: &File) -> Result<(), Error> {
+async fn rotate(runtime: &Runtime, file: &File, max_files: usize) -> Result<(), Error> {
     let aside = aside(&file.path, sampan_clock::now());
     tokio::fs::rename(&file.path, &aside).await.map_err(Error::io("moving aside", &file.path))?;
     if let Err(error) = runtime.reopen_log(&file.id).await {
@@ -227,7 +302,7 @@ async fn rotate(runtime: &Runtime, file: &File) -> Result<(), Error> {
         return Err(error);
     }
     let old = rotated(&file.path);
-    for superfluous in old.iter().take((old.len() + 1).saturating_sub(MAX_FILES)) {
+    for superfluous in old.iter().take((old.len() + 1).saturating_sub(max_files)) {
         let _ = tokio::fs::remove_file(superfluous).await;
     }
     Ok(())
@@ -269,6 +344,7 @@ mod tests {
 
     #[test]
     fn a_log_is_looked_at_before_it_is_full() {
+        const MAX_BYTES: u64 = 10 << 20;
         let second = Duration::from_secs(1);
         for (grown, left_bytes, want_ms) in [
             (None, MAX_BYTES, 50),
@@ -281,6 +357,21 @@ mod tests {
             (Some((100, second)), 0, 50),
         ] {
             assert_eq!(pause(grown, left_bytes).as_millis(), want_ms, "{grown:?} {left_bytes}");
+        }
+    }
+
+    #[test]
+    fn limits_are_upstreams_unless_said() {
+        for (size, files, want) in [
+            (None, None, Ok((10 << 20, 5))),
+            (Some("1500k"), Some(2), Ok((1_500_000, 2))),
+            (Some("much"), None, Err("container-log-max-size: \"much\" is no amount such as 50Mi")),
+            (Some("0"), None, Err("container-log-max-size: \"0\" is no amount such as 50Mi")),
+            (Some("-1"), None, Err("container-log-max-size: \"-1\" is no amount such as 50Mi")),
+            (None, Some(1), Err("container-log-max-files: 1 must be greater than 1")),
+        ] {
+            let got = LogLimits::parse(size, files).map(|limits| (limits.max_bytes, limits.max_files));
+            assert_eq!(got, want.map_err(str::to_owned), "{size:?} {files:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Taint;
 
 use crate::cpus::{CpuPolicy, CpuSet};
 pub use crate::eviction::Thresholds;
+pub use crate::logs::LogLimits;
 use crate::shutdown::ShutdownPhase;
 
 /// Pods that a node takes unless told otherwise: upstream's number.
@@ -79,6 +80,8 @@ pub struct Options {
     /// How full, in percent, the disk of images may be before those that nobody uses go, and how full it is afterwards.
     /// 100 for any.
     pub image_gc_percent: (u8, u8),
+    /// How large containers' logs become, and how many files of each are kept.
+    pub container_logs: LogLimits,
     /// When Pods must go so that the node lives.
     pub eviction: Thresholds,
     /// A directory of files with Pods that run without the API server's say; it is made if it is not there.
@@ -118,6 +121,7 @@ impl Options {
             swap: SwapBehavior::NoSwap,
             shutdown: Vec::new(),
             image_gc_percent: DEFAULT_IMAGE_GC_PERCENT,
+            container_logs: LogLimits::default(),
             eviction: Thresholds::default(),
             static_pod_dir: None,
             allowed_unsafe_sysctls: Vec::new(),

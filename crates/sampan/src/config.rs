@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sampan_apiserver::{AuthenticationOptions, AuthorizationOptions, RequestHeaders};
-use sampan_kubelet::{DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, ShutdownPhase, SwapBehavior, Thresholds};
+use sampan_kubelet::{DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, LogLimits, ShutdownPhase, SwapBehavior, Thresholds};
 
 pub(crate) use self::audit::AuditConfig;
 pub(crate) use self::etcd::EtcdConfig;
@@ -50,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) processors: processors::Processors,
     pub(crate) swap: SwapBehavior,
     pub(crate) shutdown: Vec<ShutdownPhase>,
+    pub(crate) container_logs: LogLimits,
     pub(crate) eviction: Thresholds,
     pub(crate) image_gc_percent: (u8, u8),
     pub(crate) pod_manifest_path: PathBuf,
@@ -91,6 +92,7 @@ impl Config {
         let (authentication, authorization) = identity::resolve(flags, &file, &token_issuer(&cluster_domain))?;
         let front_proxies = front_proxies::resolve(flags, &file)?;
         let image_gc_percent = keeping::image_gc_percent(flags, &file)?;
+        let container_logs = keeping::container_logs(flags, &file)?;
         let (processors, swap) = (processors::resolve(flags, &file)?, processors::swap(flags, &file)?);
         let shutdown = shutdown::phases(flags, &file)?;
         let (mut reserved, eviction) = (keeping::reserved(flags, &file)?, keeping::eviction(flags, &file)?);
@@ -127,6 +129,7 @@ impl Config {
             processors,
             swap,
             shutdown,
+            container_logs,
             eviction,
             image_gc_percent,
             pod_manifest_path: pick(&flags.pod_manifest_path, file.pod_manifest_path, || {
@@ -338,6 +341,8 @@ mod tests {
             ("system-reserved: gpu=1", "system-reserved"),
             ("eviction-hard: memory<1", "eviction"),
             ("image-gc-high-threshold: 80", "image-gc-low-threshold"),
+            ("container-log-max-size: large", "container-log-max-size"),
+            ("container-log-max-files: 1", "container-log-max-files"),
             ("audit-log-path: /x", "audit-log-path"),
             ("oidc-client-id: x", "oidc-issuer-url"),
             ("oidc-issuer-url: https://x", "oidc-client-id"),

@@ -106,7 +106,7 @@ impl Node {
             certificates: PodCertificates::new(&client, &options.node_name, tasks),
             services,
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
-            logs: Logs::start(&runtime, tasks)?,
+            logs: Logs::start(&runtime, options.container_logs, tasks)?,
             mirrors: Mirrors::default(),
             burstable: Burstable::new(),
             cgroups,

@@ -30,8 +30,10 @@ struct State {
     reads: usize,
     /// Exit code of the next commands run by exec.
     exec_code: i32,
-    /// Sandboxes that cannot be stopped.
+    /// Sandboxes and containers that hang.
     stuck: BTreeSet<String>,
+    /// Logs that are opened anew when they shall be, by container id.
+    logs: BTreeMap<String, std::path::PathBuf>,
     /// How a container behaves when it is asked to stop: its exit code.
     next: u32,
 }
@@ -86,14 +88,19 @@ impl FakeRuntime {
         self.state.lock().exec_code = code;
     }
 
-    /// From now on the sandbox cannot be stopped.
-    pub(super) fn get_stuck(&self, sandbox: &str) {
-        self.state.lock().stuck.insert(sandbox.to_owned());
+    /// From now on the sandbox of this id cannot be stopped, or the container's log not be opened anew.
+    pub(super) fn get_stuck(&self, id: &str) {
+        self.state.lock().stuck.insert(id.to_owned());
     }
 
     /// From now on every sandbox can be stopped.
     pub(super) fn get_loose(&self) {
         self.state.lock().stuck.clear();
+    }
+
+    /// The container of this id writes its log there.
+    pub(super) fn set_log(&self, id: &str, log: &std::path::Path) {
+        self.state.lock().logs.insert(id.to_owned(), log.to_path_buf());
     }
 
     pub(super) fn add_image(&self, name: &str) {
@@ -322,6 +329,26 @@ impl RuntimeService for Service {
         }
     }
 
+    fn reopen_container_log<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request<ReopenContainerLogRequest>,
+    ) -> Answer<'async_trait, ReopenContainerLogResponse>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let (id, state) = (request.into_inner().container_id, self.0.state.lock());
+        let (stuck, log) = (state.stuck.contains(&id), state.logs.get(&id).cloned());
+        drop(state);
+        Box::pin(async move {
+            if stuck {
+                std::future::pending::<()>().await;
+            }
+            log.map(std::fs::File::create_new).transpose()?;
+            Ok(Response::new(ReopenContainerLogResponse {}))
+        })
+    }
+
     not_served! {
         stream_pod_sandboxes(StreamPodSandboxesRequest) -> Self::StreamPodSandboxesStream;
         stream_containers(StreamContainersRequest) -> Self::StreamContainersStream;
@@ -329,7 +356,6 @@ impl RuntimeService for Service {
         stream_pod_sandbox_stats(StreamPodSandboxStatsRequest) -> Self::StreamPodSandboxStatsStream;
         stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest) -> Self::StreamPodSandboxMetricsStream;
         update_container_resources(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse;
-        reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse;
         exec(ExecRequest) -> ExecResponse;
         attach(AttachRequest) -> AttachResponse;
         port_forward(PortForwardRequest) -> PortForwardResponse;

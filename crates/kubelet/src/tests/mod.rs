@@ -4,6 +4,7 @@
 mod fake_api;
 mod fake_runtime;
 mod life;
+mod log_rotation;
 
 use std::net::IpAddr;
 use std::sync::Arc;

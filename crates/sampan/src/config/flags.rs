@@ -208,6 +208,12 @@ pub(crate) struct Flags {
     /// Percentage of their disk down to which images go [default: 80]
     #[arg(long, value_name = "PERCENT")]
     pub(crate) image_gc_low_threshold: Option<u8>,
+    /// How large a container's log becomes before another file is begun [default: 10Mi]
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) container_log_max_size: Option<String>,
+    /// How many files of a container's log are kept [default: 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) container_log_max_files: Option<usize>,
     /// Directory of files with Pods that this node runs by itself [default: /etc/INSTANCE/manifests]
     #[arg(long, value_name = "DIR")]
     pub(crate) pod_manifest_path: Option<PathBuf>,

@@ -1,10 +1,10 @@
-//! What the node keeps for itself, and when Pods must go.
+//! What the node keeps for itself and of what there was, and when Pods must go.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use sampan_kubelet::{DEFAULT_IMAGE_GC_PERCENT, Thresholds, sum_of_amounts};
+use sampan_kubelet::{DEFAULT_IMAGE_GC_PERCENT, LogLimits, Thresholds, sum_of_amounts};
 
 use super::Flags;
 
@@ -63,4 +63,11 @@ pub(super) fn image_gc_percent(flags: &Flags, file: &Flags) -> Result<(u8, u8)> 
         bail!("image-gc-low-threshold: {low} must be below image-gc-high-threshold, {high}, which is at most 100");
     }
     Ok((high, low))
+}
+
+/// How much of containers' logs is kept.
+pub(super) fn container_logs(flags: &Flags, file: &Flags) -> Result<LogLimits> {
+    let max_size = flags.container_log_max_size.as_deref().or(file.container_log_max_size.as_deref());
+    let max_files = flags.container_log_max_files.or(file.container_log_max_files);
+    LogLimits::parse(max_size, max_files).map_err(|why| anyhow!(why))
 }
