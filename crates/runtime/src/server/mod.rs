@@ -1,6 +1,7 @@
 //! CRI over gRPC: each method finds its argument, calls what does the work, and puts the result into a message.
 
 mod archive;
+mod deadline;
 mod images;
 mod runtime;
 
@@ -14,6 +15,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use self::deadline::Deadlines;
 use crate::archive::image_archive_server::ImageArchiveServer;
 use crate::node::Node;
 use crate::streaming::Urls;
@@ -36,6 +38,7 @@ pub(crate) async fn serve(
     let service = Service { node, urls, stop: stop.clone() };
     let limit = MAX_MESSAGE_BYTES;
     tonic::transport::Server::builder()
+        .layer(tower::layer::layer_fn(Deadlines))
         .add_service(
             RuntimeServiceServer::new(service.clone())
                 .max_decoding_message_size(limit)
