@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use sampan_nft as nft;
 
 use crate::addresses::Pool;
 use crate::links::{self, Bridge, Pair};
 use crate::netlink::Netlink;
 use crate::options::{Options, Plan};
 use crate::ports::{self, HostPort, Ports};
-use crate::{Attachment, Error, INTERFACE, PodNetwork, nft, rules, sysctl};
+use crate::{Attachment, Error, INTERFACE, PodNetwork, rules, sysctl};
 
 /// A sandbox's name is kept in a link's alias, which has 255 bytes, beside an address.
 const SANDBOX_NAME_MAX: usize = 128;
@@ -185,7 +186,7 @@ impl PodNetwork for BridgeNetwork {
         more.save(&self.plan)?;
         let elements = more.of(sandbox);
         *published = more;
-        nft::apply(&rules::change(&self.plan, "add", &elements), "open host ports").await
+        Ok(nft::apply(&rules::change(&self.plan, "add", &elements), "open host ports").await?)
     }
 
     async fn detach(&self, sandbox: &str) -> Result<(), Error> {

@@ -64,13 +64,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The `nft` program is missing, or refused the rules.
-    #[error("nft ({doing}): {reason}")]
-    Nft {
-        /// What the rules were for.
-        doing: &'static str,
-        /// The program's own words.
-        reason: String,
-    },
+    #[error(transparent)]
+    Nft(#[from] sampan_nft::Error),
     /// A state file could not be read or written.
     #[error("state file {path}: {source}")]
     State {

@@ -5,7 +5,7 @@
 //! what a container is: it is given a sandbox's name and the path of its network namespace.
 //!
 //! Start reading at `bridge.rs`, which puts the pure parts (`options.rs`, `addresses.rs`, `rules.rs`) and the kernel's
-//! edge (`links.rs`, `netlink.rs`, `nft.rs`, `sysctl.rs`) together.
+//! edge (`links.rs`, `netlink.rs`, `sysctl.rs`, the `nft` crate) together.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,7 +17,6 @@ mod bridge;
 mod error;
 mod links;
 mod netlink;
-mod nft;
 mod options;
 mod ports;
 mod rules;

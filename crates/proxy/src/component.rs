@@ -15,13 +15,14 @@ use kube::Api;
 use kube::runtime::watcher;
 use parking_lot::Mutex;
 use sampan_client::{Informer, Key, Tasks};
+use sampan_nft as nft;
 use tokio::sync::{Notify, watch};
 
 use crate::model::{Change, Model};
 use crate::plan::{Node, plan};
 use crate::rules::{Load, Rules};
 use crate::slices::Slices;
-use crate::{Error, affinity, conntrack, nft, rules};
+use crate::{Error, affinity, conntrack, rules};
 
 /// How many Services one transaction takes at most.
 const BATCH_SERVICES: usize = 2_000;
@@ -75,7 +76,7 @@ impl Proxy {
     }
 
     /// Removes the table with everything in it. What is gone already is not an error.
-    pub async fn remove(instance: &str) -> Result<(), Error> {
+    pub async fn remove(instance: &str) -> Result<(), nft::Error> {
         nft::apply(&rules::remove(instance), "remove the Services' table").await
     }
 }
@@ -207,7 +208,7 @@ impl Worker {
         self.forget_clients().await;
     }
 
-    async fn load(&mut self) -> Result<(), Error> {
+    async fn load(&mut self) -> Result<(), nft::Error> {
         while let Some(changes) = self.next_changes() {
             forget_flows(conntrack::gone(&changes)).await;
         }
@@ -245,7 +246,7 @@ impl Worker {
     }
 
     /// Forgets what is stale now. True if there was nothing.
-    async fn forget_once(&self) -> Result<bool, Error> {
+    async fn forget_once(&self) -> Result<bool, nft::Error> {
         let remembered = affinity::parse(&nft::list_map(self.rules.table(), "affinity").await?);
         let text = self.rules.forget(&affinity::stale(&remembered, &self.model));
         if text.is_empty() {

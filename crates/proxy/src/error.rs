@@ -3,14 +3,6 @@
 /// Why the proxy could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The `nft` program is missing, or refused the rules.
-    #[error("nft ({doing}): {reason}")]
-    Nft {
-        /// What the rules were for.
-        doing: &'static str,
-        /// The program's own words.
-        reason: String,
-    },
     /// A network or address of a family that is not served (yet).
     #[error("{0} is not IPv4")]
     Family(String),

@@ -22,7 +22,6 @@ mod elements;
 mod error;
 pub mod frontend;
 pub mod model;
-mod nft;
 pub mod plan;
 pub mod rules;
 mod slices;
