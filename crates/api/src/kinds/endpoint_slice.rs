@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{cells, fill, read};
 use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, PROTOCOLS, canonical, check, labels, names};
+use crate::validation::{Cursor, PROTOCOLS, addresses, check, labels, names};
 
 /// `endpointslices.discovery.k8s.io`
 pub static ENDPOINT_SLICE: Kind = Kind {
@@ -73,7 +73,8 @@ impl Rules for EndpointSliceRules {
         for (index, endpoint) in read::list(object, "/endpoints").iter().enumerate() {
             let path = Path::new("endpoints").index(index).child("addresses");
             let addresses = read::texts(endpoint, "/addresses").into_iter().enumerate();
-            warnings.extend(addresses.filter_map(|(index, address)| canonical::ip(&path.index(index), address)));
+            warnings
+                .extend(addresses.filter_map(|(index, address)| addresses::ip_warning(&path.index(index), address)));
         }
         warnings
     }
@@ -123,21 +124,29 @@ fn endpoints(endpoints: &Cursor<'_>, address_type: &str) {
     }
 }
 
-fn addresses(addresses: &Cursor<'_>, address_type: &str) {
-    match addresses.len() {
-        0 => addresses.required("must contain at least 1 address"),
+fn addresses(list: &Cursor<'_>, address_type: &str) {
+    match list.len() {
+        0 => list.required("must contain at least 1 address"),
         1..=MAX_ADDRESSES => {}
-        _ => addresses.too_many(MAX_ADDRESSES),
+        _ => list.too_many(MAX_ADDRESSES),
     }
-    for address in addresses.items() {
-        match address_type {
-            "IPv4" => address.follows(names::ipv4),
-            "IPv6" => address.follows(names::ipv6),
-            "FQDN" => address.must_follow(names::full_domain),
-            _ => {}
-        }
-        if matches!(address_type, "IPv4" | "IPv6") {
-            address.follows(names::reachable_ip);
+    for address in list.items() {
+        let written = match address_type {
+            "IPv4" => addresses::ip,
+            "IPv6" => addresses::canonical_ip,
+            "FQDN" => {
+                address.must_follow(names::full_domain);
+                continue;
+            }
+            _ => continue,
+        };
+        let before = address.fault_count();
+        address.follows(written);
+        if address.fault_count() == before {
+            if address.text().contains(':') != (address_type == "IPv6") {
+                list.invalid_as(address.text(), format!("must be an {address_type} address"));
+            }
+            address.follows(addresses::reachable_ip);
         }
     }
 }
@@ -194,8 +203,11 @@ mod tests {
         );
         check(
             &ENDPOINT_SLICE,
-            "{addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}]}",
-            &["endpoints[0].addresses[0]: Invalid value: \"10.0.0.1\": must be a valid IPv6 address"],
+            "{addressType: IPv6, endpoints: [{addresses: [10.0.0.1, 'FD00::1']}]}",
+            &[
+                "endpoints[0].addresses: Invalid value: \"10.0.0.1\": must be an IPv6 address",
+                "endpoints[0].addresses[1]: Invalid value: \"FD00::1\": must be in canonical form (\"fd00::1\")",
+            ],
         );
         check(
             &ENDPOINT_SLICE,

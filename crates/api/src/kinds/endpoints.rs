@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{cells, fill, read};
 use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, PROTOCOLS, canonical, check, names};
+use crate::validation::{Cursor, PROTOCOLS, addresses, check, names};
 
 /// `endpoints`
 pub static ENDPOINTS: Kind = Kind {
@@ -58,7 +58,7 @@ impl Rules for EndpointsRules {
                 let path = Path::new("subsets").index(index).child(list);
                 let addresses = read::list(subset, &format!("/{list}")).iter().enumerate();
                 warnings.extend(addresses.filter_map(|(index, address)| {
-                    canonical::ip(&path.index(index).child("ip"), read::text(address, "/ip"))
+                    addresses::ip_warning(&path.index(index).child("ip"), read::text(address, "/ip"))
                 }));
             }
         }
@@ -92,8 +92,8 @@ fn subset(subset: &Cursor<'_>) {
     }
     for address in ready.items().chain(not_ready.items()) {
         let ip = address.get("ip");
-        ip.follows(names::ip);
-        ip.follows(names::reachable_ip);
+        ip.follows(addresses::ip);
+        ip.follows(addresses::reachable_ip);
         address.get("hostname").may_follow(names::label);
         address.get("nodeName").may_follow(names::subdomain);
     }

@@ -9,7 +9,7 @@ use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
 use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, check, names};
+use crate::validation::{Cursor, addresses, check, names};
 
 const GVK: Gvk = ("networking.k8s.io", "v1", "Ingress");
 
@@ -73,10 +73,11 @@ impl Rules for IngressRules {
         })
     }
 
-    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        let known = addresses::of_load_balancer(old);
         check(new, |ingress| {
             for address in ingress.get("status").get("loadBalancer").get("ingress").items() {
-                address.get("ip").may_follow(names::ip);
+                address.get("ip").may_follow(addresses::unless_known(addresses::ip, &known));
                 let hostname = address.get("hostname");
                 hostname.may_follow(names::subdomain);
                 not_an_ip(&hostname);

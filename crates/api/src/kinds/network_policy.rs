@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{cells, fill, read};
 use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, PROTOCOLS, canonical, check, label_selector, names};
+use crate::validation::{Cursor, PROTOCOLS, addresses, check, label_selector, names};
 
 /// `networkpolicies.networking.k8s.io`
 pub static NETWORK_POLICY: Kind = Kind {
@@ -66,29 +66,54 @@ impl Rules for NetworkPolicyRules {
         })
     }
 
+    fn validate_create(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |policy| written_networks(policy, &Value::Null))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |policy| written_networks(policy, old))
+    }
+
     fn has_generation(&self) -> bool {
         true
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
-            for (at, rule) in read::list(object, &format!("/spec/{rules}")).iter().enumerate() {
-                for (index, peer) in read::list(rule, &format!("/{peers}")).iter().enumerate() {
-                    let path = Path::new("spec").child(rules).index(at).child(peers).index(index).child("ipBlock");
-                    warnings.extend(canonical::cidr(&path.child("cidr"), read::text(peer, "/ipBlock/cidr")));
-                    let except = read::texts(peer, "/ipBlock/except").into_iter().enumerate();
-                    let path = path.child("except");
-                    warnings.extend(except.filter_map(|(index, cidr)| canonical::cidr(&path.index(index), cidr)));
-                }
-            }
-        }
-        warnings
+        networks(object).iter().flat_map(|(path, cidr)| addresses::cidr_warnings(path, cidr)).collect()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![cells::name(object), cells::selector(object, "/spec/podSelector"), cells::age(object, now)]
     }
+}
+
+/// The faults of the networks of a policy that was `old` before.
+fn written_networks(policy: &Cursor<'_>, old: &Value) {
+    let known: Vec<&str> = networks(old).into_iter().map(|(_, cidr)| cidr).collect();
+    let rule = addresses::unless_known(addresses::cidr, &known);
+    for (path, cidr) in networks(policy.value()) {
+        rule(cidr).into_iter().for_each(|fault| policy.at(&path).invalid_as(cidr, fault));
+    }
+}
+
+/// The networks that a policy names, each with its place.
+fn networks(policy: &Value) -> Vec<(Path, &str)> {
+    let mut networks = Vec::new();
+    for (_, rules, peers) in DIRECTIONS {
+        for (at, rule) in read::list(policy, &format!("/spec/{rules}")).iter().enumerate() {
+            for (index, peer) in read::list(rule, &format!("/{peers}")).iter().enumerate() {
+                let path = Path::new("spec").child(rules).index(at).child(peers).index(index).child("ipBlock");
+                let whole = read::text(peer, "/ipBlock/cidr");
+                if whole.is_empty() {
+                    continue;
+                }
+                networks.push((path.child("cidr"), whole));
+                let except = read::texts(peer, "/ipBlock/except").into_iter().enumerate();
+                networks.extend(except.map(|(index, cidr)| (path.child("except").index(index), cidr)));
+            }
+        }
+    }
+    networks
 }
 
 fn port(port: &Cursor<'_>) {
@@ -133,10 +158,8 @@ fn ip_block(block: &Cursor<'_>) {
     if !whole.must() {
         return;
     }
-    whole.follows(names::cidr);
     let Ok(net) = whole.text().parse::<IpNet>() else { return };
     for except in block.get("except").items() {
-        except.follows(names::cidr);
         let Ok(part) = except.text().parse::<IpNet>() else { continue };
         if !net.contains(&part) || net.prefix_len() >= part.prefix_len() {
             except.invalid("must be a strict subset of `cidr`");
@@ -147,7 +170,7 @@ fn ip_block(block: &Cursor<'_>) {
 #[cfg(test)]
 mod tests {
     use super::NETWORK_POLICY;
-    use crate::kinds::testing::{check, check_defaults, check_row};
+    use crate::kinds::testing::{check, check_defaults, check_row, check_update};
 
     #[test]
     fn defaults() {
@@ -181,6 +204,18 @@ mod tests {
                 "spec.policyTypes[0]: Unsupported value: \"Sideways\": supported values: \"Ingress\", \"Egress\"",
             ],
         );
+    }
+
+    #[test]
+    fn networks_have_no_bits_beyond_their_prefix_unless_they_had_them_before() {
+        let policy = |cidr: &str| {
+            format!("{{spec: {{egress: [{{to: [{{ipBlock: {{cidr: {cidr}, except: [10.1.0.0/16]}}}}]}}]}}}}")
+        };
+        let fault = "spec.egress[0].to[0].ipBlock.cidr: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the \
+                     prefix length";
+        check(&NETWORK_POLICY, &policy("10.0.0.1/8"), &[fault]);
+        check_update(&NETWORK_POLICY, &policy("10.0.0.0/8"), &policy("10.0.0.1/8"), &[fault]);
+        check_update(&NETWORK_POLICY, &policy("10.0.0.1/8"), &policy("10.0.0.1/8"), &[]);
     }
 
     #[test]

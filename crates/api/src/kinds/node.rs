@@ -9,7 +9,7 @@ use super::subresources::{Gvk, PROXY, status};
 use super::{cells, fill, read};
 use crate::field::{self, Path};
 use crate::kind::{Kind, NameRule, Rules, Scope, Subresource, Verbs};
-use crate::validation::{Cursor, TAINT_EFFECTS, canonical, check, names, quantity};
+use crate::validation::{Cursor, TAINT_EFFECTS, addresses, check, names, quantity};
 
 const GVK: Gvk = ("", "v1", "Node");
 
@@ -117,7 +117,7 @@ impl Rules for NodeRules {
         }
         let path = Path::new("spec").child("podCIDRs");
         let cidrs = read::texts(object, "/spec/podCIDRs").into_iter().enumerate();
-        warnings.extend(cidrs.filter_map(|(index, cidr)| canonical::cidr(&path.index(index), cidr)));
+        warnings.extend(cidrs.flat_map(|(index, cidr)| addresses::cidr_warnings(&path.index(index), cidr)));
         warnings
     }
 
@@ -230,7 +230,7 @@ fn feature_name(name: &str) -> Vec<String> {
 fn pod_networks(networks: &Cursor<'_>) {
     let mut families = Vec::new();
     for network in networks.items() {
-        network.follows(names::cidr);
+        network.follows(addresses::cidr);
         families.push(network.text().contains(':'));
     }
     if families.len() > 2 || families.len() == 2 && families[0] == families[1] {

@@ -8,7 +8,7 @@ use super::{cells, fill, read};
 use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
 use crate::validation::devices::{self, RequestNames};
-use crate::validation::{Cursor, check, conditions, names, same};
+use crate::validation::{Cursor, addresses, check, conditions, same};
 
 const GVK: Gvk = ("resource.k8s.io", "v1", "ResourceClaim");
 
@@ -168,7 +168,7 @@ fn network(data: &Cursor<'_>) {
     }
     let addresses = data.get("ips");
     if !devices::too_many(&addresses, MAX_ADDRESSES) {
-        addresses.items().for_each(|address| address.follows(names::interface_address));
+        addresses.items().for_each(|address| address.follows(addresses::interface_address));
         devices::unique(&addresses, |address| address.text().to_owned());
     }
 }

@@ -7,7 +7,7 @@ use super::subresources::{Gvk, status};
 use super::{cells, fill, read};
 use crate::field;
 use crate::kind::{Kind, NameRule, Rules, Scope, Verbs};
-use crate::validation::{Cursor, check, names};
+use crate::validation::{Cursor, addresses, check};
 
 const GVK: Gvk = ("networking.k8s.io", "v1", "ServiceCIDR");
 
@@ -77,7 +77,7 @@ fn cidrs(cidrs: &Cursor<'_>) {
         1..=MAX_CIDRS => {}
         _ => return cidrs.invalid("may only hold up to 2 values"),
     }
-    cidrs.items().for_each(|cidr| cidr.follows(names::canonical_cidr));
+    cidrs.items().for_each(|cidr| cidr.follows(addresses::canonical_cidr));
     let families: Vec<Option<bool>> =
         cidrs.texts().map(|text| text.parse::<ipnet::IpNet>().ok().map(|net| net.addr().is_ipv4())).collect();
     if let [Some(first), Some(second)] = families[..]

@@ -4,7 +4,7 @@
 //! Rules are functions of a `Cursor`, a place in an object that collects its faults; start there, then read
 //! [`metadata()`] for every object and `pod` for everything that runs containers. Field paths and texts are upstream's.
 
-pub(crate) mod canonical;
+pub(crate) mod addresses;
 pub(crate) mod certificates;
 mod claims;
 mod conditions;

@@ -1,8 +1,8 @@
-//! The formats of names, label values, keys and addresses. Each rule answers with what is wrong, in upstream's words.
+//! The formats of names, label values and keys. Each rule answers with what is wrong, in upstream's words.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use super::addresses;
 use crate::kind::NameRule;
 
 const LABEL_BYTES: usize = 63;
@@ -20,7 +20,7 @@ pub(crate) fn of_kind(rule: NameRule) -> fn(&str) -> Vec<String> {
         NameRule::Label => label,
         NameRule::Label1035 => label_1035,
         NameRule::PathSegment => path_segment,
-        NameRule::Ip => canonical_ip,
+        NameRule::Ip => addresses::canonical_ip,
     }
 }
 
@@ -211,42 +211,6 @@ pub(crate) fn percent(text: &str) -> Vec<String> {
     )]
 }
 
-/// An IP address of either family.
-pub(crate) fn ip(text: &str) -> Vec<String> {
-    unless(text.parse::<IpAddr>().is_ok(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
-}
-
-/// An IP address of either family, written as everyone writes it.
-pub(crate) fn canonical_ip(text: &str) -> Vec<String> {
-    match text.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
-            vec!["must not be an IPv4-mapped IPv6 address".to_owned()]
-        }
-        Ok(ip) if ip.to_string() != text => vec![format!("must be in canonical form (\"{ip}\")")],
-        _ => ip(text),
-    }
-}
-
-/// A network, written as everyone writes it.
-pub(crate) fn canonical_cidr(text: &str) -> Vec<String> {
-    match text.parse::<ipnet::IpNet>() {
-        Ok(net) if net.addr() != net.network() => vec!["must not have bits set beyond the prefix length".to_owned()],
-        Ok(net) if net.to_string() != text => vec![format!("must be in canonical form (\"{net}\")")],
-        _ => cidr(text),
-    }
-}
-
-/// An address of a network interface, with the length of its network's prefix: `192.0.2.0/24`.
-pub(crate) fn interface_address(text: &str) -> Vec<String> {
-    match text.parse::<ipnet::IpNet>() {
-        Ok(net) if net.to_string() != text => vec![format!("must be in canonical form (\"{net}\")")],
-        Ok(_) => Vec::new(),
-        Err(_) => {
-            vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned()]
-        }
-    }
-}
-
 /// An identifier as C has them.
 pub(crate) fn c_identifier(text: &str) -> Vec<String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
@@ -287,38 +251,6 @@ pub(crate) fn uuid(text: &str) -> Vec<String> {
         "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal \
          characters",
     )
-}
-
-/// An IPv4 address.
-pub(crate) fn ipv4(text: &str) -> Vec<String> {
-    unless(text.parse::<Ipv4Addr>().is_ok(), "must be a valid IPv4 address")
-}
-
-/// An IPv6 address.
-pub(crate) fn ipv6(text: &str) -> Vec<String> {
-    unless(text.parse::<Ipv6Addr>().is_ok(), "must be a valid IPv6 address")
-}
-
-/// A network: address and prefix length.
-pub(crate) fn cidr(text: &str) -> Vec<String> {
-    unless(text.parse::<ipnet::IpNet>().is_ok(), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
-}
-
-/// An address that traffic may be sent to: none of the sender's own machine or link, where metadata services and
-/// node-local daemons listen.
-pub(crate) fn reachable_ip(text: &str) -> Vec<String> {
-    let Ok(ip) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".to_owned()] };
-    let (link_local, link_local_multicast) = match ip {
-        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
-        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
-    };
-    let rules = [
-        (ip.is_unspecified(), format!("may not be unspecified ({text})")),
-        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
-        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
-        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
-    ];
-    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, fault)| fault).collect()
 }
 
 /// A domain name of two or more labels; a final dot is allowed.
@@ -413,15 +345,6 @@ mod tests {
         check(http_header, &["X-Header"], &["", "X Header"]);
         check(env_variable, &["A", "a.b-c", "1"], &["A=B", "Ä"]);
         check(percent, &["0%", "100%"], &["", "%", "a%", "10"]);
-    }
-
-    #[test]
-    fn traffic_goes_to_reachable_addresses_only() {
-        check(
-            reachable_ip,
-            &["10.0.0.1", "2001:db8::1"],
-            &["0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "ff02::1", "x"],
-        );
     }
 
     #[test]

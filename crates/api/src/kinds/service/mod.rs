@@ -76,12 +76,19 @@ impl Rules for ServiceRules {
         check(object, rules::service)
     }
 
-    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
-        check(new, |new| rules::update(new, old))
+    fn validate_create(&self, object: &Value) -> Vec<field::Error> {
+        check(object, |service| rules::written_addresses(service, &Value::Null))
     }
 
-    fn validate_status(&self, new: &Value, _old: &Value) -> Vec<field::Error> {
-        check(new, rules::status)
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |new| {
+            rules::update(new, old);
+            rules::written_addresses(new, old);
+        })
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<field::Error> {
+        check(new, |new| rules::status(new, old))
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {

@@ -1,15 +1,18 @@
 //! What can be wrong with a Service.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
 use crate::kinds::read;
-use crate::validation::{Cursor, PROTOCOLS, labels, names, number_or_name};
+use crate::validation::{Cursor, PROTOCOLS, addresses, labels, names, number_or_name};
 
 /// The kubelet's own port, which must not be opened to the outside by accident.
 const KUBELET_PORT: i64 = 10_250;
 const MAX_AFFINITY_SECONDS: i64 = 86_400;
+/// The annotation that says what `loadBalancerSourceRanges` says.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
 /// The faults of a Service.
@@ -24,18 +27,52 @@ pub(super) fn service(service: &Cursor<'_>) {
     labels(&spec.get("selector"));
     affinity(&spec);
     if kind.text() != "ExternalName" {
-        addresses(&spec);
-    }
-    for ip in spec.get("externalIPs").items() {
-        let before = ip.fault_count();
-        ip.follows(names::ip);
-        if ip.fault_count() == before {
-            ip.follows(names::reachable_ip);
-        }
+        families(&spec);
     }
     kind.must_be_one_of(TYPES);
     load_balancer(&spec, kind.text());
     traffic(&spec, kind.text());
+}
+
+/// The faults of the addresses of a Service that was `old` before.
+pub(super) fn written_addresses(service: &Cursor<'_>, old: &Value) {
+    let spec = service.get("spec");
+    let [cluster, external] = ["/spec/clusterIPs", "/spec/externalIPs"].map(|list| read::texts(old, list));
+    if spec.get("type").text() != "ExternalName" {
+        let addresses = spec.get("clusterIPs");
+        for (_, ip) in addresses.items().enumerate().filter(|(index, ip)| (*index, ip.text()) != (0, "None")) {
+            ip.follows(addresses::unless_known(addresses::ip, &cluster));
+        }
+    }
+    for ip in spec.get("externalIPs").items() {
+        let before = ip.fault_count();
+        ip.follows(addresses::unless_known(addresses::ip, &external));
+        if ip.fault_count() == before {
+            ip.follows(addresses::reachable_ip);
+        }
+    }
+    source_ranges(service, old);
+}
+
+/// The faults of the networks that a load balancer lets in. They may stand in an annotation, and have blanks around them.
+fn source_ranges(service: &Cursor<'_>, old: &Value) {
+    let spec = service.get("spec");
+    let ranges = spec.get("loadBalancerSourceRanges");
+    let annotation = service.get("metadata").get("annotations").key(SOURCE_RANGES);
+    let known: Vec<&str> = read::texts(old, "/spec/loadBalancerSourceRanges").into_iter().map(str::trim).collect();
+    let place = if ranges.is_empty() { annotation } else { ranges.at(&spec.path().child("LoadBalancerSourceRanges")) };
+    if place.is_set() && spec.get("type").text() != "LoadBalancer" {
+        place.forbidden("may only be used when `type` is 'LoadBalancer'");
+    }
+    for range in place.items() {
+        range.follows(|text| addresses::unless_known(addresses::cidr, &known)(text.trim()));
+    }
+    let text = place.text().trim();
+    if !text.is_empty() && old["metadata"]["annotations"][SOURCE_RANGES] != place.text() {
+        for range in text.split(',').map(str::trim) {
+            addresses::cidr(range).into_iter().for_each(|fault| place.invalid_as(range, fault));
+        }
+    }
 }
 
 /// The faults of a change: addresses once given stay, unless the Service becomes another thing altogether.
@@ -62,21 +99,22 @@ pub(super) fn update(new: &Cursor<'_>, old: &Value) {
 }
 
 /// The faults of a status: only load balancers have addresses to report.
-pub(super) fn status(service: &Cursor<'_>) {
+pub(super) fn status(service: &Cursor<'_>, old: &Value) {
     let ingresses = service.get("status").get("loadBalancer").get("ingress");
     if !ingresses.is_empty() && service.get("spec").get("type").text() != "LoadBalancer" {
         ingresses.forbidden("may only be used when `spec.type` is 'LoadBalancer'");
         return;
     }
+    let known = addresses::of_load_balancer(old);
     for ingress in ingresses.items() {
         let (ip, mode, hostname) = (ingress.get("ip"), ingress.get("ipMode"), ingress.get("hostname"));
-        ip.may_follow(names::ip);
+        ip.may_follow(addresses::unless_known(addresses::ip, &known));
         if mode.is_set() && ip.is_empty() {
             mode.forbidden("may not be specified when `ip` is not set");
         }
         mode.may_be_one_of(&["Proxy", "VIP"]);
         hostname.may_follow(names::subdomain);
-        if names::ip(hostname.text()).is_empty() {
+        if addresses::ip(hostname.text()).is_empty() {
             hostname.invalid("must be a DNS name, not an IP address");
         }
     }
@@ -188,7 +226,7 @@ fn affinity(spec: &Cursor<'_>) {
 }
 
 /// `clusterIP` and `clusterIPs` say the same, and fit `ipFamilies`.
-fn addresses(spec: &Cursor<'_>) {
+fn families(spec: &Cursor<'_>) {
     let (first, all, families) = (spec.get("clusterIP"), spec.get("clusterIPs"), spec.get("ipFamilies"));
     let list: Vec<&str> = all.texts().collect();
     match (first.text(), list.first()) {
@@ -207,17 +245,14 @@ fn addresses(spec: &Cursor<'_>) {
     }
     spec.get("ipFamilyPolicy").may_be_one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"]);
     let before = spec.fault_count();
-    for (index, address) in all.items().enumerate() {
-        match (index, address.text()) {
-            (0, "None") if list.len() > 1 => all.invalid("'None' must be the first and only value"),
-            (0, "None") => {}
-            _ => address.follows(names::ip),
-        }
+    if list.first() == Some(&"None") && list.len() > 1 {
+        all.invalid("'None' must be the first and only value");
     }
     if list.len() > 2 {
         all.invalid("may only hold up to 2 values");
     }
-    if spec.fault_count() == before {
+    let readable = |address: &&str| *address == "None" || address.parse::<IpAddr>().is_ok();
+    if spec.fault_count() == before && list.iter().all(readable) {
         families_fit(&all, &families, &list);
     }
 }
@@ -237,18 +272,15 @@ fn families_fit(all: &Cursor<'_>, families: &Cursor<'_>, list: &[&str]) {
 }
 
 fn load_balancer(spec: &Cursor<'_>, kind: &str) {
-    let (ranges, class) = (spec.get("loadBalancerSourceRanges"), spec.get("loadBalancerClass"));
-    for range in ranges.items() {
-        range.follows(|range| names::cidr(range.trim()));
-    }
+    let class = spec.get("loadBalancerClass");
     if kind == "LoadBalancer" {
         if class.is_set() {
             class.follows(names::qualified);
         }
         return;
     }
-    for field in [ranges, class, spec.get("allocateLoadBalancerNodePorts")] {
-        if field.is_set() && !(field.value().is_array() && field.is_empty()) {
+    for field in [class, spec.get("allocateLoadBalancerNodePorts")] {
+        if field.is_set() {
             field.forbidden("may only be used when `type` is 'LoadBalancer'");
         }
     }

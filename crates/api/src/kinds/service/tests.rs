@@ -197,3 +197,44 @@ fn only_load_balancers_report_addresses() {
         ["status.loadBalancer.ingress[0].hostname: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address"]
     );
 }
+
+#[test]
+fn addresses_are_read_in_one_way_alone_unless_they_were_there_before() {
+    let external = |ip: &str| service(&format!("{{ports: [{{port: 80}}], externalIPs: ['{ip}']}}"));
+    let fault = "spec.externalIPs[0]: Invalid value: \"010.1.1.1\": must not have leading 0s";
+    check(&SERVICE, &external("010.1.1.1"), &[fault]);
+    check_update(&SERVICE, &external("10.1.1.1"), &external("010.1.1.1"), &[fault]);
+    check_update(&SERVICE, &external("010.1.1.1"), &external("010.1.1.1"), &[]);
+    spec(
+        "{ports: [{port: 80}], clusterIP: '::ffff:10.0.0.1', clusterIPs: ['::ffff:10.0.0.1']}",
+        &["spec.clusterIPs[0]: Invalid value: \"::ffff:10.0.0.1\": must not be an IPv4-mapped IPv6 address"],
+    );
+}
+
+#[test]
+fn what_a_load_balancer_lets_in() {
+    let ranges = |kind: &str, ranges: &str| {
+        service(&format!("{{type: {kind}, ports: [{{port: 80}}], loadBalancerSourceRanges: [{ranges}]}}"))
+    };
+    check(&SERVICE, &ranges("LoadBalancer", "' 10.0.0.0/8 '"), &[]);
+    let fault = "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the \
+                 prefix length";
+    check(&SERVICE, &ranges("LoadBalancer", "10.0.0.1/8"), &[fault]);
+    check_update(&SERVICE, &ranges("LoadBalancer", "10.0.0.1/8"), &ranges("LoadBalancer", "' 10.0.0.1/8'"), &[]);
+    let fault = "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'";
+    check(&SERVICE, &ranges("ClusterIP", "10.0.0.0/8"), &[fault]);
+    let annotated = |kind: &str, text: &str| {
+        let annotations = format!("{{service.beta.kubernetes.io/load-balancer-source-ranges: '{text}'}}");
+        format!(
+            "{{metadata: {{name: a, namespace: b, annotations: {annotations}}}, spec: {{type: {kind}, ports: [{{port: 80}}]}}}}"
+        )
+    };
+    check(&SERVICE, &annotated("LoadBalancer", "10.0.0.0/8, 11.0.0.0/8"), &[]);
+    let place = "metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]";
+    let fault = format!(
+        "{place}: Invalid value: \"11.0.0.0/33\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+    );
+    check(&SERVICE, &annotated("LoadBalancer", "10.0.0.0/8, 11.0.0.0/33"), &[&fault]);
+    let fault = format!("{place}: Forbidden: may only be used when `type` is 'LoadBalancer'");
+    check(&SERVICE, &annotated("ClusterIP", "10.0.0.0/8"), &[&fault]);
+}

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::field::Path;
 use crate::kinds::read;
-use crate::validation::canonical;
+use crate::validation::addresses;
 
 const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 
@@ -27,11 +27,11 @@ pub(super) fn warnings(service: &Value) -> Vec<String> {
     addresses(spec, "externalIPs", &path).iter().for_each(|text| warn(true, text));
     let deprecated = "spec.externalIPs is deprecated and may no longer be implemented in some clusters";
     warn(has_external_ips && !headless && !external, deprecated);
-    let balancer = canonical::ip(&path.child("loadBalancerIP"), text("loadBalancerIP"));
+    let balancer = addresses::ip_warning(&path.child("loadBalancerIP"), text("loadBalancerIP"));
     balancer.iter().for_each(|text| warn(true, text));
     for (index, range) in read::texts(spec, "/loadBalancerSourceRanges").into_iter().enumerate() {
         let path = path.child("loadBalancerSourceRanges").index(index);
-        canonical::cidr(&path, range).iter().for_each(|text| warn(true, text));
+        addresses::cidr_warnings(&path, range).iter().for_each(|text| warn(true, text));
     }
     let unused = "spec.externalIPs is ignored when spec.type is \"ExternalName\"";
     warn(external && has_external_ips, unused);
@@ -46,5 +46,5 @@ pub(super) fn warnings(service: &Value) -> Vec<String> {
 fn addresses(spec: &Value, list: &str, path: &Path) -> Vec<String> {
     let path = path.child(list);
     let addresses = read::texts(spec, &format!("/{list}")).into_iter().enumerate();
-    addresses.filter_map(|(index, address)| canonical::ip(&path.index(index), address)).collect()
+    addresses.filter_map(|(index, address)| addresses::ip_warning(&path.index(index), address)).collect()
 }

@@ -1,7 +1,7 @@
 //! A Pod's own resolver configuration and hosts file.
 
 use crate::validation::cursor::Cursor;
-use crate::validation::names;
+use crate::validation::{addresses, names};
 
 /// Limits of the C library's resolver.
 const NAMESERVERS: usize = 3;
@@ -26,7 +26,7 @@ pub(super) fn config(spec: &Cursor<'_>) {
         nameservers.invalid(format!("must not have more than {NAMESERVERS} nameservers"));
     }
     for nameserver in nameservers.items() {
-        nameserver.follows(names::ip);
+        nameserver.follows(addresses::ip);
     }
     if searches.len() > SEARCH_PATHS {
         searches.invalid(format!("must not have more than {SEARCH_PATHS} search paths"));
@@ -49,7 +49,7 @@ pub(super) fn config(spec: &Cursor<'_>) {
 /// `hostAliases`
 pub(super) fn host_aliases(aliases: &Cursor<'_>) {
     for alias in aliases.items() {
-        alias.get("ip").follows(names::ip);
+        alias.get("ip").follows(addresses::ip);
         for hostname in alias.get("hostnames").items() {
             hostname.follows(names::subdomain);
         }

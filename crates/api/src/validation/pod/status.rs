@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::restart;
 use crate::field::Error;
+use crate::kinds::read;
 use crate::validation::cursor::{Cursor, check};
-use crate::validation::names;
+use crate::validation::{addresses, names};
 
 /// The faults of a change of status.
 pub(crate) fn status_update(new: &Value, old: &Value) -> Vec<Error> {
@@ -26,8 +27,10 @@ pub(crate) fn status_update(new: &Value, old: &Value) -> Vec<Error> {
             }
         }
         for field in ["podIPs", "hostIPs"] {
+            let known: Vec<&str> =
+                read::list(&old["status"], &format!("/{field}")).iter().map(|ip| read::text(ip, "/ip")).collect();
             for address in status.get(field).items() {
-                address.get("ip").follows(names::ip);
+                address.get("ip").follows(addresses::unless_known(addresses::ip, &known));
             }
         }
     })

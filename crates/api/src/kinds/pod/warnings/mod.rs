@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::app_armor;
 use crate::field::Path;
 use crate::kinds::{old_labels, read};
-use crate::validation::{canonical, names};
+use crate::validation::{addresses, names};
 
 /// Annotations without effect, with what there is instead.
 const OLD_ANNOTATIONS: &[(&str, &str)] = &[
@@ -72,11 +72,11 @@ fn of_spec_and_metadata(pod: &Value, at: Option<&Path>) -> Vec<String> {
     let servers = read::texts(spec, "/dnsConfig/nameservers")
         .into_iter()
         .enumerate()
-        .filter_map(|(index, server)| canonical::ip(&servers.index(index), server));
+        .filter_map(|(index, server)| addresses::ip_warning(&servers.index(index), server));
     warnings.extend(servers);
     let aliases = read::list(spec, "/hostAliases").iter().enumerate();
     let ip = |index| path.child("hostAliases").index(index).child("ip");
-    warnings.extend(aliases.filter_map(|(index, alias)| canonical::ip(&ip(index), read::text(alias, "/ip"))));
+    warnings.extend(aliases.filter_map(|(index, alias)| addresses::ip_warning(&ip(index), read::text(alias, "/ip"))));
     warnings
 }
 
