@@ -6,6 +6,7 @@
 //! Who may do what is decided elsewhere, before a request comes here.
 //!
 //! Start at [`proxy`] for the way there and at [`remotecommand`] for its end. [`Sessions`] owns what outlives a response.
+//! [`Traffic`] tells servers when a connection carries nothing any more.
 
 mod handshake;
 mod idle;
@@ -16,11 +17,13 @@ pub mod remotecommand;
 mod sessions;
 pub mod spdy;
 pub mod tls;
+mod traffic;
 pub mod websocket;
 
 use bytes::Bytes;
 
 pub use sessions::Sessions;
+pub use traffic::{Traffic, UnderWay};
 
 /// What a handler or a foreign body may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use sampan_auth::authority::Issued;
+use sampan_streams::Traffic;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -30,8 +31,10 @@ use crate::aggregator::FrontProxy;
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 4096;
-/// Time to finish the TLS handshake.
+/// Time to finish the TLS handshake, and again for the first request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may carry nothing.
+const IDLE: Duration = Duration::from_secs(90);
 /// Time to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(15);
 /// Bytes of headers.
@@ -119,6 +122,7 @@ pub(crate) async fn run(door: Door, service: Service, stop: CancellationToken) {
 struct Requests {
     came: CancellationToken,
     under_way: TaskTracker,
+    traffic: Traffic,
 }
 
 async fn serve(
@@ -139,13 +143,13 @@ async fn serve(
         if !seen.came.is_cancelled() {
             seen.came.cancel();
         }
-        let under_way = seen.under_way.token();
+        let (under_way, until_sent) = (seen.under_way.token(), seen.traffic.begin());
         let mut request = drain.behind(request);
         request.extensions_mut().insert(peer.clone());
         let answer = service.clone().call(request);
         async move {
             let _under_way = under_way;
-            answer.await
+            answer.await.map(|answer| until_sent.until_sent(answer))
         }
     });
     let builder = builder();
@@ -153,6 +157,11 @@ async fn serve(
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return log_end(ended, address),
+        () = requests.traffic.ceased(HANDSHAKE, IDLE) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(FLUSH, connection).await;
+            return;
+        }
         () = stop.cancelled() => {}
     }
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Connections: TLS, the client's certificate, HTTP/1.1 and HTTP/2.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -10,7 +10,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use sampan_auth::Peer;
-use sampan_streams::Sessions;
+use sampan_streams::{Sessions, Traffic};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -26,6 +26,16 @@ use super::Tls;
 const MAX_CONNECTIONS: usize = 2000;
 /// How long a client may take for the TLS handshake, and for the head of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may carry nothing.
+const IDLE: Duration = Duration::from_secs(90);
+/// How long a client may take to notice that its connection ends.
+const FLUSH: Duration = Duration::from_secs(5);
+/// Bytes of a request's headers.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+/// Concurrent streams of an HTTP/2 connection.
+const MAX_STREAMS: u32 = 250;
+/// Streams that a client may reset before they were looked at.
+const MAX_PENDING_RESETS: usize = 50;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,15 +74,45 @@ async fn connection(stream: TcpStream, address: SocketAddr, tls: Tls, (router, s
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let user = tls.user(chain);
     let peer = Peer::Remote { address, front_proxy: false, stranger: user.is_none() && !chain.is_empty(), user };
+    let traffic = Traffic::default();
+    let seen = traffic.clone();
     let service = service_fn(move |request: Request<Incoming>| {
+        let under_way = seen.begin();
         let (router, mut request) = (router.clone(), request.map(Body::new));
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(sessions.clone());
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            Ok::<_, Infallible>(under_way.until_sent(answer))
+        }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
+    let builder = builder();
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = traffic.ceased(HANDSHAKE_TIMEOUT, IDLE) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(FLUSH, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%address, %error, "kubelet API: connection");
     }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES as usize)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(15));
+    builder
 }
