@@ -4,6 +4,7 @@
 //!   <root>/images/catalogue.json     names, configurations, which layers        (replaced atomically, synced)
 //!   <root>/images/staging/           what is being imported                     (emptied at start)
 //!   <root>/layers/<number>/          one unpacked layer, shared by all images   (renamed into place when whole)
+//!                                    known, and kept, once an image of it is whole
 //! ```
 //!
 //! A layer is known by its chain id (the digest of all layers up to it), and lies under a short number because the
@@ -14,6 +15,7 @@ mod catalogue;
 mod config;
 mod digest;
 mod entries;
+mod fresh;
 mod layer;
 mod manifest;
 pub(crate) mod progress;
@@ -32,6 +34,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use catalogue::Catalogue;
 pub(crate) use catalogue::Image;
 pub(crate) use config::Config;
+use fresh::Fresh;
 pub(crate) use reference::normalize;
 pub(crate) use registry::Credentials;
 pub use registry::{Error as RegistryError, Proxy, PullOptions};
@@ -219,12 +222,20 @@ impl Images {
     fn admit(&self, source: &Source, staging: &Staging) -> Result<Image, Error> {
         let names = source.names.iter().map(|name| normalize(name)).collect::<Result<Vec<_>, _>>()?;
         let chain = chain_ids(&source.config.rootfs.diff_ids);
+        let mut fresh = Fresh::new(&self.layers);
         let mut below: Vec<String> = Vec::new();
+        let mut room = self.options.max_image_bytes;
         for ((diff_id, chain_id), source) in source.config.rootfs.diff_ids.iter().zip(&chain).zip(&source.layers) {
             let known = self.unpacked(&self.catalogue.lock(), chain_id);
             let directory = match known {
                 Some(directory) => directory,
-                None => self.unpack(&NewLayer { source, diff_id, chain_id }, &below, staging)?,
+                None => {
+                    let layer = self.unpack(&NewLayer { source, diff_id, chain_id }, (&below, room), staging)?;
+                    let directory = layer.directory.clone();
+                    room = room.saturating_sub(layer.size_bytes);
+                    fresh.add(layer);
+                    directory
+                }
             };
             below.insert(0, directory);
         }
@@ -233,26 +244,27 @@ impl Images {
             .and_then(|layers| Ok(rustix::fs::syncfs(&layers)?))
             .map_err(Error::io("writing layers to the disk"))?;
         let mut catalogue = self.catalogue.lock();
+        fresh.hand_over(&mut catalogue);
         let image = catalogue.insert(source, &names, chain);
         self.save(&catalogue)?;
         Ok(image)
     }
 
-    fn unpack(&self, layer: &NewLayer<'_>, below: &[String], staging: &Staging) -> Result<String, Error> {
+    /// Unpacks a layer over those `below`, topmost first, and puts it into its place. It may have `room` bytes.
+    fn unpack(
+        &self,
+        layer: &NewLayer<'_>,
+        (below, room): (&[String], u64),
+        staging: &Staging,
+    ) -> Result<fresh::Layer, Error> {
         let directory = self.catalogue.lock().reserve();
         let place = staging.path.join("layer").join(&directory);
-        let size = layer::apply(
-            layer.source,
-            layer.diff_id,
-            &place,
-            &layer::Below { layers: &self.layers, names: below, limit_bytes: self.options.max_image_bytes },
-        )?;
+        let below = layer::Below { layers: &self.layers, names: below, limit_bytes: room };
+        let size_bytes = layer::apply(layer.source, layer.diff_id, &place, &below)?;
         let home = self.layers.join(&directory);
         sampan_trees::remove(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
         fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;
-        let mut catalogue = self.catalogue.lock();
-        catalogue.add_layer(layer.chain_id, &directory, size);
-        Ok(directory)
+        Ok(fresh::Layer { chain_id: layer.chain_id.to_owned(), directory, size_bytes })
     }
 
     /// Forgets what `reference` means; returns whether there was such an image. Its layers go with [`Self::sweep`].

@@ -148,7 +148,11 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
         "{}",
         OCI,
     );
-    registry.push("out:1", &[layer(|tar| entry(tar, "../../out", tar::EntryType::Regular, 0o644, b"x"))], "{}", OCI);
+    let outside = || layer(|tar| entry(tar, "../../out", tar::EntryType::Regular, 0o644, b"x"));
+    let zeros = |name: &str| layer(|tar| entry(tar, name, tar::EntryType::Regular, 0o644, &vec![0; 9 << 20]));
+    registry.push("out:1", &[outside()], "{}", OCI);
+    registry.push("late:1", &[zeros("good"), outside()], "{}", OCI);
+    registry.push("sum:1", &[zeros("one"), zeros("two")], "{}", OCI);
     let huge = manifest.replacen(r#""size":"#, r#""size":9"#, 4);
     registry.push_manifest("huge", "1", huge.as_bytes(), OCI);
     let before = fixture.footprint();
@@ -161,6 +165,8 @@ pub(crate) async fn refuses_what_is_not_what_it_says(mut fixture: Fixture) -> Fi
         ("chart:1", Manner::Honest, None, "not a container image"),
         ("bomb:1", Manner::Honest, None, "more data than an image may have"),
         ("out:1", Manner::Honest, None, "a path that leads out of the image"),
+        ("late:1", Manner::Honest, None, "a path that leads out of the image"),
+        ("sum:1", Manner::Honest, None, "more data than an image may have"),
         ("huge:1", Manner::Honest, None, "the limit is"),
     ] {
         (registry.state.lock().manner, registry.state.lock().claim) = (manner, claim);
