@@ -13,6 +13,7 @@
 
 mod burstable;
 mod cgroups;
+mod checkpoint;
 mod config;
 mod configuration;
 mod cpus;

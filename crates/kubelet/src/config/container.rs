@@ -1,9 +1,13 @@
 //! The CRI configuration of one container.
 
+use std::path::Path;
+
 use k8s_openapi::api::core::v1::{Container, Pod};
+use sampan_cri::v1::security_profile::ProfileType;
 use sampan_cri::v1::{ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, Signal};
 
 use super::env::{self, Env};
+use super::expand::expand_all;
 use super::resources::Machine;
 use super::security::{self, ImageUser};
 use super::{labels, paths, resources};
@@ -21,6 +25,8 @@ pub(crate) struct Inputs<'a> {
     /// Whether control groups are of version 2.
     pub(crate) unified: bool,
     pub(crate) machine: &'a Machine,
+    /// Where the node's own seccomp profiles lie.
+    pub(crate) seccomp_profiles: &'a Path,
 }
 
 /// The container's configuration.
@@ -29,12 +35,21 @@ pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Re
     if let Some(name) = spec::target(pod, &container.name).filter(|_| target.is_none()) {
         return Err(Error::Config(format!("unable to find target container {name}")));
     }
-    let security_context = security::of_container(pod, container, inputs.image_user, target)?;
+    let mut security_context = security::of_container(pod, container, inputs.image_user, target)?;
+    if let Some(profile) = &mut security_context.seccomp
+        && profile.profile_type() == ProfileType::Localhost
+    {
+        profile.localhost_ref = inputs.seccomp_profiles.join(&profile.localhost_ref).display().to_string();
+    }
     let mut resources = resources::of_container(pod, container, inputs.machine);
     if inputs.unified {
         // What is left of a container that lost one process for want of memory would serve nobody.
         resources.unified.insert("memory.oom.group".to_owned(), "1".to_owned());
     }
+    let variables = env::by_name(inputs.env);
+    let words = |texts: Option<&Vec<String>>| {
+        expand_all(texts.map(Vec::as_slice).unwrap_or_default(), |name| variables.get(name).copied())
+    };
     let envs = inputs.env.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() });
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: inputs.start.attempt }),
@@ -43,8 +58,8 @@ pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Re
             user_specified_image: container.image.clone().unwrap_or_default(),
             ..ImageSpec::default()
         }),
-        command: env::expand_all(container.command.as_ref(), inputs.env),
-        args: env::expand_all(container.args.as_ref(), inputs.env),
+        command: words(container.command.as_ref())?,
+        args: words(container.args.as_ref())?,
         working_dir: container.working_dir.clone().unwrap_or_default(),
         envs: envs.collect(),
         mounts: inputs.mounts,

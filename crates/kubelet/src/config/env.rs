@@ -1,6 +1,6 @@
 //! The environment of a container: `envFrom`, Services, then `env`, each able to refer to what stands before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::env_file;
-use super::expand::expand;
+use super::expand::{MOST_BYTES, expand, too_long};
 use super::fields::{self, Facts};
 use crate::{Error, spec};
 
@@ -41,34 +41,44 @@ pub(crate) type Files = BTreeMap<(String, String), Option<String>>;
 pub(crate) type Env = Vec<(String, Vec<u8>)>;
 
 /// The environment of `container`.
+///
+/// # Errors
+///
+/// When a source is missing, or all of it is longer than any program may be given.
 pub(crate) fn environment(sources: &Sources<'_>, container: &Container) -> Result<Env, Error> {
     let mut known: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut room = MOST_BYTES;
+    let mut take = |name: &str, value: &[u8]| {
+        room = room.checked_sub(name.len() + value.len()).ok_or_else(too_long)?;
+        Ok::<_, Error>(())
+    };
     for from in container.env_from.iter().flatten() {
-        known.extend(all_of(sources, from)?);
+        for (name, value) in all_of(sources, from)? {
+            take(&name, &value)?;
+            known.insert(name, value);
+        }
     }
-    let mut ordered: Env = Vec::new();
-    for variable in container.env.iter().flatten() {
+    let listed = container.env.as_deref().unwrap_or_default();
+    let mut last: HashMap<&str, usize> = HashMap::new();
+    for (index, variable) in listed.iter().enumerate() {
         let Some(value) = value(sources, container, variable, &known)? else { continue };
-        known.insert(variable.name.clone(), value.clone());
-        ordered.retain(|(name, _)| *name != variable.name);
-        ordered.push((variable.name.clone(), value));
+        take(&variable.name, &value)?;
+        known.insert(variable.name.clone(), value);
+        last.insert(&variable.name, index);
     }
     for (name, value) in &sources.services {
         known.entry(name.clone()).or_insert_with(|| value.clone().into_bytes());
     }
-    let rest = known.into_iter().filter(|(name, _)| !ordered.iter().any(|(listed, _)| listed == name));
-    let rest: Env = rest.collect();
-    ordered.extend(rest);
+    // A name is listed once, where it was last given a value.
+    let listed = listed.iter().enumerate().filter(|(index, variable)| last.get(&*variable.name) == Some(index));
+    let mut ordered: Env = listed.filter_map(|(_, variable)| known.remove_entry(&variable.name)).collect();
+    ordered.extend(known);
     Ok(ordered)
 }
 
-/// Replaces `$(NAME)` in commands and arguments.
-pub(crate) fn expand_all(texts: Option<&Vec<String>>, env: &Env) -> Vec<String> {
-    let lookup = |name: &str| {
-        let found = env.iter().find(|(known, _)| known == name)?;
-        std::str::from_utf8(&found.1).ok()
-    };
-    texts.into_iter().flatten().map(|text| expand(text, lookup)).collect()
+/// The variables by name; those that are no text are not among them.
+pub(crate) fn by_name(env: &Env) -> HashMap<&str, &str> {
+    env.iter().filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value).ok()?))).collect()
 }
 
 fn all_of(sources: &Sources<'_>, from: &EnvFromSource) -> Result<Vec<(String, Vec<u8>)>, Error> {
@@ -117,7 +127,7 @@ fn value(
             let listed = known.get(name).and_then(|value| std::str::from_utf8(value).ok());
             listed.or_else(|| sources.services.get(name).map(String::as_str))
         };
-        return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), lookup).into_bytes()));
+        return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), lookup)?.into_bytes()));
     };
     if let Some(selector) = &from.field_ref {
         return fields::field(sources.pod, sources.facts, selector).map(|value| Some(value.into_bytes()));

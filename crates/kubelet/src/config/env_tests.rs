@@ -141,3 +141,15 @@ fn services_have_their_variables() {
         assert_eq!(env.get(name).map(String::as_str), Some(want), "{name}");
     }
 }
+
+#[test]
+fn an_environment_has_an_end() {
+    let mut env = vec![json!({"name": "V0", "value": "0123456789"})];
+    env.extend(
+        (1..30).map(|level| json!({"name": format!("V{level}"), "value": format!("$(V{})", level - 1).repeat(10)})),
+    );
+    let fault = "arguments and environment variables are longer than 6 MiB with what they refer to";
+    check(json!({"name": "c", "env": env}), fault);
+    let large = json!({"name": "LARGE", "value": "x".repeat(4 << 20)});
+    check(json!({"name": "c", "env": [large, {"name": "AGAIN", "value": "$(LARGE)"}]}), fault);
+}

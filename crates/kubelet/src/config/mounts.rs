@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use sampan_cri::v1::{ImageSpec, Mount, MountPropagation};
 
-use super::env::Env;
+use super::env::{self, Env};
 use super::expand::expand;
 use crate::Error;
 
@@ -53,13 +53,14 @@ fn sub_path(mount: &VolumeMount, env: &Env) -> Result<String, Error> {
         return Ok(mount.sub_path.clone().unwrap_or_default());
     };
     let missing = std::cell::RefCell::new(None);
+    let variables = env::by_name(env);
     let expanded = expand(expression, |name| {
-        let found = env.iter().find(|(known, _)| known == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let found = variables.get(name).copied();
         if found.is_none_or(str::is_empty) {
             missing.replace(Some(name.to_owned()));
         }
         found
-    });
+    })?;
     match missing.into_inner() {
         Some(name) => Err(Error::Config(format!("missing value for {name}"))),
         None => Ok(expanded),

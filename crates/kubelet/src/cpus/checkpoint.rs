@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::CpuSet;
 use super::ledger::Ledger;
-use crate::Error;
+use crate::{Error, checkpoint};
 
 /// Upstream's name and fields; the checksum is our own.
 pub(super) const FILE: &str = "cpu_manager_state";
@@ -66,9 +66,7 @@ pub(super) fn read(file: &Path) -> Option<Ledger> {
 pub(super) fn write(file: &Path, ledger: &Ledger) -> Result<(), Error> {
     let wrong = |error: serde_json::Error| Error::io("writing", file)(std::io::Error::from(error));
     let text = serde_json::to_string(&State::of(ledger)).map_err(wrong)?;
-    let fresh = file.with_extension("new");
-    std::fs::write(&fresh, text).map_err(Error::io("writing", &fresh))?;
-    std::fs::rename(&fresh, file).map_err(Error::io("replacing", file))
+    checkpoint::replace(file, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ledger::{Held, Known, Ledger};
-use crate::Error;
+use crate::{Error, checkpoint};
 
 /// Upstream's name; the content is our own.
 const FILE: &str = "kubelet_internal_checkpoint";
@@ -52,9 +52,7 @@ pub(super) fn write(directory: &Path, ledger: &Ledger) -> Result<(), Error> {
     let wrong = |error: serde_json::Error| Error::io("writing", &file)(std::io::Error::from(error));
     let data = serde_json::to_string(&checkpoint).map_err(wrong)?;
     let text = serde_json::to_string(&Sealed { sha256: digest(&data), data }).map_err(wrong)?;
-    let fresh = file.with_extension("new");
-    std::fs::write(&fresh, text).map_err(Error::io("writing", &fresh))?;
-    std::fs::rename(&fresh, &file).map_err(Error::io("replacing", &file))
+    checkpoint::replace(&file, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -71,6 +71,10 @@ impl Images {
                 return 0;
             }
         };
+        let known = images.clone();
+        if let Err(error) = self.record(move |ledger| ledger.keep(&known)).await {
+            tracing::warn!(%error, "who might use images that are gone is not forgotten");
+        }
         let order: Vec<Image> = self.uses.lock().order(&images, &used, Instant::now()).into_iter().cloned().collect();
         let mut freed_bytes = 0_i64;
         for image in order {

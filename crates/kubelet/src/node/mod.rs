@@ -100,7 +100,7 @@ impl Node {
         let services =
             Informer::start(kube::Api::all(client.clone()), kube::runtime::watcher::Config::default(), tasks);
         Ok(Arc::new(Self {
-            images: Images::new(runtime.clone()),
+            images: Images::new(runtime.clone(), &options.root_dir),
             sources: Sources::new(&client, tasks),
             tokens: Tokens::new(&client),
             certificates: PodCertificates::new(&client, &options.node_name, tasks),

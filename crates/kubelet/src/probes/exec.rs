@@ -1,20 +1,21 @@
 //! Probing with a command in the container: exit code 0 is good.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, ExecAction};
 
 use super::{Answer, cut};
-use crate::config::expand::expand;
+use crate::Error;
+use crate::config::expand::expand_all;
 use crate::cri::Runtime;
 
 /// The command, with those of the container's variables that have their values in the specification.
-pub(super) fn command(action: &ExecAction, container: &Container) -> Vec<String> {
-    let lookup = |name: &str| {
-        let variable = container.env.iter().flatten().rev().find(|variable| variable.name == name)?;
-        Some(variable.value.as_deref().unwrap_or_default())
-    };
-    action.command.iter().flatten().map(|word| expand(word, lookup)).collect()
+pub(super) fn command(action: &ExecAction, container: &Container) -> Result<Vec<String>, Error> {
+    let variables = container.env.iter().flatten();
+    let variables: HashMap<&str, &str> =
+        variables.map(|variable| (variable.name.as_str(), variable.value.as_deref().unwrap_or_default())).collect();
+    expand_all(action.command.as_deref().unwrap_or_default(), |name| variables.get(name).copied())
 }
 
 pub(super) async fn ask(runtime: &Runtime, id: &str, command: &[String], timeout: Duration) -> Answer {
@@ -42,6 +43,6 @@ mod tests {
         let container: Container = serde_json::from_value(json!({"name": "c", "env": env})).unwrap();
         let words = ["test", "$(A)", "$(B)", "x$(POD)", "$(NONE)", "$$(A)"].map(str::to_owned);
         let action = ExecAction { command: Some(words.to_vec()) };
-        assert_eq!(command(&action, &container), ["test", "2", "$(A)", "x", "$(NONE)", "$(A)"]);
+        assert_eq!(command(&action, &container).unwrap(), ["test", "2", "$(A)", "x", "$(NONE)", "$(A)"]);
     }
 }

@@ -199,8 +199,10 @@ impl Prober {
     async fn ask_once(&self) -> Answer {
         let timeout = seconds(self.probe.timeout_seconds, 1);
         if let Some(action) = &self.probe.exec {
-            let command = exec::command(action, &self.container);
-            return exec::ask(&self.node.runtime, &self.target.id, &command, timeout).await;
+            return match exec::command(action, &self.container) {
+                Ok(command) => exec::ask(&self.node.runtime, &self.target.id, &command, timeout).await,
+                Err(error) => Answer::Error(error.to_string()),
+            };
         }
         if let Some(get) = &self.probe.http_get {
             return match target::http(get, &self.container, &self.pod_ip) {

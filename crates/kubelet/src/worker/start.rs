@@ -139,6 +139,7 @@ impl Job<'_> {
             env: &variables,
             unified: node.cgroups.is_unified(),
             machine: &node.facts.machine,
+            seccomp_profiles: &node.options.root_dir.join("seccomp"),
         };
         let mut config = container::config(self.pod, self.container, inputs)?;
         let (uid, name) = (spec::uid(self.pod), &self.container.name);

@@ -1,0 +1,50 @@
+//! Names of images, as Docker reads them: what is no registry's name is a repository of `docker.io`.
+
+/// The registry of `image`, and its repository there with what tells its version.
+pub(super) fn split(image: &str) -> (&str, String) {
+    let (first, rest) = image.split_once('/').unwrap_or(("", image));
+    let (registry, repository) = match first.contains(['.', ':']) || first == "localhost" {
+        true => (first, rest),
+        false => ("docker.io", image),
+    };
+    let official = if registry == "docker.io" && !repository.contains('/') { "library/" } else { "" };
+    (registry, format!("{official}{repository}"))
+}
+
+/// `image` in full: with its registry, and with a tag if it has no digest.
+pub(super) fn full(image: &str) -> String {
+    let (registry, repository) = split(image);
+    let bare = without_version(&repository).len() == repository.len();
+    format!("{registry}/{repository}{}", if bare { ":latest" } else { "" })
+}
+
+/// The registry and repository of `image`.
+pub(super) fn repository(image: &str) -> String {
+    let (registry, repository) = split(image);
+    format!("{registry}/{}", without_version(&repository))
+}
+
+/// A repository without tag and digest.
+fn without_version(repository: &str) -> &str {
+    let tagged = repository.split_once('@').map_or(repository, |(tagged, _)| tagged);
+    let last = tagged.rfind('/').map_or(0, |at| at + 1);
+    tagged[last..].find(':').map_or(tagged, |at| &tagged[..last + at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_full_and_without_version() {
+        for (image, whole, repo) in [
+            ("busybox", "docker.io/library/busybox:latest", "docker.io/library/busybox"),
+            ("team/app:1", "docker.io/team/app:1", "docker.io/team/app"),
+            ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000/a"),
+            ("r.io/a/b:1@sha256:0", "r.io/a/b:1@sha256:0", "r.io/a/b"),
+            ("r.io/a@sha256:0", "r.io/a@sha256:0", "r.io/a"),
+        ] {
+            assert_eq!((full(image), repository(image)), (whole.to_owned(), repo.to_owned()), "{image}");
+        }
+    }
+}
