@@ -194,7 +194,8 @@ async fn images_that_are_volumes_stay() {
     spec["containers"][0]["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
     world.pod("a", spec);
     world.running("a").await;
-    let images = crate::images::Images::new(crate::cri::Runtime::over(world.runtime.connect().await));
+    let runtime = crate::cri::Runtime::over(world.runtime.connect().await);
+    let images = crate::images::Images::new(runtime, world.dir.path());
     images.remove_unused(i64::MAX).await;
     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
     images.remove_unused(i64::MAX).await;
