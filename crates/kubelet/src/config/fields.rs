@@ -118,7 +118,8 @@ mod tests {
 
     fn pod() -> Pod {
         serde_json::from_value(json!({
-            "metadata": {"name": "web", "namespace": "ns", "uid": "u1", "labels": {"app": "x", "b": "q\"t"}},
+            "metadata": {"name": "web", "namespace": "ns", "uid": "u1", "labels": {"app": "x", "b": "q\"t"},
+                "annotations": {"bell": "\u{7}\u{1}"}},
             "spec": {"nodeName": "n1", "serviceAccountName": "sa", "containers": [
                 {"name": "c", "resources": {"limits": {"cpu": "1500m", "memory": "64Mi"}, "requests": {"cpu": "250m"}}},
                 {"name": "d"}]},
@@ -143,6 +144,7 @@ mod tests {
             ("metadata.namespace", "ns"),
             ("metadata.uid", "u1"),
             ("metadata.labels", "app=\"x\"\nb=\"q\\\"t\""),
+            ("metadata.annotations", "bell=\"\\a\\x01\""),
             ("metadata.labels['app']", "x"),
             ("metadata.labels['nope']", ""),
             ("metadata.annotations['nope']", ""),
