@@ -153,21 +153,20 @@ impl PodTable {
         });
     }
 
+    /// Why the Pod is not taken. One that has been taken before is not judged again.
     fn refusal(&self, pod: &Pod) -> Option<(String, String)> {
-        let taken_before = spec::status(pod).start_time.is_some();
-        if !taken_before && *self.node.shutting_down.borrow() {
+        let node = &self.node;
+        if spec::status(pod).start_time.is_some() {
+            return None;
+        }
+        if *node.shutting_down.borrow() {
             return Some(shutdown::refusal());
         }
-        if let Some(why) = eviction::refusal(pod, &self.node.pressures.borrow()).filter(|_| !taken_before) {
-            return Some(why);
-        }
-        if !taken_before && let Some(why) = sysctls::refusal(pod, &self.node.options.allowed_unsafe_sysctls) {
-            return Some(why);
-        }
-        if !taken_before && let Some(why) = apparmor::refusal(pod, self.node.has_apparmor) {
-            return Some(why);
-        }
-        refusal(pod, &Active::of(self.counted().iter().map(AsRef::as_ref)), &self.node.capacity)
+        eviction::refusal(pod, &node.pressures.borrow())
+            .or_else(|| sysctls::refusal(pod, &node.options.allowed_unsafe_sysctls))
+            .or_else(|| apparmor::refusal(pod, node.has_apparmor))
+            .or_else(|| node.runtime_features.borrow().refusal(pod))
+            .or_else(|| refusal(pod, &Active::of(self.counted().iter().map(AsRef::as_ref)), &node.capacity))
     }
 
     /// Whether a Pod can have what it wishes beside all the others.

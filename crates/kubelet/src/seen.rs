@@ -2,6 +2,8 @@
 //!
 //! Values only; [`crate::cri`] fills them from CRI answers.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use sampan_cri::v1::LinuxContainerResources;
 
@@ -49,6 +51,8 @@ pub(crate) struct Instance {
     pub(crate) limits: Option<Limits>,
     /// Who it runs as, if the runtime says it.
     pub(crate) user: Option<User>,
+    /// Where something is mounted that nobody can write to, however deep.
+    pub(crate) recursive_read_only: BTreeSet<String>,
     pub(crate) state: State,
 }
 

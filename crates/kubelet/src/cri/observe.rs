@@ -113,6 +113,12 @@ async fn instance(sandbox: &str, status: ContainerStatus) -> Instance {
             gid: user.gid,
             groups: user.supplemental_groups.clone(),
         }),
+        recursive_read_only: status
+            .mounts
+            .into_iter()
+            .filter(|mount| mount.recursive_read_only)
+            .map(|mount| mount.container_path)
+            .collect(),
         id: status.id,
         state,
     }

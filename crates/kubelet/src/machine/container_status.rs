@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Ending, Slot, View, probing, resource_status, restart, restart_all};
+use crate::config::mounts::absolute;
 use crate::seen::{Exit, Instance, State, User};
 use crate::spec::{self, Role};
 
@@ -47,7 +48,7 @@ pub(super) fn status(view: &View<'_>, role: Role, container: &Container, ending:
         allocated_resources: newest.and(container.resources.as_ref()).and_then(|allocated| allocated.requests.clone()),
         resources: newest.map(|newest| resource_status::of_container(view, container, newest, published)),
         user: newest.and_then(|newest| newest.user.as_ref()).map(user),
-        volume_mounts: volume_mounts(container),
+        volume_mounts: volume_mounts(container, newest),
         stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
         ..ContainerStatus::default()
     }
@@ -58,15 +59,15 @@ fn user(user: &User) -> ContainerUser {
     ContainerUser { linux: Some(LinuxContainerUser { uid: user.uid, gid: user.gid, supplemental_groups: groups }) }
 }
 
-/// The mounts, with what their recursive read-only came to.
-fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+/// The mounts, with what their recursive read-only came to. That the runtime knows, once it has made them.
+fn volume_mounts(container: &Container, newest: Option<&Instance>) -> Option<Vec<VolumeMountStatus>> {
     let mounts = container.volume_mounts.as_deref().filter(|mounts| !mounts.is_empty())?;
     let status = |mount: &VolumeMount| VolumeMountStatus {
         name: mount.name.clone(),
         mount_path: mount.mount_path.clone(),
         read_only: mount.read_only,
         recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| {
-            let recursive = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
+            let recursive = newest.is_some_and(|it| it.recursive_read_only.contains(&absolute(&mount.mount_path)));
             if recursive { "Enabled" } else { "Disabled" }.to_owned()
         }),
         volume_status: None,

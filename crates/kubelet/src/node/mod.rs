@@ -6,6 +6,7 @@ mod capacity;
 mod lease;
 mod oom;
 mod report;
+mod runtime_features;
 mod status;
 mod system;
 
@@ -22,6 +23,7 @@ pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use oom::tell_of_ooms;
 pub(crate) use report::{Reporter, register};
+pub(crate) use runtime_features::RuntimeFeatures;
 pub use status::disk_is_scarce;
 pub(crate) use status::process_ids;
 pub(crate) use system::meminfo_kib;
@@ -75,6 +77,8 @@ pub(crate) struct Node {
     pub(crate) shutting_down: watch::Sender<bool>,
     /// Name and version of the runtime, as nodes report it (`containerd://2.0.0`).
     pub(crate) runtime_version: String,
+    /// What the runtime could do when it was asked last.
+    pub(crate) runtime_features: watch::Sender<RuntimeFeatures>,
 }
 
 impl Node {
@@ -86,6 +90,7 @@ impl Node {
         tasks: &Tasks,
     ) -> Result<Arc<Self>, Error> {
         let version = runtime.version().await?;
+        let features = RuntimeFeatures::of(&runtime.status().await?);
         let client = options.client.clone();
         let capacity = Capacity::read(&options)?;
         let cpus = Arc::new(Cpus::open(&options)?);
@@ -128,6 +133,7 @@ impl Node {
             pressures: watch::Sender::new(pressures_now(&options)),
             shutting_down: watch::Sender::new(false),
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
+            runtime_features: watch::Sender::new(features),
             runtime,
             client,
             options,

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::status::{Inputs, Readings, status};
-use super::{Node, system};
+use super::{Node, RuntimeFeatures, system};
 use crate::Error;
 
 /// An unchanged status is written this often.
@@ -83,8 +83,11 @@ fn object(node: &Node) -> NodeObject {
     }
 }
 
+/// Asks the runtime how it is, and keeps what it says it can do.
 async fn runtime_status(node: &Node) -> Result<sampan_cri::v1::StatusResponse, String> {
-    node.runtime.status().await.map_err(|error| error.to_string())
+    let status = node.runtime.status().await.map_err(|error| error.to_string())?;
+    node.runtime_features.send_replace(RuntimeFeatures::of(&status));
+    Ok(status)
 }
 
 /// Writes the node's status.
@@ -189,7 +192,11 @@ fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
             status.declared_features.clone(),
         )
     };
-    plain(a) == plain(b) && a.node_info == b.node_info && a.daemon_endpoints == b.daemon_endpoints
+    let of_runtime = |status: &NodeStatus| (status.runtime_handlers.clone(), status.features.clone());
+    plain(a) == plain(b)
+        && of_runtime(a) == of_runtime(b)
+        && a.node_info == b.node_info
+        && a.daemon_endpoints == b.daemon_endpoints
 }
 
 #[cfg(test)]

@@ -97,7 +97,12 @@ pub(super) struct Inputs<'a> {
 
 /// The status with conditions as measured; `before` is the published one.
 pub(super) fn status(node: &Node, inputs: &Inputs<'_>, before: &NodeStatus, now: Timestamp) -> NodeStatus {
+    let features = node.runtime_features.borrow().clone();
+    // An empty list takes away what another runtime has told before.
+    let handlers = Some(features.handlers()).filter(|list| !list.is_empty() || before.runtime_handlers.is_some());
     NodeStatus {
+        runtime_handlers: handlers,
+        features: features.of_node(),
         addresses: Some(addresses(node)),
         capacity: Some(with_devices(&node.capacity.capacity, inputs.devices, |(all, _)| all)),
         allocatable: Some(with_devices(&node.capacity.allocatable, inputs.devices, |(_, healthy)| healthy)),

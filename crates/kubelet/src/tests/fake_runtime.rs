@@ -30,6 +30,8 @@ struct State {
     reads: usize,
     /// Exit code of the next commands run by exec.
     exec_code: i32,
+    /// What its only handler can do.
+    features: RuntimeHandlerFeatures,
     /// Sandboxes and containers that hang.
     stuck: BTreeSet<String>,
     /// Logs that are opened anew when they shall be, by container id.
@@ -45,7 +47,8 @@ pub(super) struct FakeRuntime {
 
 impl FakeRuntime {
     pub(super) fn new() -> Arc<Self> {
-        let state = State { images: ["busybox".to_owned()].into(), ..State::default() };
+        let features = RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: true };
+        let state = State { images: ["busybox".to_owned()].into(), features, ..State::default() };
         Arc::new(Self { state: Mutex::new(state), events: broadcast::channel(1024).0 })
     }
 
@@ -101,6 +104,11 @@ impl FakeRuntime {
     /// The container of this id writes its log there.
     pub(super) fn set_log(&self, id: &str, log: &std::path::Path) {
         self.state.lock().logs.insert(id.to_owned(), log.to_path_buf());
+    }
+
+    /// From now on its handler can do this.
+    pub(super) fn set_features(&self, features: RuntimeHandlerFeatures) {
+        self.state.lock().features = features;
     }
 
     pub(super) fn add_image(&self, name: &str) {
@@ -194,8 +202,13 @@ impl RuntimeService for Service {
         version(_service, _request: VersionRequest) -> VersionResponse {
             Ok(VersionResponse { runtime_name: "fake".into(), runtime_version: "1".into(), ..Default::default() })
         }
-        status(_service, _request: StatusRequest) -> StatusResponse {
-            Ok(StatusResponse { status: Some(RuntimeStatus::default()), ..Default::default() })
+        status(service, _request: StatusRequest) -> StatusResponse {
+            let handler = RuntimeHandler { name: String::new(), features: Some(service.state.lock().features) };
+            Ok(StatusResponse {
+                status: Some(RuntimeStatus::default()),
+                runtime_handlers: vec![handler],
+                ..Default::default()
+            })
         }
         get_container_events(service, _request: GetEventsRequest) -> Self::GetContainerEventsStream {
             let events = BroadcastStream::new(service.events.subscribe());

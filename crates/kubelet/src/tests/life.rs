@@ -1,5 +1,9 @@
 //! Lives of Pods, from binding to removal.
 
+use std::path::Path;
+use std::time::Duration;
+
+use sampan_cri::v1::RuntimeHandlerFeatures;
 use serde_json::json;
 
 use super::{World, condition, first};
@@ -30,7 +34,7 @@ async fn a_pod_runs_and_is_deleted() {
     let want = ["run sandbox", "create web#0", "stop container-0002 5s", "stop sandbox"];
     assert_eq!(world.runtime.calls()[..4], want);
     while world.runtime.count() != (0, 0) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     world.end().await;
 }
@@ -74,7 +78,7 @@ async fn running_pods_are_adopted_and_orphans_removed() {
     let calls = world.runtime.calls().len();
     world.start().await;
     while world.runtime.count() != (1, 1) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let after = world.running("a").await;
     assert_eq!(first(&before)["containerID"], first(&after)["containerID"]);
@@ -138,7 +142,7 @@ async fn volumes_wait_for_their_objects_and_follow_them() {
     world.api.put("v1", "configmaps", changed);
     let begun = tokio::time::Instant::now();
     while std::fs::read_to_string(&file).unwrap() != "2" {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(begun.elapsed().as_secs() < 1);
     world.end().await;
@@ -271,6 +275,52 @@ async fn the_node_is_registered_and_beats() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_runtime_is_asked_for_what_it_can_do() {
+    let world = World::new().await;
+    let handler =
+        |able: bool| json!([{"name": "", "features": {"recursiveReadOnlyMounts": able, "userNamespaces": able}}]);
+    let tells = |able| {
+        move |node: Option<&serde_json::Value>| {
+            node.is_some_and(|node| node["status"]["runtimeHandlers"] == handler(able))
+        }
+    };
+    world.api.until("nodes", "", "n1", tells(true)).await;
+    let mounted = |mode: &str| {
+        let mount = json!({"name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": mode});
+        let mut spec = one("Always");
+        spec["containers"][0]["volumeMounts"] = json!([mount]);
+        spec["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+        spec
+    };
+    let tells_of_mount = |pod: &serde_json::Value| first(pod)["volumeMounts"][0]["recursiveReadOnly"].clone();
+    world.pod("can", mounted("IfPossible"));
+    assert_eq!(tells_of_mount(&world.running("can").await), "Enabled");
+    world.runtime.set_features(RuntimeHandlerFeatures::default());
+    world.api.until("nodes", "", "n1", tells(false)).await;
+    world.pod("must", mounted("Enabled"));
+    let fails = |pod: &serde_json::Value| first(pod)["state"]["waiting"]["reason"] == "CreateContainerConfigError";
+    let pod = world.until("must", "failing", fails).await;
+    let text = "failed to resolve recursive read-only mode: volume \"v\" requested recursive read-only mode, but it is not \
+        supported by the runtime";
+    assert_eq!(first(&pod)["state"]["waiting"]["message"], text);
+    world.pod("may", mounted("IfPossible"));
+    assert_eq!(tells_of_mount(&world.running("may").await), "Disabled");
+
+    let mut own_users = one("Always");
+    own_users["hostUsers"] = json!(false);
+    world.pod("users", own_users);
+    let text = "Failed to create pod sandbox: can't set `hostUsers: false`, runtime does not support user namespaces";
+    assert_eq!(world.event("FailedCreatePodSandBox").await, text);
+
+    let mut strict = one("Always");
+    strict["securityContext"] = json!({"supplementalGroupsPolicy": "Strict"});
+    world.pod("strict", strict);
+    let pod = world.until("strict", "refused", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(pod["status"]["reason"], "SupplementalGroupsPolicyNotSupported");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_is_purged_of_every_pod_that_ends() {
     let mut world = World::new().await;
     for name in ["a", "b", "c"] {
@@ -285,22 +335,54 @@ async fn a_node_is_purged_of_every_pod_that_ends() {
     assert_eq!(world.runtime.count().0, 1, "the others are gone");
 }
 
+/// Describes the static Pod `web` in `file`, with one container.
+fn describe_static(file: &Path, container: &str) {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "ns"}, "spec": {
+        "containers": [{"name": container, "image": "busybox", "imagePullPolicy": "IfNotPresent"}]}});
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, pod.to_string()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_pod_that_changed_meanwhile_waits_for_the_one_before_it() {
+    let mut world = World::new().await;
+    let file = world.manifests().join("web.yaml");
+    describe_static(&file, "one");
+    let shown = |container: &'static str| {
+        move |pod: &serde_json::Value| {
+            pod["spec"]["containers"][0]["name"] == container && condition(pod, "Ready") == "True"
+        }
+    };
+    world.until("web-n1", "shown", shown("one")).await;
+    world.kubelet.take().unwrap().shutdown().await;
+    describe_static(&file, "two");
+    world.runtime.get_stuck("sandbox-1");
+    world.start().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let calls = |world: &World, word: &str| world.runtime.calls().iter().filter(|call| call.starts_with(word)).count();
+    assert!(calls(&world, "stop sandbox") > 0, "the first version ends");
+    assert_eq!(calls(&world, "run sandbox"), 1, "it is still there");
+    world.runtime.get_loose();
+    world.until("web-n1", "replaced", shown("two")).await;
+    assert_eq!(world.runtime.count(), (1, 1));
+    // What has not changed runs on.
+    world.restart().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(calls(&world, "run sandbox"), 2);
+    world.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_static_pod_waits_until_the_one_before_it_is_gone() {
     let world = World::new().await;
     let file = world.manifests().join("web.yaml");
-    let describe = |container: &str| {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "ns"}, "spec": {
-            "containers": [{"name": container, "image": "busybox", "imagePullPolicy": "IfNotPresent"}]}});
-        std::fs::write(&file, pod.to_string()).unwrap();
-    };
+    let describe = |container: &str| describe_static(&file, container);
     let calls = |word: &str| world.runtime.calls().iter().filter(|call| call.starts_with(word)).count();
     let happens = async |word: &str, times: usize| {
         while calls(word) < times {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    std::fs::create_dir_all(world.manifests()).unwrap();
     describe("one");
     happens("create one", 1).await;
     world.running("web-n1").await;
@@ -308,7 +390,7 @@ async fn a_static_pod_waits_until_the_one_before_it_is_gone() {
     world.runtime.get_stuck("sandbox-1");
     describe("two");
     happens("stop sandbox", 1).await;
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!((calls("run sandbox"), calls("create two")), (1, 0), "the first version is still there");
     world.runtime.get_loose();
     happens("create two", 1).await;
@@ -318,7 +400,7 @@ async fn a_static_pod_waits_until_the_one_before_it_is_gone() {
     std::fs::remove_file(&file).unwrap();
     happens("stop sandbox", stops + 1).await;
     describe("two");
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(calls("create two"), 1);
     world.runtime.get_loose();
     happens("create two", 2).await;

@@ -28,6 +28,7 @@ fn running(id: &str, log: &Path) -> Instance {
         log_path: log.display().to_string(),
         limits: None,
         user: None,
+        recursive_read_only: std::collections::BTreeSet::new(),
         state: State::Running { started_at: now },
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use sampan_cri::v1::Mount;
 
-use super::Env;
+use super::{Env, sandbox};
 use crate::config::env::Env as Variables;
 use crate::config::fields::Facts;
 use crate::config::{dns, hosts, labels, mounts};
@@ -63,8 +63,10 @@ pub(super) async fn mounts(env: &Env, sources: &Sources<'_>, variables: &Variabl
     let Sources { pod, start, facts, images } = *sources;
     let (_, container) = spec::container(pod, &start.name).ok_or_else(|| no_container(&start.name))?;
     let places = env.places.lock().clone();
+    let recursive_read_only = mounts::ask_for_recursion(&container) && recursive_read_only(env, pod).await?;
+    let inputs = mounts::Inputs { places: &places, env: variables, recursive_read_only };
     let mut all = Vec::new();
-    for (index, wish) in mounts::wishes(&container, &places, variables)?.into_iter().enumerate() {
+    for (index, wish) in mounts::wishes(&container, &inputs)?.into_iter().enumerate() {
         if wish.place.image {
             let reference = images.get(&wish.volume).map(String::as_str).unwrap_or_default();
             all.push(mounts::image_mount(&wish, reference));
@@ -79,6 +81,12 @@ pub(super) async fn mounts(env: &Env, sources: &Sources<'_>, variables: &Variabl
     all.extend(managed_files(env, pod, &container, facts).await?);
     all.extend(termination_message(env, &container, start).await?);
     Ok(all)
+}
+
+/// Whether the Pod's handler can mount recursively read-only.
+async fn recursive_read_only(env: &Env, pod: &Pod) -> Result<bool, Error> {
+    let handler = sandbox::handler(env, pod).await?;
+    Ok(env.node.runtime_features.borrow().recursive_read_only(&handler))
 }
 
 fn no_container(name: &str) -> Error {

@@ -13,12 +13,14 @@ use crate::{Error, spec};
 pub(super) async fn create(env: &Env, pod: &Pod, attempt: u32) -> Result<String, Error> {
     dns::check_hostname(pod, &env.node.cluster_dns)?;
     let mut config = config(env, pod, attempt).await;
+    let handler = handler(env, pod).await?;
     if spec::of(pod).host_users == Some(false) {
+        env.node.runtime_features.borrow().check_users(&handler)?;
         give_users(env, &mut config).await?;
     }
     let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
     make_groups(env, pod, parent).await?;
-    env.node.runtime.run_sandbox(config, &handler(env, pod).await?).await
+    env.node.runtime.run_sandbox(config, &handler).await
 }
 
 /// Makes the Pod's control group at `parent`, with its weight and bounds. The kernel may take its time: every group that
@@ -38,7 +40,7 @@ async fn make_groups(env: &Env, pod: &Pod, parent: String) -> Result<(), Error> 
 }
 
 /// The runtime's handler that the Pod's class names; none for a Pod without a class.
-async fn handler(env: &Env, pod: &Pod) -> Result<String, Error> {
+pub(super) async fn handler(env: &Env, pod: &Pod) -> Result<String, Error> {
     let Some(class) = spec::of(pod).runtime_class_name.as_deref().filter(|class| !class.is_empty()) else {
         return Ok(String::new());
     };

@@ -5,7 +5,7 @@ mod resize;
 mod resource_status;
 mod restart_all;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
@@ -208,6 +208,7 @@ impl Sim {
         let instance = Instance {
             limits: Some(self.wanted(&start.name)),
             user: None,
+            recursive_read_only: BTreeSet::new(),
             id: format!("{}#{}", start.name, start.attempt),
             sandbox: start.sandbox.clone(),
             name: start.name.clone(),
