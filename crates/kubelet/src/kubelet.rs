@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::devices::{Lister, serve_pod_resources};
 use crate::node::{Node, Reporter, keep_lease, register, tell_of_ooms};
 use crate::pods::{PodTable, from_sandbox};
 use crate::server::{self, Pods};
+use crate::static_pods::StaticPods;
 use crate::{Error, Options, burstable, configuration, cpus, events, eviction, log_links, shutdown, static_pods};
 
 /// After this long the runtime is asked again for what it has.
@@ -132,31 +134,40 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
         Change::Deleted(last) => table.remove(last),
     });
     informer.synced().await;
-    run_static_pods(&node, &pods, &tasks).await;
     let (links, logs) = (node.options.log_links.clone(), node.options.log_dir.clone());
     if let Err(panic) = tokio::task::spawn_blocking(move || log_links::sweep(&links, &logs)).await {
         tracing::warn!(error = %panic, "links to logs that are gone are left");
     }
-    let orphans = remove_orphans(&node, &pods);
-    tokio::join!(orphans, events::follow(node.runtime.clone(), Arc::clone(&pods)));
+    let taken_over = take_over(&node, &pods, &tasks);
+    tokio::join!(taken_over, events::follow(node.runtime.clone(), Arc::clone(&pods)));
+}
+
+/// Takes over what the kubelet before has left: first what is no Pod any more is on its way out, then the static Pods
+/// of today are there. So a Pod whose file has changed meanwhile waits for the end of what runs under its name.
+async fn take_over(node: &Arc<Node>, pods: &Arc<PodTable>, tasks: &Tasks) {
+    let Some(dir) = node.options.static_pod_dir.clone() else {
+        return remove_orphans(node, pods, &StaticPods::new()).await;
+    };
+    let statics = static_pods::read(&dir, &node.options.node_name).await;
+    remove_orphans(node, pods, &statics).await;
+    pods.set_static(&statics);
+    follow_static_pods(node, pods, dir, tasks);
 }
 
 /// Ends the Pods that were deleted while no kubelet was there; tries until the runtime has told of them.
-async fn remove_orphans(node: &Node, pods: &Arc<PodTable>) {
+async fn remove_orphans(node: &Node, pods: &Arc<PodTable>, statics: &StaticPods) {
     loop {
         match pods_of_runtime(node).await {
-            Ok(known) => return pods.remove_orphans(&known),
+            Ok(known) => return pods.remove_orphans(&known, statics),
             Err(error) => tracing::warn!(%error, "orphaned Pods are looked for again later"),
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Starts the static Pods of today, and follows their files.
-async fn run_static_pods(node: &Arc<Node>, pods: &Arc<PodTable>, tasks: &Tasks) {
-    let Some(dir) = node.options.static_pod_dir.clone() else { return };
+/// Follows the files of static Pods, and keeps their mirrors.
+fn follow_static_pods(node: &Arc<Node>, pods: &Arc<PodTable>, dir: PathBuf, tasks: &Tasks) {
     let name = node.options.node_name.clone();
-    pods.set_static(&static_pods::read(&dir, &name).await);
     let (table, keeper) = (Arc::clone(pods), Arc::clone(node));
     tasks.spawn(async move {
         if let Err(error) = static_pods::follow(&dir, &name, |statics| table.set_static(&statics)).await {

@@ -119,8 +119,8 @@ impl PodTable {
         self.inboxes.lock().values().for_each(|inbox| inbox.runtime_changed());
     }
 
-    /// Has what the runtime and the disk have of unknown Pods removed.
-    pub(crate) fn remove_orphans(self: &Arc<Self>, of_runtime: &HashMap<String, Arc<Pod>>) {
+    /// Has what the runtime and the disk have of unknown Pods removed. Those of `statics` are known, if not here yet.
+    pub(crate) fn remove_orphans(self: &Arc<Self>, of_runtime: &HashMap<String, Arc<Pod>>, statics: &StaticPods) {
         let options = &self.node.options;
         let on_disk = volumes::orphans(&options.root_dir).into_iter().map(|uid| {
             let (namespace, name) = named_by_logs(&options.log_dir, &uid).unwrap_or_default();
@@ -128,7 +128,7 @@ impl PodTable {
         });
         let all = of_runtime.iter().map(|(uid, pod)| (uid.clone(), Arc::clone(pod))).chain(on_disk);
         for (uid, pod) in all {
-            if !self.inboxes.lock().contains_key(&uid) {
+            if !self.inboxes.lock().contains_key(&uid) && !statics.contains_key(&uid) {
                 tracing::info!(pod = %spec::describe(&pod), "removing what is left of a Pod that no longer exists");
                 self.start(pod, true);
             }
