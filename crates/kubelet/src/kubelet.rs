@@ -139,7 +139,7 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
         tracing::warn!(error = %panic, "links to logs that are gone are left");
     }
     let taken_over = take_over(&node, &pods, &tasks);
-    tokio::join!(taken_over, events::follow(node.runtime.clone(), Arc::clone(&pods)));
+    tokio::join!(taken_over, events::follow(node.runtime.clone(), Arc::clone(&pods), node.options.relist));
 }
 
 /// Takes over what the kubelet before has left: first what is no Pod any more is on its way out, then the static Pods

@@ -59,7 +59,8 @@ pub use kubelet::{Handle, Kubelet};
 pub use log_links::remove_logs;
 pub use node::disk_is_scarce;
 pub use options::{
-    DEFAULT_IMAGE_GC_PERCENT, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, LogLimits, Options, SwapBehavior, Thresholds,
+    DEFAULT_IMAGE_GC_PERCENT, DEFAULT_MAX_PODS, DEFAULT_POD_PIDS, DEFAULT_RELIST, LogLimits, Options, SwapBehavior,
+    Thresholds,
 };
 pub use purge::purge;
 pub use quantity::sum_of_amounts;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Taint;
 
@@ -15,6 +16,9 @@ use crate::shutdown::ShutdownPhase;
 pub const DEFAULT_MAX_PODS: u32 = 110;
 /// How many processes and threads a Pod may have if nothing is said.
 pub const DEFAULT_POD_PIDS: u64 = 4096;
+
+/// A runtime whose events may be lost is asked this often for what they have not told: upstream's number.
+pub const DEFAULT_RELIST: Duration = Duration::from_secs(300);
 
 /// Images go at this many percent of their disk, down to that many: before [`Thresholds`] make Pods go.
 pub const DEFAULT_IMAGE_GC_PERCENT: (u8, u8) = (85, 80);
@@ -40,6 +44,8 @@ pub struct Options {
     pub client: kube::Client,
     /// The container runtime's unix socket.
     pub cri_socket: PathBuf,
+    /// How often the runtime is asked for everything it has; never, if it tells of every event or that it has lost some.
+    pub relist: Option<Duration>,
     /// Where Pods' volumes and files are kept (`/var/lib/sampan/kubelet`).
     pub root_dir: PathBuf,
     /// Where containers' logs are kept (`/var/log/pods`).
@@ -102,6 +108,7 @@ impl Options {
             node_ips: vec![node_ip],
             client,
             cri_socket,
+            relist: Some(DEFAULT_RELIST),
             root_dir: "/var/lib/sampan/kubelet".into(),
             log_dir: "/var/log/pods".into(),
             log_links: "/var/log/containers".into(),

@@ -71,6 +71,11 @@ impl FakeRuntime {
 
     /// Lets the running container called `name` end.
     pub(super) fn exit(&self, name: &str, code: i32, reason: &str) {
+        let _ = self.events.send(self.exit_untold(name, code, reason));
+    }
+
+    /// Lets the running container called `name` end, and nobody hears of it. The event that would tell.
+    pub(super) fn exit_untold(&self, name: &str, code: i32, reason: &str) -> ContainerEventResponse {
         let mut state = self.state.lock();
         let is = |c: &(String, ContainerStatus, ContainerConfig)| {
             c.1.metadata.as_ref().unwrap().name == name && c.1.state == ContainerState::ContainerRunning as i32
@@ -78,13 +83,12 @@ impl FakeRuntime {
         let container = state.containers.values_mut().find(|container| is(container)).expect("a running container");
         end(&mut container.1, code, reason);
         let (sandbox, id) = (container.0.clone(), container.1.id.clone());
-        let event = ContainerEventResponse {
+        ContainerEventResponse {
             container_id: id,
             container_event_type: ContainerEventType::ContainerStoppedEvent.into(),
             pod_sandbox_status: state.sandboxes.get(&sandbox).cloned(),
             ..ContainerEventResponse::default()
-        };
-        let _ = self.events.send(event);
+        }
     }
 
     pub(super) fn set_exec_code(&self, code: i32) {

@@ -335,6 +335,17 @@ async fn a_node_is_purged_of_every_pod_that_ends() {
     assert_eq!(world.runtime.count().0, 1, "the others are gone");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_end_that_the_runtime_did_not_tell_is_found() {
+    let world = World::new().await;
+    world.pod("p", one("Always"));
+    world.running("p").await;
+    world.runtime.exit_untold("web", 1, "Error");
+    let restarted = |pod: &serde_json::Value| first(pod)["restartCount"] == 1 && condition(pod, "Ready") == "True";
+    world.until("p", "restarted", restarted).await;
+    world.end().await;
+}
+
 /// Describes the static Pod `web` in `file`, with one container.
 fn describe_static(file: &Path, container: &str) {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "ns"}, "spec": {

@@ -125,6 +125,8 @@ pub(super) async fn start_kubelet(config: &Config, pki: &Pki, clients: &Clients,
     let (log_dir, log_links) = config.logs();
     kubelet_dir::link(config)?;
     let options = sampan_kubelet::Options {
+        // Of its events the embedded runtime loses none without saying so.
+        relist: config.container_runtime_endpoint.as_ref().map(|_| sampan_kubelet::DEFAULT_RELIST),
         root_dir: config.kubelet_dir(),
         log_dir,
         log_links,
