@@ -188,7 +188,9 @@ async fn exec(
     wanted: Wanted,
     client: remotecommand::Session,
 ) -> Result<ExitStatus, BoxError> {
-    let (mut session, streams) = sessions::start(&node, &container, &command, wanted).await?;
+    let (mut session, streams) = sessions::start(&node, &container, &command, wanted)
+        .await
+        .map_err(|error| format!("error executing command in container: {error}"))?;
     let remotecommand::Session { stdin, stdout, stderr, resize } = client;
     let sizing = session.sizing();
     let Ends { input, stdout: own_stdout, stderr: own_stderr } = ends(streams)?;
@@ -217,7 +219,9 @@ async fn attach(
     wanted: Wanted,
     client: remotecommand::Session,
 ) -> Result<ExitStatus, BoxError> {
-    let (attachment, streams) = sessions::attach(&node, &container, wanted).await?;
+    let (attachment, streams) = sessions::attach(&node, &container, wanted)
+        .await
+        .map_err(|error| format!("error attaching to container: {error}"))?;
     let remotecommand::Session { stdin, stdout, stderr, resize } = client;
     let sizing = attachment.sizing();
     let Ends { input, .. } = ends(Streams { stdin: streams.stdin, terminal: streams.terminal, ..Streams::default() })?;

@@ -18,8 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a command of `/run` may take.
 const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 
-type Segments = HashMap<String, String>;
-type Parameters = Vec<(String, String)>;
+pub(super) type Segments = HashMap<String, String>;
+pub(super) type Parameters = Vec<(String, String)>;
 
 /// `/exec/{namespace}/{pod}[/{uid}]/{container}?command=..&input=1&output=1&error=1&tty=1`
 pub(super) async fn exec(
@@ -33,15 +33,19 @@ pub(super) async fn exec(
     if cmd.is_empty() {
         return Err(Failure::bad_request("you must specify a command"));
     }
+    let target = Target::of(&state, &segments)?;
     let call = v1::ExecRequest {
-        container_id: container_id(&state, &segments)?,
+        container_id: target.id.clone(),
         cmd,
         tty: wanted.tty,
         stdin: wanted.stdin,
         stdout: wanted.stdout,
         stderr: wanted.stderr,
     };
-    splice(&state.runtime.clone().exec(call).await?.into_inner().url, request).await
+    match state.runtime.clone().exec(call).await {
+        Ok(answer) => splice(&answer.into_inner().url, request).await,
+        Err(error) => Err(target.refused(&state, error).await),
+    }
 }
 
 /// `/attach/{namespace}/{pod}[/{uid}]/{container}?input=1&output=1&error=1&tty=1`
@@ -52,14 +56,18 @@ pub(super) async fn attach(
     request: Request,
 ) -> Result<Response, Failure> {
     let wanted = Wanted::of(&parameters)?;
+    let target = Target::of(&state, &segments)?;
     let call = v1::AttachRequest {
-        container_id: container_id(&state, &segments)?,
+        container_id: target.id.clone(),
         tty: wanted.tty,
         stdin: wanted.stdin,
         stdout: wanted.stdout,
         stderr: wanted.stderr,
     };
-    splice(&state.runtime.clone().attach(call).await?.into_inner().url, request).await
+    match state.runtime.clone().attach(call).await {
+        Ok(answer) => splice(&answer.into_inner().url, request).await,
+        Err(error) => Err(target.refused(&state, error).await),
+    }
 }
 
 /// `/portForward/{namespace}/{pod}[/{uid}]`
@@ -82,13 +90,19 @@ pub(super) async fn run(
     Query(parameters): Query<Parameters>,
 ) -> Result<Vec<u8>, Failure> {
     let command = values(&parameters, "cmd").into_iter().next().unwrap_or_default();
+    let target = Target::of(&state, &segments)?;
     let call = v1::ExecSyncRequest {
-        container_id: container_id(&state, &segments)?,
+        container_id: target.id.clone(),
         cmd: command.split_whitespace().map(str::to_owned).collect(),
         timeout: RUN_TIMEOUT.as_secs() as i64,
     };
-    let done = state.runtime.clone().exec_sync(call).await?.into_inner();
-    Ok([done.stdout, done.stderr].concat())
+    match state.runtime.clone().exec_sync(call).await {
+        Ok(done) => {
+            let done = done.into_inner();
+            Ok([done.stdout, done.stderr].concat())
+        }
+        Err(error) => Err(target.refused(&state, error).await),
+    }
 }
 
 /// Which streams the client wants.
@@ -117,24 +131,55 @@ fn values(parameters: &Parameters, name: &str) -> Vec<String> {
     parameters.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
 }
 
-fn segment<'a>(segments: &'a Segments, name: &str) -> &'a str {
+pub(super) fn segment<'a>(segments: &'a Segments, name: &str) -> &'a str {
     segments.get(name).map(String::as_str).unwrap_or_default()
 }
 
 /// The Pod of the path. A uid in the path must be its own, so that a client never reaches a Pod of the same name.
-fn pod(state: &super::State, segments: &Segments) -> Result<PodEntry, Failure> {
+pub(super) fn pod(state: &super::State, segments: &Segments) -> Result<PodEntry, Failure> {
     let found = state.pods.find(segment(segments, "namespace"), segment(segments, "pod"));
     let of_uid = |entry: &PodEntry| segments.get("uid").is_none_or(|uid| entry.pod.metadata.uid.as_ref() == Some(uid));
     found.filter(of_uid).ok_or_else(|| Failure::not_found("pod does not exist"))
 }
 
-/// The CRI id of the container of the path, which must run.
-fn container_id(state: &super::State, segments: &Segments) -> Result<String, Failure> {
-    let (entry, name) = (pod(state, segments)?, segment(segments, "container"));
-    let running = entry.container(name).and_then(|container| container.current.as_ref()).filter(|one| one.running);
-    running
-        .map(|instance| instance.id.clone())
-        .ok_or_else(|| Failure::not_found(format!("container not found ({name:?})")))
+/// The CRI id of the Pod's container `name`, if it runs.
+pub(super) fn running(entry: &PodEntry, name: &str) -> Option<String> {
+    let current = entry.container(name)?.current.as_ref();
+    current.filter(|instance| instance.running).map(|instance| instance.id.clone())
+}
+
+/// The container of a path, which must run.
+struct Target {
+    name: String,
+    /// Its CRI id.
+    id: String,
+}
+
+impl Target {
+    fn of(state: &super::State, segments: &Segments) -> Result<Self, Failure> {
+        let (entry, name) = (pod(state, segments)?, segment(segments, "container"));
+        let id = running(&entry, name).ok_or_else(|| no_container(name))?;
+        Ok(Self { name: name.to_owned(), id })
+    }
+
+    /// What the client reads when the runtime has refused. A container may have ended and nobody has told yet: whoever
+    /// asks is told what they would be told a moment later.
+    async fn refused(&self, state: &super::State, error: tonic::Status) -> Failure {
+        let request = v1::ContainerStatusRequest { container_id: self.id.clone(), verbose: false };
+        let ended = match state.runtime.clone().container_status(request).await {
+            Ok(answer) => {
+                let status = answer.into_inner().status;
+                status.is_none_or(|status| status.state() != v1::ContainerState::ContainerRunning)
+            }
+            Err(status) => status.code() == tonic::Code::NotFound,
+        };
+        if ended { no_container(&self.name) } else { error.into() }
+    }
+}
+
+/// Upstream's answer, which is no "not found" either.
+fn no_container(name: &str) -> Failure {
+    Failure::internal(format!("container not found ({name:?})"))
 }
 
 /// Joins the client's connection to the runtime's streaming server at `url`.

@@ -328,7 +328,7 @@ async fn exec_reaches_the_runtime() {
     let response = setup.get(&format!("/exec/ns/p/another-uid/c?{query}")).await;
     assert_eq!(response, (StatusCode::NOT_FOUND, "pod does not exist".to_owned()));
     let response = setup.get(&format!("/exec/ns/p/x?{query}")).await;
-    assert_eq!(response, (StatusCode::NOT_FOUND, "container not found (\"x\")".to_owned()));
+    assert_eq!(response, (StatusCode::INTERNAL_SERVER_ERROR, "container not found (\"x\")".to_owned()));
 
     let mut request = get(&format!("/exec/ns/p/u/c?{query}"));
     for (name, value) in [
