@@ -28,6 +28,7 @@ pub(crate) fn of(options: &Options) -> Value {
         "enforceNodeAllocatable": ["pods"],
         "evictionHard": options.eviction.hard(),
         "evictionPressureTransitionPeriod": format!("{}s", options.eviction.transition.as_secs()),
+        "featureGates": {"ContainerCheckpoint": options.container_checkpoint},
         "imageGCHighThresholdPercent": options.image_gc_percent.0,
         "imageGCLowThresholdPercent": options.image_gc_percent.1,
         "memorySwap": {"swapBehavior": format!("{:?}", options.swap)},

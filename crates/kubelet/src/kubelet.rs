@@ -103,6 +103,7 @@ async fn serve(node: &Arc<Node>, pods: &Arc<PodTable>) -> Result<Option<server::
         configuration: configuration::of(&node.options),
         meter: Arc::clone(&node.meter),
         runtime: node.runtime.channel(),
+        checkpoints: node.options.container_checkpoint,
         authenticate: Arc::clone(&reviews) as Arc<dyn server::Authenticate>,
         authorize: reviews,
     };

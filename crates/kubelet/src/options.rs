@@ -90,6 +90,8 @@ pub struct Options {
     pub container_logs: LogLimits,
     /// When Pods must go so that the node lives.
     pub eviction: Thresholds,
+    /// Whether who may `create` `nodes/checkpoint` can have containers written to files of the node.
+    pub container_checkpoint: bool,
     /// A directory of files with Pods that run without the API server's say; it is made if it is not there.
     pub static_pod_dir: Option<PathBuf>,
     /// Kernel parameters that Pods may set beside the safe ones: names, or beginnings that end in `*`.
@@ -130,6 +132,7 @@ impl Options {
             image_gc_percent: DEFAULT_IMAGE_GC_PERCENT,
             container_logs: LogLimits::default(),
             eviction: Thresholds::default(),
+            container_checkpoint: false,
             static_pod_dir: None,
             allowed_unsafe_sysctls: Vec::new(),
             pod_cidr: None,

@@ -53,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) container_logs: LogLimits,
     pub(crate) eviction: Thresholds,
     pub(crate) image_gc_percent: (u8, u8),
+    pub(crate) container_checkpoint: bool,
     pub(crate) pod_manifest_path: PathBuf,
     pub(crate) allowed_unsafe_sysctls: Vec<String>,
     pub(crate) cluster_cidr: ipnet::Ipv4Net,
@@ -132,6 +133,7 @@ impl Config {
             container_logs,
             eviction,
             image_gc_percent,
+            container_checkpoint: pick(&flags.container_checkpoint, file.container_checkpoint, || false),
             pod_manifest_path: pick(&flags.pod_manifest_path, file.pod_manifest_path, || {
                 format!("/etc/{instance}/manifests").into()
             }),

@@ -1,4 +1,5 @@
-//! The kubelet's own HTTPS API: logs, exec, attach, port-forward, the Pod list, health and metrics.
+//! The kubelet's own HTTPS API: logs, exec, attach, port-forward, checkpoints, the Pod list, health and
+//! metrics.
 //!
 //! ```text
 //! TLS --> who are you (client certificate, else token) --> may you (nodes/<subresource>) --> route
@@ -11,6 +12,7 @@
 //! read-only port. Start at [`Server::start`].
 
 mod access;
+mod checkpoint;
 mod failure;
 mod listener;
 mod logs;
@@ -65,6 +67,8 @@ pub struct Options {
     pub(crate) meter: Arc<Meter>,
     /// The container runtime.
     pub runtime: Channel,
+    /// Whether containers may be written to files.
+    pub checkpoints: bool,
     /// Who a bearer token belongs to: [`Reviews`].
     pub authenticate: Arc<dyn Authenticate>,
     /// Who may do what: [`Reviews`].
@@ -121,7 +125,7 @@ impl Server {
             authenticate: options.authenticate,
             authorize: options.authorize,
         };
-        let router = routes::router(Arc::new(state));
+        let router = routes::router(Arc::new(state), options.checkpoints);
         tasks.spawn(listener::serve(listener, options.tls, router, sessions.clone()));
         Ok(Handle { address, sessions, tasks })
     }

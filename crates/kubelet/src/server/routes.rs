@@ -6,19 +6,19 @@ use axum::{
     Json, Router,
     extract::State,
     middleware,
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use serde_json::{Value, json};
 
-use super::{PodEntry, access, logs, metrics, streaming};
+use super::{PodEntry, access, checkpoint, failure::Failure, logs, metrics, streaming};
 use crate::spec;
 
 /// A request body is never more than a few parameters; streams come by upgrade.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Every route, behind authentication and authorization.
-pub(super) fn router(state: Arc<super::State>) -> Router {
-    Router::new()
+pub(super) fn router(state: Arc<super::State>, checkpoints: bool) -> Router {
+    let router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/healthz/ping", get(async || "ok"))
         .route("/pods", get(list_pods))
@@ -36,8 +36,14 @@ pub(super) fn router(state: Arc<super::State>) -> Router {
         .route("/attach/{namespace}/{pod}/{uid}/{container}", any(streaming::attach))
         .route("/portForward/{namespace}/{pod}", any(streaming::port_forward))
         .route("/portForward/{namespace}/{pod}/{uid}", any(streaming::port_forward))
-        .route("/run/{namespace}/{pod}/{container}", axum::routing::post(streaming::run))
-        .route("/run/{namespace}/{pod}/{uid}/{container}", axum::routing::post(streaming::run))
+        .route("/run/{namespace}/{pod}/{container}", post(streaming::run))
+        .route("/run/{namespace}/{pod}/{uid}/{container}", post(streaming::run));
+    let router = match checkpoints {
+        true => router.route("/checkpoint/{namespace}/{pod}/{container}", post(checkpoint::make)),
+        false => router,
+    };
+    router
+        .fallback(async || Failure::not_found("404 page not found"))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), access::guard))
         .with_state(state)

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, StreamBody};
+use http_body_util::{BodyExt, Empty, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
     client::conn::http1::SendRequest,
@@ -39,7 +39,7 @@ use super::{Authenticate, Authorize, Container, Handle, Instance, Options, PodEn
 /// No test takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One Pod with one container, whose end a test may tell.
+/// One Pod with one container, whose end a test may tell, and one that has just ended: only the runtime knows.
 struct OnePod {
     logs: tempfile::TempDir,
     running: Mutex<bool>,
@@ -71,8 +71,7 @@ impl OnePod {
 
 impl Pods for OnePod {
     fn list(&self) -> Vec<Arc<Pod>> {
-        let pod =
-            json!({"metadata": {"namespace": "ns", "name": "p", "uid": "u"}, "spec": {"containers": [{"name": "c"}]}});
+        let pod = json!({"metadata": {"namespace": "ns", "name": "p", "uid": "u"}, "spec": {"containers": [{"name": "c"}, {"name": "late"}]}});
         vec![Arc::new(serde_json::from_value(pod).expect("pod"))]
     }
 
@@ -82,12 +81,15 @@ impl Pods for OnePod {
 
     fn find(&self, namespace: &str, name: &str) -> Option<PodEntry> {
         let current = Instance { id: "id-of-c".into(), log: self.log(), running: *self.running.lock() };
-        let container = Container { name: "c".into(), current: Some(current), previous: None };
+        let late = Instance { id: "id-of-late".into(), log: self.log(), running: true };
+        let containers = [("c", current), ("late", late)];
+        let container =
+            |(name, current): (&str, Instance)| Container { name: name.into(), current: Some(current), previous: None };
         ((namespace, name) == ("ns", "p")).then(|| PodEntry {
             pod: self.list().remove(0),
             sandbox: Some("sandbox".into()),
             log_directory: self.logs.path().to_path_buf(),
-            containers: vec![container],
+            containers: containers.map(container).into(),
         })
     }
 
@@ -139,22 +141,65 @@ async fn streaming_server() -> SocketAddr {
     address
 }
 
-/// A runtime that knows one CRI call: Exec, which it answers with a URL of `streaming`.
+/// A gRPC answer: a message, or a code and why.
+fn grpc(answer: Result<Vec<u8>, (tonic::Code, &'static str)>) -> Response<BoxBody<Bytes, std::convert::Infallible>> {
+    let response = Response::builder().header(header::CONTENT_TYPE, "application/grpc");
+    let message = match answer {
+        Ok(message) => message,
+        Err((code, text)) => {
+            let response = response.header("grpc-status", code as i32).header("grpc-message", text);
+            return response.body(Empty::new().boxed()).expect("response");
+        }
+    };
+    // A message follows a flag and its length.
+    let framed = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+    let status = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))];
+    let frames = [Frame::data(Bytes::from(framed)), Frame::trailers(status.into_iter().collect())];
+    response.body(StreamBody::new(futures::stream::iter(frames.map(Ok))).boxed()).expect("response")
+}
+
+/// What the runtime answers: an Exec with a URL of `streaming`, but for a container that has just ended and for one
+/// that it does not like, and a checkpoint with its file, if it gets long enough for it.
+fn answer(streaming: SocketAddr, path: &str, body: &[u8]) -> Result<Vec<u8>, (tonic::Code, &'static str)> {
+    match path {
+        "/runtime.v1.RuntimeService/Exec" => {
+            let call = v1::ExecRequest::decode(body).expect("message");
+            match call.cmd.join(" ").as_str() {
+                "cat -" if call.container_id == "id-of-c" => {}
+                _ => return Err((tonic::Code::Unknown, "container is not as it should be")),
+            }
+            Ok(v1::ExecResponse { url: format!("http://{streaming}/exec/one-time-token") }.encode_to_vec())
+        }
+        "/runtime.v1.RuntimeService/ContainerStatus" => {
+            let call = v1::ContainerStatusRequest::decode(body).expect("message");
+            let state = match call.container_id.as_str() {
+                "id-of-c" => v1::ContainerState::ContainerRunning,
+                _ => v1::ContainerState::ContainerExited,
+            };
+            let status = v1::ContainerStatus { state: state.into(), ..Default::default() };
+            Ok(v1::ContainerStatusResponse { status: Some(status), ..Default::default() }.encode_to_vec())
+        }
+        "/runtime.v1.RuntimeService/CheckpointContainer" => {
+            let call = v1::CheckpointContainerRequest::decode(body).expect("message");
+            assert_eq!(call.container_id, "id-of-c");
+            if call.timeout < 300 {
+                return Err((tonic::Code::Unimplemented, "unknown method"));
+            }
+            std::fs::write(call.location, "all of c").expect("the file");
+            Ok(v1::CheckpointContainerResponse {}.encode_to_vec())
+        }
+        path => panic!("{path}"),
+    }
+}
+
+/// A runtime that answers as [`answer`] does.
 async fn runtime(streaming: SocketAddr) -> Channel {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let service = service_fn(move |request: Request<Incoming>| async move {
-        assert_eq!(request.uri().path(), "/runtime.v1.RuntimeService/Exec");
+        let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await?.to_bytes();
         // A gRPC message follows a flag and its length.
-        let call = v1::ExecRequest::decode(body.slice(5..)).expect("message");
-        assert_eq!((call.container_id.as_str(), call.cmd.join(" ").as_str()), ("id-of-c", "cat -"));
-        let reply = v1::ExecResponse { url: format!("http://{streaming}/exec/one-time-token") }.encode_to_vec();
-        let framed = [&[0][..], &(reply.len() as u32).to_be_bytes(), &reply].concat();
-        let status = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))];
-        let frames = [Frame::data(Bytes::from(framed)), Frame::trailers(status.into_iter().collect())];
-        let body = StreamBody::new(futures::stream::iter(frames.map(Ok::<_, std::convert::Infallible>)));
-        let response = Response::builder().header(header::CONTENT_TYPE, "application/grpc").body(body);
-        Ok::<_, hyper::Error>(response.expect("response"))
+        Ok::<_, hyper::Error>(grpc(answer(streaming, &path, &body[5..])))
     });
     tokio::spawn(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(theirs), service),
@@ -186,6 +231,10 @@ fn client(authority: &Authority, user: &str) -> Issued {
 
 impl Setup {
     async fn new() -> Self {
+        Self::with(false).await
+    }
+
+    async fn with(checkpoints: bool) -> Self {
         let authority = authority();
         let purpose = Purpose::Server { name: "n1".into(), dns: vec!["n1".into()], addresses: Vec::new() };
         let own = authority.issue(&purpose, sampan_clock::now()).expect("certificate");
@@ -205,6 +254,7 @@ impl Setup {
                 runtime(streaming_server().await).await,
             ))),
             runtime: runtime(streaming_server().await).await,
+            checkpoints,
             authenticate: Arc::new(Rules),
             authorize: Arc::new(Rules),
         };
@@ -327,8 +377,12 @@ async fn exec_reaches_the_runtime() {
     let query = "command=cat&command=-&input=1&output=1";
     let response = setup.get(&format!("/exec/ns/p/another-uid/c?{query}")).await;
     assert_eq!(response, (StatusCode::NOT_FOUND, "pod does not exist".to_owned()));
-    let response = setup.get(&format!("/exec/ns/p/x?{query}")).await;
-    assert_eq!(response, (StatusCode::INTERNAL_SERVER_ERROR, "container not found (\"x\")".to_owned()));
+    let fails = async |path: String, why: &str| {
+        assert_eq!(setup.get(&path).await, (StatusCode::INTERNAL_SERVER_ERROR, why.to_owned()), "{path}");
+    };
+    fails(format!("/exec/ns/p/x?{query}"), "container not found (\"x\")").await;
+    fails(format!("/exec/ns/p/late?{query}"), "container not found (\"late\")").await;
+    fails("/exec/ns/p/c?command=ls&output=1".to_owned(), "container is not as it should be").await;
 
     let mut request = get(&format!("/exec/ns/p/u/c?{query}"));
     for (name, value) in [
@@ -354,4 +408,39 @@ async fn exec_reaches_the_runtime() {
     assert_eq!(output, "hello");
     assert!(status.contains("command terminated with non-zero exit code: exit status 3"), "{status}");
     setup.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn containers_are_written_to_files_where_that_is_let() {
+    let post = async |setup: &Setup, path: &str| {
+        let mut request = get(path);
+        *request.method_mut() = http::Method::POST;
+        read(setup.admin().await.send_request(request).await.expect("response")).await
+    };
+    let off = Setup::new().await;
+    let missing = (StatusCode::NOT_FOUND, "404 page not found".to_owned());
+    assert_eq!(post(&off, "/checkpoint/ns/p/c?timeout=300").await, missing);
+    off.server.shutdown().await;
+
+    let on = Setup::with(true).await;
+    let (status, answer) = post(&on, "/checkpoint/ns/p/c?timeout=300").await;
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("json");
+    let file = PathBuf::from(answer["items"][0].as_str().expect("a file"));
+    assert_eq!((status, std::fs::read_to_string(&file).expect("the file").as_str()), (StatusCode::OK, "all of c"));
+    let directory = on.pods.logs.path().join("checkpoints");
+    assert_eq!(file.parent(), Some(directory.as_path()));
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(directory).expect("the directory"));
+    assert_eq!(mode & 0o777, 0o700);
+
+    let check = async |path: &str, want: StatusCode, text: &str| {
+        assert_eq!(post(&on, path).await, (want, text.to_owned()), "{path}");
+    };
+    let failed = "checkpointing of ns/p/c failed (rpc error: code = Unimplemented desc = unknown method)";
+    check("/checkpoint/ns/p/c", StatusCode::INTERNAL_SERVER_ERROR, failed).await;
+    check("/checkpoint/ns/x/c", StatusCode::NOT_FOUND, "pod does not exist").await;
+    check("/checkpoint/ns/p/x", StatusCode::NOT_FOUND, "container x does not exist").await;
+    on.pods.end();
+    let failed = "checkpointing of ns/p/c failed (container c not found)";
+    check("/checkpoint/ns/p/c", StatusCode::INTERNAL_SERVER_ERROR, failed).await;
+    on.server.shutdown().await;
 }

@@ -36,7 +36,10 @@ fn seconds(seconds: i64) -> Duration {
 }
 
 fn checkpoints<T>() -> Answer<T> {
-    Err(Status::unimplemented("checkpoints are not supported"))
+    Err(Status::unimplemented(
+        "the embedded runtime makes no checkpoints; one that does, such as containerd 2 with criu, can be used with \
+         --container-runtime-endpoint",
+    ))
 }
 
 impl Service {

@@ -214,6 +214,9 @@ pub(crate) struct Flags {
     /// How many files of a container's log are kept [default: 5]
     #[arg(long, value_name = "N")]
     pub(crate) container_log_max_files: Option<usize>,
+    /// Whether those who may create nodes/checkpoint can have containers written to files of the node [default: false]
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) container_checkpoint: Option<bool>,
     /// Directory of files with Pods that this node runs by itself [default: /etc/INSTANCE/manifests]
     #[arg(long, value_name = "DIR")]
     pub(crate) pod_manifest_path: Option<PathBuf>,
