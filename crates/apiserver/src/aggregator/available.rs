@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::forward::{OURSELVES, sign};
 use super::{Aggregator, GROUP, KIND, Known, Remote, STORAGE};
 use crate::cache::Filter;
-use crate::registry::{Attempt, built_in, metadata};
+use crate::registry::{Attempt, built_in, conditions, metadata};
 use crate::webhook::Address;
 
 /// How often a server that is there is asked.
@@ -211,22 +211,13 @@ pub(super) async fn document(response: Response<Body>) -> Result<Value, String> 
 /// The APIService with this condition; `None` if it has it already.
 fn with_condition(object: &Value, verdict: &Verdict, now: &str) -> Option<Value> {
     let status = if verdict.available { "True" } else { "False" };
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let (mine, mut others): (Vec<Value>, Vec<Value>) =
-        conditions.into_iter().partition(|condition| condition["type"] == "Available");
-    let before = mine.into_iter().next().unwrap_or_default();
-    let same = before["status"] == status;
-    if same && before["reason"] == verdict.reason && before["message"] == verdict.message.as_str() {
-        return None;
-    }
-    let since = if same { before["lastTransitionTime"].clone() } else { now.into() };
-    others.push(json!({
-        "type": "Available", "status": status, "lastTransitionTime": since,
+    let mut changed = object.clone();
+    let condition = json!({
+        "type": "Available", "status": status, "lastTransitionTime": now,
         "reason": verdict.reason, "message": verdict.message,
-    }));
-    let mut object = object.clone();
-    object["status"]["conditions"] = others.into();
-    Some(object)
+    });
+    conditions::set(&mut changed, condition);
+    (changed != *object).then_some(changed)
 }
 
 #[cfg(test)]

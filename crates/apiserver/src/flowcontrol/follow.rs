@@ -19,7 +19,7 @@ use super::stats::Stats;
 use super::work::max_seats;
 use super::{Config, Flow, FlowControl, GROUP};
 use crate::cache::{Filter, Room};
-use crate::registry::{Attempt, Registry, built_in, metadata};
+use crate::registry::{Attempt, Registry, built_in, conditions, metadata};
 
 /// How often seats move between levels while requests press for them.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -180,21 +180,14 @@ pub(crate) async fn follow(control: Arc<FlowControl>, registry: Arc<Registry>, s
 /// Writes the condition `Dangling` where it is not what it should be.
 async fn tell(registry: &Registry, dangling: Vec<(String, String, bool)>) -> Result<(), Status> {
     for (name, level, is_dangling) in dangling {
-        let wanted = condition(&level, is_dangling);
-        let Some(mut schema) = registry.peek(GROUP, "FlowSchema", "", &name) else { continue };
-        let conditions = schema["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let same = |condition: &Value| {
-            ["type", "status", "reason", "message"].iter().all(|field| condition[field] == wanted[field])
-        };
-        if conditions.iter().any(same) {
+        let Some(schema) = registry.peek(GROUP, "FlowSchema", "", &name) else { continue };
+        let mut changed = schema.clone();
+        conditions::set(&mut changed, condition(&level, is_dangling));
+        if changed == schema {
             continue;
         }
-        let mut conditions: Vec<Value> =
-            conditions.into_iter().filter(|condition| condition["type"] != wanted["type"]).collect();
-        conditions.push(wanted);
-        schema["status"] = json!({ "conditions": conditions });
         let attempt = Attempt { subresource: "status", ..Attempt::internal(built_in(GROUP, "FlowSchema")?, "", &name) };
-        match registry.update(&attempt, schema).await {
+        match registry.update(&attempt, changed).await {
             // Someone else was quicker: their change comes by here.
             Err(status) if !matches!(status.reason.as_str(), "Conflict" | "NotFound") => return Err(status),
             _ => {}

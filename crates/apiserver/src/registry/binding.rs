@@ -5,7 +5,7 @@ use sampan_api::status::{Resource, Status};
 use serde_json::{Value, json};
 
 use super::managed::How;
-use super::{Attempt, Done, Draft, Plan, Registry, managed, metadata};
+use super::{Attempt, Done, Draft, Plan, Registry, conditions, managed, metadata};
 use crate::admission::{self, Request};
 
 impl Registry {
@@ -78,11 +78,5 @@ fn set_scheduled(pod: &mut Value, now: &str) {
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
         "observedGeneration": pod["metadata"]["generation"],
     });
-    let conditions = &mut pod["status"]["conditions"];
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    let Some(conditions) = conditions.as_array_mut() else { return };
-    conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(condition);
+    conditions::set(pod, condition);
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::budget::{self, Toll};
 use super::delete::check_options;
-use super::{Attempt, DeleteOptions, Done, Draft, MAX_TRIES, Plan, Registry, built_in, metadata};
+use super::{Attempt, DeleteOptions, Done, Draft, MAX_TRIES, Plan, Registry, built_in, conditions, metadata};
 use crate::admission::{self, Request};
 use crate::cache::Filter;
 
@@ -85,21 +85,11 @@ impl Registry {
 
 /// Notes in a Pod's conditions why it goes: whoever counts failures may leave this one out.
 fn note_disruption(pod: &mut Value, now: &str) {
-    if !pod["status"]["conditions"].is_array() {
-        pod["status"]["conditions"] = json!([]);
-    }
-    let Some(conditions) = pod["status"]["conditions"].as_array_mut() else { return };
-    let known = conditions.iter().position(|condition| condition["type"] == DISRUPTED);
-    let since = known.map(|at| &conditions[at]).filter(|known| known["status"] == "True");
-    let since = since.map_or(Value::from(now), |known| known["lastTransitionTime"].clone());
     let condition = json!({
-        "type": DISRUPTED, "status": "True", "lastTransitionTime": since, "lastProbeTime": null,
+        "type": DISRUPTED, "status": "True", "lastTransitionTime": now, "lastProbeTime": null,
         "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
     });
-    match known {
-        Some(at) => conditions[at] = condition,
-        None => conditions.push(condition),
-    }
+    conditions::set(pod, condition);
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 mod attempt;
 mod binding;
 mod budget;
+pub(crate) mod conditions;
 mod conversions;
 mod convert;
 mod create;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, Filter, Room};
-use crate::registry::{Attempt, Registry, built_in, metadata};
+use crate::registry::{Attempt, Registry, built_in, conditions, metadata};
 
 const GROUP: &str = "networking.k8s.io";
 const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
@@ -123,10 +123,11 @@ async fn care(registry: &Registry, range: &Value, all: &[Value], addresses: &Roo
         Step::Guard => finalizers.push(FINALIZER),
         Step::Release => finalizers.retain(|finalizer| *finalizer != FINALIZER),
         Step::Say(status, reason, message) => {
-            new["status"]["conditions"] = json!([{
+            let condition = json!({
                 "type": "Ready", "status": status, "reason": reason, "message": message,
                 "lastTransitionTime": metadata::time(attempt.now),
-            }]);
+            });
+            conditions::set(&mut new, condition);
             let attempt = Attempt { subresource: "status", ..attempt };
             return registry.update(&attempt, new).await.map(drop);
         }
