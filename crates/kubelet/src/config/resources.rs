@@ -8,11 +8,13 @@ use crate::options::SwapBehavior;
 use crate::seen::Limits;
 use crate::{quantity, spec};
 
-const CPU_PERIOD_US: i64 = 100_000;
+/// How long a quota of processor time is for.
+pub(crate) const CPU_PERIOD_US: i64 = 100_000;
 const LEAST_QUOTA_US: i64 = 1000;
 /// For a container with processors of its own: nobody else is there from whom time would have to be kept.
 pub(crate) const NO_QUOTA: i64 = -1;
-const SHARES_PER_CORE: i64 = 1024;
+/// The weight that stands for one processor.
+pub(crate) const SHARES_PER_CORE: i64 = 1024;
 const LEAST_SHARES: i64 = 2;
 const MOST_SHARES: i64 = 262_144;
 /// Guaranteed and critical Pods: killed last.

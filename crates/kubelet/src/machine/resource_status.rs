@@ -8,13 +8,12 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, ResourceRequirement
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{View, resize};
-use crate::config::{resources, totals};
+use crate::config::resources::{self, CPU_PERIOD_US, SHARES_PER_CORE};
+use crate::config::totals;
 use crate::quantity;
 use crate::seen::{Instance, Limits};
 use crate::spec;
 
-const CPU_PERIOD_US: i64 = 100_000;
-const SHARES_PER_CORE: i64 = 1024;
 /// The kernel takes no less: what it has then says nothing of what was asked for.
 const LEAST_SHARES_MILLI: i64 = 2;
 const LEAST_QUOTA_MILLI: i64 = 10;
