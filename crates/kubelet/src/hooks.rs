@@ -54,12 +54,14 @@ async fn call(hook: &Hook<'_>, get: &HTTPGetAction) -> Result<(), Error> {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
-    if !failed.ends_with(http::PLAIN_ANSWER) {
-        return Err(Error::Config(failed));
+    let plain = matches!(failed.cause, http::Cause::PlainAnswer);
+    let failed = Error::Config(failed.to_string());
+    if !plain {
+        return Err(failed);
     }
     request.tls = false;
     request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
-    http::get(&request, HTTP_TIMEOUT).await.map_err(|_| Error::Config(failed))?;
+    http::get(&request, HTTP_TIMEOUT).await.map_err(|_| failed)?;
     let host = request.authority();
     let message = format!("request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded");
     hook.node.recorder.warning(&spec::reference(hook.pod), "LifecycleHTTPFallback", message);

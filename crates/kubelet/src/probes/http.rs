@@ -24,8 +24,30 @@ use super::{Answer, cut, tcp};
 const BODY_BYTES: usize = 10 * 1024;
 /// So many requests are made at most, one redirected to the next.
 const MAX_REQUESTS: usize = 10;
-/// What an error ends with when the server has answered over HTTPS in plain HTTP.
-pub(crate) const PLAIN_ANSWER: &str = "http: server gave HTTP response to HTTPS client";
+
+/// A request that has no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("Get \"{url}\": {cause}")]
+pub(crate) struct Error {
+    url: String,
+    pub(crate) cause: Cause,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    /// Over HTTPS the server has answered in plain HTTP.
+    #[error("http: server gave HTTP response to HTTPS client")]
+    PlainAnswer,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for Cause {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
 
 /// What is asked, of whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,28 +78,28 @@ pub(super) async fn ask(request: &Request, timeout: Duration) -> Answer {
             }
             status => Answer::Bad(format!("HTTP probe failed with statuscode: {status}")),
         },
-        Err(error) => Answer::Bad(error),
+        Err(error) => Answer::Bad(error.to_string()),
     }
 }
 
 /// Asks and waits for the answer, which is the last one where the host that was asked has redirected to itself.
-pub(crate) async fn get(request: &Request, timeout: Duration) -> Result<Response, String> {
+pub(crate) async fn get(request: &Request, timeout: Duration) -> Result<Response, Error> {
     tokio::time::timeout(timeout, follow(request.clone())).await.unwrap_or_else(|_| {
         let why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-        Err(request.failed(why))
+        Err(request.failed(why.to_owned()))
     })
 }
 
-async fn follow(mut request: Request) -> Result<Response, String> {
+async fn follow(mut request: Request) -> Result<Response, Error> {
     for _ in 0..MAX_REQUESTS {
-        let response = exchange(&request).await.map_err(|error| request.failed(&error))?;
+        let response = exchange(&request).await.map_err(|cause| request.failed(cause))?;
         let Some(location) = &response.location else { return Ok(response) };
-        match request.redirected(location).map_err(|error| request.failed(&error))? {
+        match request.redirected(location).map_err(|why| request.failed(why))? {
             Some(next) => request = next,
             None => return Ok(response),
         }
     }
-    Err(request.failed(&format!("stopped after {MAX_REQUESTS} redirects")))
+    Err(request.failed(format!("stopped after {MAX_REQUESTS} redirects")))
 }
 
 impl Request {
@@ -91,8 +113,8 @@ impl Request {
         format!("{scheme}://{}{}", self.authority(), self.path)
     }
 
-    fn failed(&self, why: &str) -> String {
-        format!("Get \"{}\": {why}", self.url())
+    fn failed(&self, cause: impl Into<Cause>) -> Error {
+        Error { url: self.url(), cause: cause.into() }
     }
 
     /// The request that `location` asks to be made in place of this one; nothing if another host is to be asked.
@@ -118,25 +140,25 @@ impl Request {
     }
 }
 
-async fn exchange(request: &Request) -> Result<Response, String> {
+async fn exchange(request: &Request) -> Result<Response, Cause> {
     let stream = TcpStream::connect((request.host.as_str(), request.port)).await;
     let stream = stream.map_err(|error| tcp::dial_error(&request.host, request.port, &error))?;
     if !request.tls {
-        return send(request, stream).await;
+        return Ok(send(request, stream).await?);
     }
     let name = ServerName::try_from(request.host.clone()).map_err(|error| error.to_string())?;
     let config = client_config().map_err(|error| error.to_string())?;
     let connector = tokio_rustls::TlsConnector::from(config);
     let stream = connector.connect(name, stream).await.map_err(|error| handshake_error(&error))?;
-    send(request, stream).await
+    Ok(send(request, stream).await?)
 }
 
 /// What does not begin as TLS does is an answer in plain HTTP: servers give one to whoever greets them so strangely.
-fn handshake_error(error: &std::io::Error) -> String {
+fn handshake_error(error: &std::io::Error) -> Cause {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => PLAIN_ANSWER.to_owned(),
-        _ => error.to_string(),
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Cause::PlainAnswer,
+        _ => Cause::Other(error.to_string()),
     }
 }
 
@@ -272,6 +294,8 @@ mod tests {
         let port = server(|_, _| (400, String::new())).await;
         let secure = Request { tls: true, ..request(port, "/") };
         let error = get(&secure, Duration::from_secs(10)).await.err().unwrap();
-        assert!(error.ends_with(PLAIN_ANSWER), "{error}");
+        assert!(matches!(error.cause, Cause::PlainAnswer), "{error}");
+        let text = format!("Get \"https://127.0.0.1:{port}/\": http: server gave HTTP response to HTTPS client");
+        assert_eq!(error.to_string(), text);
     }
 }
