@@ -190,31 +190,69 @@ pub(crate) async fn outlives_what_is_not_understood(mut fixture: Fixture) -> Fix
     fixture
 }
 
+/// What is waited for comes sooner, if it comes, and is looked for this often.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Stops all that is in the control group where it stands, and whatever is put there; or lets it go on.
+fn freeze(group: &Path, still: bool) {
+    let unified = group.join("cgroup.freeze");
+    let (file, word) = match (unified.exists(), still) {
+        (true, true) => (unified, "1"),
+        (true, false) => (unified, "0"),
+        (false, true) => (group.join("freezer.state"), "FROZEN"),
+        (false, false) => (group.join("freezer.state"), "THAWED"),
+    };
+    fs::write(file, word).unwrap();
+}
+
+/// Whether a process of the control group has been sent SIGKILL, or there is none any more.
+fn is_killed(group: &Path) -> bool {
+    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    processes.lines().all(|process| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let pending = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
+        let mut pending = pending.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok());
+        status.is_empty() || pending.any(|set| set & 1 << (Signal::KILL.as_raw() - 1) != 0)
+    })
+}
+
 /// A runtime is killed while a start is under way: the shim hears of it, and nobody hears from the shim.
 pub(crate) async fn breaks_off_starts_that_nobody_waits_for(mut fixture: Fixture) -> Fixture {
     let sandbox = fixture.sandbox().await;
     let id = fixture.create(&sandbox, "late", "sleep 1000").await;
-    let shim = fs::read_to_string(fixture.group("memory", &format!("shims/{sandbox}")).join("cgroup.procs")).unwrap();
-    let shim = Pid::from_raw(shim.trim().parse().unwrap()).unwrap();
     let state = fixture.directory.join("state");
     let (directory, bundle) = (state.join("sandboxes").join(&sandbox), state.join("containers").join(&id));
+    let pod = fixture.group("freezer", "pod");
+    let group = pod.join(&id);
+    fs::create_dir_all(&pod).unwrap();
+    freeze(&pod, true);
+    let (killed, kill) = tokio::sync::oneshot::channel();
     let mut fixture = fixture
         .restart(|| {
-            kill_process(shim, Signal::STOP).unwrap();
             let predecessor = peer(&directory);
             let start =
                 format!(r#"{{"id":1,"call":{{"Start":{{"container":"{id}","directory":"{}"}}}}}}"#, bundle.display());
             rustix::io::write(&predecessor, start.as_bytes()).unwrap();
-            // It goes on when the successor has asked its first question, or a little before or after that.
+            // It is being set up, and gets no further.
+            while is_killed(&group) {
+                std::thread::sleep(PAUSE);
+            }
+            // It would go on then, if the successor had not had it killed.
+            let group = group.clone();
             std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(200));
-                kill_process(shim, Signal::CONT).unwrap();
+                let looks = PATIENCE.as_millis() / PAUSE.as_millis();
+                let is_over = (0..looks).any(|_| {
+                    std::thread::sleep(PAUSE);
+                    is_killed(&group)
+                });
+                freeze(&pod, false);
+                killed.send(is_over)
             });
         })
         .await;
-    let group = fixture.group("memory", &format!("pod/{id}"));
-    let lives = fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|processes| !processes.is_empty());
-    assert_eq!(fixture.status(&id).await.state() == ContainerState::ContainerRunning, lives);
+    assert!(kill.await.unwrap(), "the start is broken off");
+    assert_eq!(fixture.status(&id).await.state(), ContainerState::ContainerCreated);
     fixture.cri.remove_container(RemoveContainerRequest { container_id: id }).await.unwrap();
     assert!(!group.exists());
     fixture
