@@ -28,8 +28,9 @@ pub(super) const DECLARED_FEATURES: [&str; 4] = [
     node_features::RESIZE_INIT_CONTAINERS,
     node_features::RESTART_ALL_CONTAINERS,
 ];
-/// Upstream reports this many images.
+/// Upstream reports this many images, and of each this many names.
 const IMAGES: usize = 50;
+const NAMES: usize = 5;
 
 /// What the node's conditions say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ fn of_images(images: &[Image]) -> Vec<ContainerImage> {
     let mut all: Vec<ContainerImage> = images
         .iter()
         .map(|image| ContainerImage {
-            names: Some(image.repo_digests.iter().chain(&image.repo_tags).cloned().collect()),
+            names: Some(image.repo_digests.iter().chain(&image.repo_tags).take(NAMES).cloned().collect()),
             size_bytes: i64::try_from(image.size).ok(),
         })
         .collect();
@@ -193,5 +194,23 @@ fn condition((kind, holds, reason, message): Finding, before: &NodeStatus, now: 
         message: Some(message),
         last_heartbeat_time: Some(now.clone()),
         last_transition_time: Some(since.unwrap_or(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_much_is_told_of_images() {
+        let image = |number: u64| Image {
+            repo_digests: vec![format!("i{number}@sha256:0")],
+            repo_tags: (0..7).map(|tag| format!("i{number}:{tag}")).collect(),
+            size: number,
+            ..Image::default()
+        };
+        let told = of_images(&(0..60).map(image).collect::<Vec<_>>());
+        assert_eq!((told.len(), told[0].size_bytes, told[49].size_bytes), (50, Some(59), Some(10)));
+        assert_eq!(told[0].names.clone().unwrap(), ["i59@sha256:0", "i59:0", "i59:1", "i59:2", "i59:3"]);
     }
 }
