@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Toleration};
 use rustix::fs::inotify::WatchFlags;
-use sampan_api::decode::{self, Format};
+use sampan_api::decode::{self, FieldValidation, Format};
 use sampan_api::kind::KindRef;
 use sampan_api::kinds::POD;
 use serde_json::{Value, json};
@@ -70,10 +70,14 @@ pub(crate) async fn read(dir: &Path, node: &str) -> StaticPods {
 
 /// The Pod that a file describes: named after its node too, bound to it, and staying whatever taints it has.
 fn parse(text: &[u8], node: &str) -> Result<Pod, String> {
-    let (mut object, _) = decode::any(text, Format::Yaml).map_err(|error| error.message)?;
-    if object["kind"] != "Pod" {
-        return Err(format!("kind {} is not Pod", object["kind"]));
+    let (said, _) = decode::any(text, Format::Yaml).map_err(|error| error.message)?;
+    if said["kind"] != "Pod" {
+        return Err(format!("kind {} is not Pod", said["kind"]));
     }
+    // As the API server reads a Pod: from here on everything is of its type.
+    let kind = KindRef::BuiltIn(&POD);
+    let read = kind.model().and_then(|model| model.decode(text, Format::Yaml, FieldValidation::Ignore));
+    let (mut object, _) = read.map_err(|error| error.message)?;
     let hash = hex::encode(&Sha256::digest([node.as_bytes(), text].concat())[..16]);
     let metadata = &mut object["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default().to_owned();
@@ -86,7 +90,6 @@ fn parse(text: &[u8], node: &str) -> Result<Pod, String> {
     metadata["annotations"][CONFIG_SOURCE] = "file".into();
     object["spec"]["nodeName"] = node.into();
     object["status"] = json!({"phase": "Pending"});
-    let kind = KindRef::BuiltIn(&POD);
     kind.rules().default(&mut object);
     if let Some(fault) = kind.rules().validate(&object).first() {
         return Err(fault.to_string());
@@ -118,6 +121,37 @@ mod tests {
         assert_ne!(spec::uid(&pod), spec::uid(&other));
         assert!(parse(FILE.replace("kind: Pod", "kind: Job").as_bytes(), "n1").is_err());
         assert!(parse(FILE.replace("image: i", "").as_bytes(), "n1").unwrap_err().contains("image"));
+    }
+
+    #[test]
+    fn a_malformed_file_says_what_is_wrong() {
+        let check = |file: &str, want: &str| {
+            let why = parse(file.as_bytes(), "n1").unwrap_err();
+            assert!(why.contains(want), "{file:?}: {why}");
+        };
+        check("kind: Pod\nmetadata: web\n", "metadata");
+        check("kind: Pod\nmetadata: {name: web, annotations: [a]}\n", "annotations");
+        check("kind: Pod\nmetadata: {name: web}\nspec: []\n", "spec");
+        check("kind: Pod\nmetadata: {name: web}\nspec: {containers: {name: c}}\n", "containers");
+        check("kind: Pod\nmetadata: {name: web}\nspec: {containers: [c]}\n", "containers");
+        check("kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, ports: x}]}\n", "ports");
+        check("kind: Pod\nmetadata:\nspec:\n", "containers");
+        check("kind: Pod\n", "containers");
+        check("kind: [Pod]\n", "is not Pod");
+        check("metadata: web\n", "is not Pod");
+        check("[1, 2]", "is not Pod");
+        check("web", "is not Pod");
+        check("", "error decoding YAML");
+        check("a: b: c", "error decoding YAML");
+    }
+
+    #[tokio::test]
+    async fn a_malformed_file_keeps_no_other_pod_away() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "kind: Pod\nmetadata: web\n").unwrap();
+        std::fs::write(dir.path().join("b.yaml"), FILE).unwrap();
+        std::fs::write(dir.path().join("c.yaml"), "kind: Pod\nspec: []\n").unwrap();
+        assert_eq!(read(dir.path(), "n1").await.len(), 1);
     }
 
     #[tokio::test]
