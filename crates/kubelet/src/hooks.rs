@@ -8,10 +8,9 @@ use crate::node::Node;
 use crate::probes::{http, target};
 use crate::{Error, spec};
 
-/// A hook without a bound of its own may take this long.
+/// A hook without a bound of its own may take this long: nothing bounds one after start, and one before stop has the Pod's
+/// grace.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// An HTTP hook may take this long.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a hook runs.
 pub(crate) struct Hook<'a> {
@@ -50,7 +49,7 @@ pub(crate) async fn run(hook: &Hook<'_>, handler: &LifecycleHandler) -> Result<(
 async fn call(hook: &Hook<'_>, get: &HTTPGetAction) -> Result<(), Error> {
     let ip = hook.pod_ips.first().map(String::as_str).unwrap_or("127.0.0.1");
     let mut request = target::http(get, hook.container, ip).map_err(Error::Config)?;
-    let failed = match http::get(&request, HTTP_TIMEOUT).await {
+    let failed = match http::get(&request, LONGEST).await {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
@@ -61,7 +60,7 @@ async fn call(hook: &Hook<'_>, get: &HTTPGetAction) -> Result<(), Error> {
     }
     request.tls = false;
     request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
-    http::get(&request, HTTP_TIMEOUT).await.map_err(|_| failed)?;
+    http::get(&request, LONGEST).await.map_err(|_| failed)?;
     let host = request.authority();
     let message = format!("request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded");
     hook.node.recorder.warning(&spec::reference(hook.pod), "LifecycleHTTPFallback", message);

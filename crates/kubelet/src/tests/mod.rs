@@ -3,6 +3,7 @@
 
 mod fake_api;
 mod fake_runtime;
+mod hooks;
 mod life;
 mod log_rotation;
 
