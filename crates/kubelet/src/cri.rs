@@ -25,6 +25,8 @@ use crate::seen::{Instance, Seen};
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// A pull may take this long.
 const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Of a command's output so much is read, as upstream does: it is told to people.
+const OUTPUT_BYTES: usize = 10 * 1024;
 /// What a stop may take beyond its grace.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 
@@ -49,7 +51,7 @@ struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct ExecOutput {
     pub(crate) exit_code: i32,
-    /// Standard output, then standard error.
+    /// The beginning of its standard output, then of its standard error.
     pub(crate) output: Vec<u8>,
 }
 
@@ -235,8 +237,8 @@ impl Runtime {
         let mut client = self.runtime.clone();
         match bounded("ExecSync", timeout + STOP_MARGIN, client.exec_sync(request)).await {
             Ok(mut answer) => {
-                answer.stdout.append(&mut answer.stderr);
-                Ok(Some(ExecOutput { exit_code: answer.exit_code, output: answer.stdout }))
+                let output = answer.stdout.drain(..).chain(answer.stderr.drain(..)).take(OUTPUT_BYTES).collect();
+                Ok(Some(ExecOutput { exit_code: answer.exit_code, output }))
             }
             Err(Error::Runtime { source, .. }) if source.code() == Code::DeadlineExceeded => Ok(None),
             Err(error) => Err(error),

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use oci_spec::runtime::Process;
@@ -23,8 +24,9 @@ use crate::sandboxes::new_id;
 use crate::shim::wire::{BUNDLE_FILE, Bundle, Call, Exec, Exit, MAX_MESSAGE_BYTES, Stream};
 use crate::shims::Shim;
 
-/// What a synchronous command may print on each stream; the rest is read and dropped.
-const MAX_OUTPUT_BYTES: usize = 16 << 20;
+/// What of a synchronous command's output is kept, of both streams together: an answer must hold it. The rest is read and
+/// dropped, so that the command comes to its end.
+const MAX_OUTPUT_BYTES: usize = sampan_cri::MAX_MESSAGE_BYTES / 2;
 /// No larger environment is sent along: half of a message is for the rest.
 const MAX_ENV_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 /// How long output is waited for after a command's end, when something it left behind holds its pipes.
@@ -204,7 +206,9 @@ pub(crate) async fn run(node: &Node, id: &str, command: &[String], timeout: Opti
 }
 
 async fn run_to_end(session: &mut Session, streams: Streams, into: (&mut Vec<u8>, &mut Vec<u8>)) -> Result<Exit> {
-    let reading = async { tokio::join!(collect(streams.stdout, into.0), collect(streams.stderr, into.1)) };
+    let room = AtomicUsize::new(MAX_OUTPUT_BYTES);
+    let reading =
+        async { tokio::join!(collect(streams.stdout, into.0, &room), collect(streams.stderr, into.1, &room)) };
     let mut reading = std::pin::pin!(reading);
     tokio::select! {
         exit = session.wait() => {
@@ -217,15 +221,17 @@ async fn run_to_end(session: &mut Session, streams: Streams, into: (&mut Vec<u8>
     session.wait().await
 }
 
-async fn collect(source: Option<pipe::Receiver>, into: &mut Vec<u8>) {
+/// Reads `source` to its end, and keeps what there is `room` for.
+async fn collect(source: Option<pipe::Receiver>, into: &mut Vec<u8>, room: &AtomicUsize) {
     let Some(mut source) = source else { return };
     let mut buffer = [0; 16 * 1024];
     while let Ok(length) = source.read(&mut buffer).await {
         if length == 0 {
             return;
         }
-        let room = MAX_OUTPUT_BYTES - into.len();
-        into.extend_from_slice(&buffer[..length.min(room)]);
+        let kept = length.min(room.load(Ordering::Relaxed));
+        room.fetch_sub(kept, Ordering::Relaxed);
+        into.extend_from_slice(&buffer[..kept]);
     }
 }
 
