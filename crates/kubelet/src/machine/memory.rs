@@ -89,6 +89,8 @@ pub(crate) struct Memory {
     pub(crate) rejected: Option<(String, String)>,
     /// Why the node ends the Pod, if it does.
     pub(crate) cut: Option<Cut>,
+    /// The grace of the Pod's end, and since when it has run.
+    pub(crate) grace: Option<(i64, Timestamp)>,
     /// What the Pod's own group was last given, since this worker began.
     pub(crate) group: Option<Limits>,
     /// Why the Pod has not got the resources that it wishes now.
@@ -101,6 +103,11 @@ impl Memory {
         let count = self.failures.get(&slot).map_or(0, |failure| failure.count) + 1;
         let retry_at = now.checked_add(wait(&slot, reason, count)).ok();
         self.failures.insert(slot, Failure { reason: reason.to_owned(), message, at: now, retry_at, count });
+    }
+
+    /// The Pod is on its way out with this grace, or not. Another grace than before begins anew.
+    pub(crate) fn ends_in(&mut self, grace_s: Option<i64>, now: Timestamp) {
+        self.grace = grace_s.map(|grace_s| self.grace.filter(|(known, _)| *known == grace_s).unwrap_or((grace_s, now)));
     }
 
     /// An object that the Pod names has changed: what failed for lack of it may be tried at once.

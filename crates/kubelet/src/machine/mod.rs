@@ -81,8 +81,9 @@ pub(crate) struct Plan {
     pub(crate) probes: Vec<Target>,
     /// When to plan again if nothing happens before.
     pub(crate) wake: Option<Timestamp>,
-    /// Work under way that only delays the end: image pulls, hooks after start.
-    pub(crate) cancel_starts: bool,
+    /// The grace that the Pod has from now on, once it is on its way out. Work under way that only delays its end, image
+    /// pulls and hooks after start, is of no use any more.
+    pub(crate) grace_s: Option<i64>,
     /// Nothing of the Pod is left: its worker may end.
     pub(crate) done: bool,
 }
@@ -190,7 +191,7 @@ pub(crate) fn plan(view: &View<'_>) -> Plan {
     }
     Plan {
         probes: probing::targets(view, ending),
-        cancel_starts: ending.is_some(),
+        grace_s: ending.map(|_| terminate::grace_s(view)),
         done: view.removed && terminate::nothing_left(view),
         status,
         actions: steps.actions,

@@ -100,14 +100,17 @@ fn stop_containers(view: &View<'_>, steps: &mut Steps) -> bool {
     if others.is_empty() {
         let order = |c: &Instance| spec::containers(view.pod).position(|(_, spec)| spec.name == c.name);
         if let Some(last) = sidecars.iter().max_by_key(|c| order(c)) {
-            run::kill(view, last, &stopping(&last.name), remaining_grace_s(view), steps);
+            // Another kill takes the place of one under way only if the whole grace has become shorter.
+            let under_way = view.busy(&Slot::Instance(last.id.clone()));
+            let grace_s = if under_way { grace_s(view) } else { remaining_grace_s(view) };
+            run::kill(view, last, &stopping(&last.name), grace_s, steps);
         }
     }
     alive.is_empty() && !view.memory.busy.keys().any(|slot| matches!(slot, Slot::Container(_)))
 }
 
 /// The grace of the Pod: a cut's own, else what the Pod says.
-fn grace_s(view: &View<'_>) -> i64 {
+pub(super) fn grace_s(view: &View<'_>) -> i64 {
     let cut = view.memory.cut.as_ref().filter(|_| view.pod.metadata.deletion_timestamp.is_none());
     cut.map_or_else(|| spec::grace_s(view.pod), |cut| cut.grace_s.max(1))
 }
@@ -116,11 +119,16 @@ fn stopping(name: &str) -> String {
     format!("Stopping container {name}")
 }
 
-/// What is left of a deletion's grace when it is the sidecars' turn.
+/// What is left of the grace when it is a sidecar's turn. The API server says when a deletion's ends; any other began when
+/// the Pod was first seen on its way out.
 fn remaining_grace_s(view: &View<'_>) -> i64 {
     let grace = grace_s(view);
-    let Some(deadline) = view.pod.metadata.deletion_timestamp.as_ref() else { return grace };
-    deadline.0.duration_since(view.now).as_secs().clamp(LEAST_GRACE_S.min(grace), grace)
+    let left = match (view.pod.metadata.deletion_timestamp.as_ref(), view.memory.grace) {
+        (Some(deadline), _) => deadline.0.duration_since(view.now).as_secs(),
+        (None, Some((known, since))) if known == grace => grace - view.now.duration_since(since).as_secs(),
+        (None, _) => grace,
+    };
+    left.clamp(LEAST_GRACE_S.min(grace), grace)
 }
 
 /// Whether no sandbox is up; stops those that are.

@@ -247,7 +247,8 @@ impl Worker {
     }
 
     fn carry_out(&mut self, pod: &Arc<Pod>, plan: &Plan) {
-        if plan.cancel_starts {
+        self.memory.ends_in(plan.grace_s, sampan_clock::now());
+        if plan.grace_s.is_some() {
             self.env.cancel_starts.cancel();
         }
         let facts = self.pod_facts();

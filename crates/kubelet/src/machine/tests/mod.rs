@@ -35,6 +35,8 @@ struct Sim {
     history: String,
     /// Images that cannot be pulled, by container.
     no_image: Vec<&'static str>,
+    /// Containers that end only when their grace has passed.
+    stubborn: Vec<&'static str>,
 }
 
 fn pod(spec: Value) -> Pod {
@@ -62,6 +64,7 @@ impl Sim {
             now: start,
             history: String::new(),
             no_image: Vec::new(),
+            stubborn: Vec::new(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Sim {
         for _ in 0..10_000 {
             let plan = self.plan();
             self.pod.status = Some(plan.status.clone());
+            self.memory.ends_in(plan.grace_s, self.now);
             if plan.done {
                 self.note("done");
                 return self;
@@ -126,6 +130,7 @@ impl Sim {
                 && at <= self.now
             {
                 self.note(&format!("{} exits {code}", container.id));
+                self.memory.busy.remove(&Slot::Instance(container.id.clone()));
                 self.end(&container.id, code, "");
             }
         }
@@ -182,7 +187,10 @@ impl Sim {
             }
             Action::KillContainer(kill) => {
                 self.note(&format!("kill {} {}s: {}", kill.id, kill.grace_s, kill.message));
-                self.end(&kill.id, 143, "");
+                match self.stubborn.contains(&kill.name.as_str()) {
+                    true => self.kill_later(&kill),
+                    false => self.end(&kill.id, 143, ""),
+                }
             }
             Action::RemoveContainer { id } => {
                 self.note(&format!("remove {id}"));
@@ -224,6 +232,19 @@ impl Sim {
             state: State::Running { started_at: self.now },
         };
         self.seen.containers.insert(0, instance);
+    }
+
+    /// The container ends as its script says, at the latest when its grace has passed.
+    fn kill_later(&mut self, kill: &Kill) {
+        let container = self.seen.containers.iter().find(|c| c.id == kill.id).unwrap();
+        let State::Running { started_at } = container.state else { panic!("{} does not run", kill.id) };
+        let after = self.now.duration_since(started_at).as_secs() + kill.grace_s;
+        let name = *self.stubborn.iter().find(|name| **name == kill.name).unwrap();
+        let runs = self.script.entry(name).or_default();
+        runs.resize(container.attempt as usize + 1, (i64::MAX / 4, 0));
+        let run = &mut runs[container.attempt as usize];
+        *run = (*run).min((after, 137));
+        self.memory.busy.insert(Slot::Instance(kill.id.clone()), Work::Kill { grace_s: kill.grace_s });
     }
 
     fn wanted(&self, name: &str) -> Limits {
@@ -407,6 +428,42 @@ fn sidecars_start_first_and_stop_last() {
          6 release volumes",
     );
     assert_eq!(sim.phase(), "Succeeded");
+}
+
+#[test]
+fn sidecars_share_the_grace_of_an_end_that_nobody_asked_for() {
+    let side = |name: &str| json!({"name": name, "image": "i", "restartPolicy": "Always"});
+    let spec = json!({"initContainers": [side("one"), side("two"), side("three")],
+        "containers": [{"name": "web", "image": "i"}]});
+    let mut sim = Sim::new(spec, &[]);
+    sim.stubborn = vec!["one", "two", "three"];
+    sim.run(10);
+    sim.history.clear();
+    sim.memory.cut = Some(Cut { reason: "Terminated".into(), message: String::new(), grace_s: 20, disrupted: true });
+    sim.run(5);
+    // Whatever else happens meanwhile: a kill is not begun again.
+    assert_eq!(sim.plan().actions, []);
+    sim.run(100).expect(
+        "10 kill web#0 20s: Stopping container web
+         10 kill three#0 20s: Stopping container three
+         30 three#0 exits 137
+         30 kill two#0 2s: Stopping container two
+         32 two#0 exits 137
+         32 kill one#0 2s: Stopping container one
+         34 one#0 exits 137
+         34 stop sandbox s0
+         34 release volumes",
+    );
+}
+
+#[test]
+fn what_is_left_of_the_grace_is_a_sidecars() {
+    let spec = json!({"initContainers": [{"name": "side", "image": "i", "restartPolicy": "Always"}],
+        "containers": [{"name": "web", "image": "i"}], "activeDeadlineSeconds": 10});
+    let mut sim = Sim::new(spec, &[("web", &[(22, 0)])]);
+    sim.stubborn = vec!["web"];
+    sim.run(100);
+    assert!(sim.history.contains("22 web#0 exits 0\n22 kill side#0 18s"), "{}", sim.history);
 }
 
 #[test]
