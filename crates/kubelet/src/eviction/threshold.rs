@@ -129,6 +129,16 @@ pub(crate) struct Threshold {
     pub(crate) min_reclaim: Option<Amount>,
 }
 
+impl Threshold {
+    /// An amount of what is watched, as flags write it.
+    fn written(&self, amount: Amount) -> String {
+        match amount {
+            Amount::Number(number) => self.signal.amount(number),
+            Amount::Percent(percent) => format!("{percent}%"),
+        }
+    }
+}
+
 /// All thresholds of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thresholds {
@@ -189,12 +199,27 @@ impl Thresholds {
 
     /// The hard ones, as they are written: by signal.
     pub(crate) fn hard(&self) -> BTreeMap<&'static str, String> {
-        let hard = self.all.iter().filter(|threshold| threshold.grace.is_zero());
-        let written = |threshold: &Threshold| match threshold.least {
-            Amount::Number(number) => threshold.signal.amount(number),
-            Amount::Percent(percent) => format!("{percent}%"),
-        };
-        hard.map(|threshold| (threshold.signal.name(), written(threshold))).collect()
+        self.written(|threshold| threshold.grace.is_zero().then(|| threshold.written(threshold.least)))
+    }
+
+    /// The soft ones, in the same way.
+    pub(crate) fn soft(&self) -> BTreeMap<&'static str, String> {
+        self.written(|threshold| (!threshold.grace.is_zero()).then(|| threshold.written(threshold.least)))
+    }
+
+    /// How long each of the soft ones may be crossed.
+    pub(crate) fn soft_graces(&self) -> BTreeMap<&'static str, String> {
+        let grace = |threshold: &Threshold| format!("{}s", threshold.grace.as_secs());
+        self.written(|threshold| (!threshold.grace.is_zero()).then(|| grace(threshold)))
+    }
+
+    /// How much more must be there before it is enough.
+    pub(crate) fn min_reclaims(&self) -> BTreeMap<&'static str, String> {
+        self.written(|threshold| threshold.min_reclaim.map(|more| threshold.written(more)))
+    }
+
+    fn written(&self, write: impl Fn(&Threshold) -> Option<String>) -> BTreeMap<&'static str, String> {
+        self.all.iter().filter_map(|threshold| Some((threshold.signal.name(), write(threshold)?))).collect()
     }
 
     /// How much of a resource of nodes, of which there are `capacity`, must be there at any time.
