@@ -14,6 +14,7 @@ pub mod model;
 pub mod node_features;
 pub mod openapi;
 pub mod patch;
+pub mod placement;
 pub mod pod_security;
 pub mod policy;
 pub mod protobuf;

@@ -120,6 +120,8 @@ async fn report(node: Arc<Node>, port: u16) {
 async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
     // Pods get their Services' variables when they start: these must be known first.
     node.services.synced().await;
+    // And whether the node is one that they want.
+    node.own.synced().await;
     let field = format!("spec.nodeName={}", node.options.node_name);
     let api = Api::<Pod>::all(node.client.clone());
     let informer = Informer::start(api, watcher::Config::default().fields(&field), &tasks);

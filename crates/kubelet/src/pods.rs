@@ -16,11 +16,11 @@ use crate::config::paths::PodPaths;
 use crate::config::{apparmor, labels, sysctls};
 use crate::eviction;
 use crate::machine::Cut;
-use crate::node::{Active, Fit, Node, fit, refusal};
+use crate::node::{Active, Fit, Node, Refusal, fit, refusal};
 use crate::seen::Instance;
 use crate::server;
 use crate::static_pods::{StaticPods, is_static};
-use crate::worker::{Inbox, Room, Worker};
+use crate::worker::{Inbox, Room, Shown, Worker};
 use crate::{mirrors, shutdown, spec, volumes};
 
 /// The Pods of this node, by uid.
@@ -138,13 +138,13 @@ impl PodTable {
     fn start(self: &Arc<Self>, pod: Arc<Pod>, removed: bool) {
         let uid = spec::uid(&pod).to_owned();
         let inbox = Arc::new(Inbox::new(Arc::clone(&pod), removed, &self.changes));
-        let rejected = if removed { None } else { self.refusal(&pod) };
+        let refusal = if removed { None } else { self.refusal(&pod) };
         match self.inboxes.lock().entry(uid.clone()) {
             // Somebody else has started it since it was looked for: a Pod has one worker.
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(Arc::clone(&inbox)),
         };
-        let worker = Worker::new(&self.node, inbox, rejected, self.room());
+        let worker = Worker::new(&self.node, inbox, refusal, self.room());
         let table = Arc::clone(self);
         self.tasks.spawn(async move {
             worker.run().await;
@@ -154,19 +154,20 @@ impl PodTable {
     }
 
     /// Why the Pod is not taken. One that has been taken before is not judged again.
-    fn refusal(&self, pod: &Pod) -> Option<(String, String)> {
+    fn refusal(&self, pod: &Pod) -> Option<Refusal> {
         let node = &self.node;
         if spec::status(pod).start_time.is_some() {
             return None;
         }
         if *node.shutting_down.borrow() {
-            return Some(shutdown::refusal());
+            return Some(shutdown::refusal().into());
         }
-        eviction::refusal(pod, &node.pressures.borrow())
+        let refused = eviction::refusal(pod, &node.pressures.borrow())
             .or_else(|| sysctls::refusal(pod, &node.options.allowed_unsafe_sysctls))
             .or_else(|| apparmor::refusal(pod, node.has_apparmor))
-            .or_else(|| node.runtime_features.borrow().refusal(pod))
-            .or_else(|| refusal(pod, &Active::of(self.counted().iter().map(AsRef::as_ref)), &node.capacity))
+            .or_else(|| node.runtime_features.borrow().refusal(pod));
+        let active = || Active::of(self.counted().iter().map(AsRef::as_ref));
+        refused.map(Refusal::from).or_else(|| refusal(pod, &active(), &node.offer()))
     }
 
     /// Whether a Pod can have what it wishes beside all the others.
@@ -176,7 +177,7 @@ impl PodTable {
             let Some(table) = table.upgrade() else { return Fit::Now };
             let others = table.counted();
             let others = others.iter().map(AsRef::as_ref).filter(|other| spec::uid(other) != spec::uid(pod));
-            fit(pod, &Active::of(others), &table.node.capacity)
+            fit(pod, &Active::of(others), &table.node.capacity.allocatable)
         })
     }
 
@@ -187,11 +188,11 @@ impl PodTable {
         inboxes.values().filter(|inbox| !inbox.removed()).map(|inbox| inbox.shown().pod).collect()
     }
 
-    fn shown(&self) -> Vec<crate::worker::Shown> {
+    fn shown(&self) -> Vec<Shown> {
         self.inboxes.lock().values().map(|inbox| inbox.shown()).collect()
     }
 
-    fn entry(&self, shown: crate::worker::Shown) -> server::PodEntry {
+    fn entry(&self, shown: Shown) -> server::PodEntry {
         let paths = PodPaths::of(&shown.pod, &self.node.options.root_dir, &self.node.options.log_dir);
         let names: std::collections::BTreeSet<&str> = shown.seen.containers.iter().map(|c| c.name.as_str()).collect();
         let containers = names.into_iter().map(|name| {

@@ -43,6 +43,11 @@ pub(crate) fn status(pod: &Pod) -> &PodStatus {
     pod.status.as_ref().unwrap_or(&EMPTY)
 }
 
+/// Whether nothing of the Pod will run any more.
+pub(crate) fn is_over(pod: &Pod) -> bool {
+    matches!(status(pod).phase.as_deref(), Some("Succeeded" | "Failed"))
+}
+
 /// The Pod's name.
 pub(crate) fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()

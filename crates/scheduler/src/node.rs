@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use crate::pod::{HostPort, Labels, NO_LABELS, PodInfo};
+use sampan_api::placement::HostPort;
+
+use crate::pod::{Labels, NO_LABELS, PodInfo};
 use crate::resources::Resources;
 
 /// A node and the Pods on it.

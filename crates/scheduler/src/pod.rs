@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec, WeightedPodAffinityTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use sampan_api::placement::{HostPort, host_ports};
 use sampan_api::selector::Selector;
 use sampan_client::Key;
 
@@ -34,15 +35,6 @@ pub struct PodInfo {
     pub(crate) affinity: Terms,
     /// Which Pods it wants away.
     pub(crate) anti_affinity: Terms,
-}
-
-/// A port of the node that a container takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    pub(crate) protocol: String,
-    /// `0.0.0.0` for all addresses.
-    pub(crate) address: String,
-    pub(crate) port: i32,
 }
 
 /// Terms about other Pods.
@@ -117,32 +109,6 @@ impl PodInfo {
     pub(crate) fn has_terms(&self) -> bool {
         !self.affinity.is_empty() || !self.anti_affinity.is_empty()
     }
-}
-
-impl HostPort {
-    /// Whether both cannot be on one node.
-    pub(crate) fn conflicts(&self, other: &Self) -> bool {
-        const ALL: &str = "0.0.0.0";
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (self.address == other.address || self.address == ALL || other.address == ALL)
-    }
-}
-
-/// The node's ports that containers take; of the init containers only sidecars keep theirs.
-fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let taken = ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        let address = port.host_ip.clone().filter(|address| !address.is_empty());
-        Some(HostPort {
-            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
-            address: address.unwrap_or_else(|| "0.0.0.0".to_owned()),
-            port: number,
-        })
-    });
-    taken.collect()
 }
 
 impl Terms {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sampan_api::placement::covers;
 
 /// A node that has not renewed its lease for so long is unknown.
 const GRACE: SignedDuration = SignedDuration::from_secs(50);
@@ -147,7 +148,7 @@ fn leaves(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Timestamp> {
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     let leaves_for = |taint: &Taint| -> Option<Timestamp> {
         let added = taint.time_added.as_ref().map_or(now, |time| time.0);
-        let mut tolerating = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
+        let mut tolerating = tolerations.iter().filter(|toleration| covers(toleration, taint)).peekable();
         if tolerating.peek().is_none() {
             return Some(now);
         }
@@ -156,15 +157,6 @@ fn leaves(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Timestamp> {
         (shortest != i64::MAX).then(|| added + SignedDuration::from_secs(shortest.max(0)))
     };
     taints.iter().filter(|taint| taint.effect == "NoExecute").filter_map(leaves_for).min()
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let key = toleration.key.as_deref().unwrap_or_default();
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let same_value = toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
-    (key.is_empty() || key == taint.key)
-        && (effect.is_empty() || effect == taint.effect)
-        && (toleration.operator.as_deref() == Some("Exists") || same_value)
 }
 
 #[cfg(test)]

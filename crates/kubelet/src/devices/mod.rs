@@ -32,6 +32,7 @@ use tokio::sync::watch;
 
 pub(crate) use allocation::Allocation;
 pub(crate) use ledger::Counts;
+pub(crate) use registration::is_extended_resource;
 pub(crate) use resources::{Lister, serve as serve_pod_resources};
 
 use self::endpoint::Endpoint;

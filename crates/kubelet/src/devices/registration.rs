@@ -83,7 +83,7 @@ fn check(directory: &Path, request: &RegisterRequest) -> Result<PathBuf, String>
 }
 
 /// `vendor-domain/name`, and no domain of Kubernetes' own.
-pub(super) fn is_extended_resource(name: &str) -> bool {
+pub(crate) fn is_extended_resource(name: &str) -> bool {
     let label = |text: &str| {
         let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);

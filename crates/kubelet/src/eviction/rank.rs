@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::threshold::Signal;
 use crate::node::request;
+use crate::spec;
 use crate::usage::{Ephemeral, PodUsage, Tree};
-use crate::{quantity, spec};
 
 /// A Pod that runs, and what it uses; nothing if that could not be read.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Candidate {
     /// How much it uses of what is short, and how much of that it asked for.
     fn use_and_request(&self, signal: Signal) -> Option<(i64, i64)> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let of = |resource| request(&self.pod, resource, quantity::value);
+        let of = |resource| request(&self.pod, resource);
         Some(match signal.resource() {
             "memory" => (number(self.usage.as_ref()?.usage.working_set_bytes?), of("memory")),
             "ephemeral-storage" => (number(self.on_disk()?.bytes), of("ephemeral-storage")),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Taint};
+use sampan_api::placement::tolerates;
 
 use super::threshold::Pressure;
 use crate::spec;
@@ -14,7 +15,7 @@ pub(crate) fn refusal(pod: &Pod, pressures: &BTreeSet<Pressure>) -> Option<(Stri
         return None;
     }
     let only_memory = pressures.iter().eq([&Pressure::Memory]);
-    if only_memory && (spec::qos_class(pod) != "BestEffort" || tolerates(pod)) {
+    if only_memory && (spec::qos_class(pod) != "BestEffort" || tolerates_little_memory(pod)) {
         return None;
     }
     let names: Vec<&str> = pressures.iter().map(|pressure| pressure.condition()).collect();
@@ -23,15 +24,9 @@ pub(crate) fn refusal(pod: &Pod, pressures: &BTreeSet<Pressure>) -> Option<(Stri
 }
 
 /// Whether the Pod says that it can do with little memory.
-fn tolerates(pod: &Pod) -> bool {
-    spec::of(pod).tolerations.iter().flatten().any(|toleration| {
-        let key = toleration.key.as_deref().unwrap_or_default();
-        let effect = toleration.effect.as_deref().unwrap_or_default();
-        let exists = toleration.operator.as_deref() == Some("Exists");
-        let any = key.is_empty() && exists;
-        let empty = toleration.value.as_deref().unwrap_or_default().is_empty();
-        (any || key == "node.kubernetes.io/memory-pressure" && (exists || empty)) && matches!(effect, "" | "NoSchedule")
-    })
+fn tolerates_little_memory(pod: &Pod) -> bool {
+    let (key, effect) = ("node.kubernetes.io/memory-pressure".to_owned(), "NoSchedule".to_owned());
+    tolerates(spec::of(pod), &Taint { key, effect, ..Taint::default() })
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ mod allocatable;
 mod capacity;
 mod lease;
 mod oom;
+mod own;
 mod report;
+mod requests;
 mod runtime_features;
 mod status;
 mod system;
@@ -18,11 +20,12 @@ use kube::Client;
 use sampan_client::{EventRecorder, Informer, Tasks};
 use tokio::sync::watch;
 
-pub(crate) use admission::{Active, Fit, fit, refusal, request};
+pub(crate) use admission::{Active, Fit, Refusal, fit, refusal};
 pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use oom::tell_of_ooms;
 pub(crate) use report::{Reporter, register};
+pub(crate) use requests::request;
 pub(crate) use runtime_features::RuntimeFeatures;
 pub use status::disk_is_scarce;
 pub(crate) use status::process_ids;
@@ -46,6 +49,7 @@ use crate::usage::Meter;
 use crate::volumes::Tokens;
 use crate::worker::Turns;
 use crate::{Error, Options};
+use own::Own;
 
 /// What all Pods of this node share.
 pub(crate) struct Node {
@@ -57,6 +61,7 @@ pub(crate) struct Node {
     pub(crate) tokens: Tokens,
     pub(crate) certificates: PodCertificates,
     pub(crate) services: Informer<Service>,
+    pub(crate) own: Own,
     pub(crate) recorder: EventRecorder,
     pub(crate) logs: Logs,
     pub(crate) mirrors: Mirrors,
@@ -110,6 +115,7 @@ impl Node {
             tokens: Tokens::new(&client),
             certificates: PodCertificates::new(&client, &options.node_name, tasks),
             services,
+            own: Own::watch(&options, &client, tasks),
             recorder: EventRecorder::new(client.clone(), "kubelet", &options.node_name, tasks),
             logs: Logs::start(&runtime, options.container_logs, tasks)?,
             mirrors: Mirrors::default(),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::status::{Inputs, Readings, status};
 use super::{Node, RuntimeFeatures, system};
-use crate::Error;
+use crate::{Error, Options};
 
 /// An unchanged status is written this often.
 const WRITE_ANYWAY: Duration = Duration::from_secs(300);
@@ -43,7 +43,7 @@ async fn try_register(node: &Node, port: u16) -> Result<NodeObject, Error> {
     let runtime = runtime_status(node).await;
     let readings = Readings::new(node.pressures.borrow().clone(), runtime);
     let images = node.runtime.images().await.unwrap_or_default();
-    let mut object = object(node);
+    let mut object = object(&node.options);
     let devices = node.devices.counts();
     let inputs = Inputs { readings: &readings, images: &images, devices: &devices, port };
     object.status = Some(status(node, &inputs, &NodeStatus::default(), sampan_clock::now()));
@@ -57,8 +57,8 @@ async fn try_register(node: &Node, port: u16) -> Result<NodeObject, Error> {
     patched.map_err(Error::api("updating the node's labels"))
 }
 
-fn object(node: &Node) -> NodeObject {
-    let options = &node.options;
+/// The object that the node is registered with.
+pub(super) fn object(options: &Options) -> NodeObject {
     let standard = [
         ("kubernetes.io/hostname", options.node_name.as_str()),
         ("kubernetes.io/os", "linux"),

@@ -1,6 +1,7 @@
 //! The whole kubelet between a container runtime and an API server that are both made of values: real gRPC over an
 //! in-memory connection, real HTTP requests and watches, time that jumps.
 
+mod admission;
 mod fake_api;
 mod fake_runtime;
 mod hooks;

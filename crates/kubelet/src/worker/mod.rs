@@ -41,7 +41,7 @@ use crate::config::mounts::Place;
 use crate::config::paths::PodPaths;
 use crate::config::resources;
 use crate::machine::{self, Memory, Plan, Slot, View};
-use crate::node::Node;
+use crate::node::{Node, Refusal};
 use crate::probes::Probing;
 use crate::seen::Seen;
 use crate::sources::{Hold, OnChange};
@@ -83,6 +83,8 @@ pub(crate) struct Worker {
     /// The Pod as it was looked at last.
     followed: Arc<Pod>,
     allocation: Allocation,
+    /// Why the node does not take the Pod, until that has been looked at once more.
+    refusal: Option<Refusal>,
     /// What the Pod adds to the weight of all Burstable Pods.
     part: burstable::Part,
     room: Room,
@@ -93,9 +95,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker for the Pod in `inbox`; `rejected` says why the node does not take it, if so, `room` whether there is room
+    /// A worker for the Pod in `inbox`; `refusal` says why the node does not take it, if so, `room` whether there is room
     /// for a resize.
-    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, rejected: Option<(String, String)>, room: Room) -> Self {
+    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, refusal: Option<Refusal>, room: Room) -> Self {
         let pod = inbox.pod();
         let told = Arc::clone(&inbox);
         let on_change: OnChange = Arc::new(move || told.object_changed());
@@ -111,11 +113,12 @@ impl Worker {
             places: Mutex::default(),
             cancel_starts: CancellationToken::new(),
         };
-        let memory = Memory { rejected, taken_at: Some(sampan_clock::now()), ..Memory::default() };
+        let memory = Memory { taken_at: Some(sampan_clock::now()), ..Memory::default() };
         Self {
             env: Arc::new(env),
             probing: Probing::new(node, &inbox),
             allocation: Allocation::of(&pod),
+            refusal,
             part: node.burstable.part(),
             followed: pod,
             room,
@@ -182,6 +185,11 @@ impl Worker {
 
     async fn give(&mut self) {
         let pod = self.inbox.pod();
+        if let Some(refusal) = self.refusal.take()
+            && !(refusal.by_labels && self.env.node.is_wanted_by(&pod).await)
+        {
+            self.memory.rejected = Some((refusal.reason, refusal.message));
+        }
         if self.memory.rejected.is_some() || self.inbox.removed() || spec::status(&pod).start_time.is_some() {
             return;
         }

@@ -1,8 +1,8 @@
 //! NodeUnschedulable: nothing new on a cordoned node, except what tolerates its taint.
 
 use k8s_openapi::api::core::v1::Taint;
+use sampan_api::placement::tolerates;
 
-use super::taint_toleration::tolerates;
 use crate::cluster::Cluster;
 use crate::framework::{Event, Filter, NodeFilter, Refusal};
 use crate::pod::PodInfo;
@@ -35,5 +35,5 @@ fn tolerates_cordon(pod: &PodInfo) -> bool {
         effect: "NoSchedule".to_owned(),
         ..Taint::default()
     };
-    tolerates(pod, &taint)
+    tolerates(pod.spec(), &taint)
 }

@@ -1,6 +1,7 @@
 //! TaintToleration: a node's taints keep away every Pod that does not tolerate them, or make it less welcome.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use k8s_openapi::api::core::v1::Taint;
+use sampan_api::placement::tolerates;
 
 use crate::cluster::Cluster;
 use crate::framework::{Event, Filter, NodeFilter, Refusal, Score, normalize_reverse};
@@ -31,7 +32,7 @@ impl Score for TaintToleration {
         if nodes.iter().all(|node| node.taints().is_empty()) {
             return None;
         }
-        let unwelcome = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(pod, taint);
+        let unwelcome = |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(pod.spec(), taint);
         let mut penalties: Vec<i64> =
             nodes.iter().map(|node| node.taints().iter().filter(unwelcome).count() as i64).collect();
         normalize_reverse(&mut penalties);
@@ -42,29 +43,5 @@ impl Score for TaintToleration {
 /// Whether a taint of `node` keeps `pod` away.
 pub(super) fn keeps_away(node: &NodeInfo, pod: &PodInfo) -> bool {
     let forbids = |taint: &Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-    node.taints().iter().any(|taint| forbids(taint) && !tolerates(pod, taint))
-}
-
-/// Whether `pod` tolerates `taint`.
-pub(super) fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
-    pod.spec().tolerations.iter().flatten().any(|toleration| matches(toleration, taint))
-}
-
-/// An empty effect stands for every effect, an empty key with `Exists` for every key.
-fn matches(toleration: &Toleration, taint: &Taint) -> bool {
-    let named = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    if named(&toleration.effect) && toleration.effect.as_deref() != Some(&*taint.effect) {
-        return false;
-    }
-    if named(&toleration.key) && toleration.key.as_deref() != Some(&*taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or_default() {
-        "" | "Equal" => {
-            named(&toleration.key)
-                && toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-        }
-        "Exists" => true,
-        _ => false,
-    }
+    node.taints().iter().any(|taint| forbids(taint) && !tolerates(pod.spec(), taint))
 }

@@ -1,0 +1,80 @@
+//! Pods that come to the node past the scheduler.
+
+use serde_json::{Value, json};
+
+use super::World;
+
+fn pod(more: &Value) -> Value {
+    let container = json!({"name": "c", "image": "busybox", "imagePullPolicy": "IfNotPresent"});
+    let mut spec = json!({"terminationGracePeriodSeconds": 1, "containers": [container]});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+fn with_port(port: i32) -> Value {
+    let mut spec = pod(&json!({}));
+    spec["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": port, "protocol": "TCP"}]);
+    spec
+}
+
+impl World {
+    /// Waits until the Pod is refused, and checks why.
+    async fn refused(&self, name: &str, reason: &str, message: &str) {
+        let pod = self.until(name, "refused", |pod| pod["status"]["phase"] == "Failed").await;
+        assert_eq!((&pod["status"]["reason"], &pod["status"]["message"]), (&json!(reason), &json!(message)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_of_the_node_is_one_pods() {
+    let world = World::new().await;
+    world.pod("a", with_port(8080));
+    world.running("a").await;
+    world.pod("b", with_port(8080));
+    let why =
+        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+    world.refused("b", "NodePorts", why).await;
+    world.pod("c", with_port(8081));
+    world.running("c").await;
+    world.api.delete("ns", "a", 1);
+    world.gone("a").await;
+    world.pod("d", with_port(8080));
+    world.running("d").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_wants_another_node_does_not_run() {
+    let world = World::new().await;
+    let spec = || pod(&json!({"nodeSelector": {"disk": "fast"}}));
+    world.pod("a", spec());
+    let why = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+    world.refused("a", "NodeAffinity", why).await;
+    // Who labels the node and sends a Pod at once is understood.
+    let mut node = world.api.get("nodes", "", "n1").unwrap();
+    node["metadata"]["labels"]["disk"] = json!("fast");
+    world.api.put("v1", "nodes", node);
+    world.pod("b", spec());
+    world.running("b").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tainted_node_takes_what_tolerates_it_and_its_own() {
+    let world = World::new().await;
+    world.pod("before", pod(&json!({})));
+    world.running("before").await;
+    let mut node = world.api.get("nodes", "", "n1").unwrap();
+    node["spec"]["taints"] = json!([{"key": "broken", "effect": "NoExecute"}]);
+    world.api.put("v1", "nodes", node);
+    world.pod("tolerant", pod(&json!({"tolerations": [{"key": "broken", "operator": "Exists"}]})));
+    world.running("tolerant").await;
+    let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "own", "namespace": "ns"},
+        "spec": pod(&json!({}))});
+    std::fs::write(world.manifests().join("own.json"), manifest.to_string()).unwrap();
+    world.running("own-n1").await;
+    world.pod("plain", pod(&json!({})));
+    let why = "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate";
+    world.refused("plain", "TaintToleration", why).await;
+    world.end().await;
+}
