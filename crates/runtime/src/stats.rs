@@ -19,8 +19,9 @@ fn value(value: u64) -> Option<UInt64Value> {
     Some(UInt64Value { value })
 }
 
-/// What a container's writable layer takes, as it was counted not long ago. Blocks if it has to be counted.
-pub(crate) fn layer(node: &Node, container: &Container) -> FilesystemUsage {
+/// What a container's writable layer takes, as it was counted not long ago; nothing while it is counted for the first time.
+/// Blocks if it has to be counted.
+pub(crate) fn layer(node: &Node, container: &Container) -> Option<FilesystemUsage> {
     let upper = node.places.writable().join(&container.id).join("upper");
     container.layer.get(|| filesystem(&upper, nanoseconds(sampan_clock::now())))
 }
@@ -40,7 +41,7 @@ pub(crate) fn container(node: &Node, container: &Container) -> ContainerStats {
         attributes: Some(attributes),
         cpu: usage.map(|usage| cpu(&group, &usage, timestamp)),
         memory: usage.map(|usage| memory(&group, &usage, timestamp)),
-        writable_layer: Some(layer(node, container)),
+        writable_layer: layer(node, container),
         swap: usage.map(|usage| SwapUsage {
             timestamp,
             swap_available_bytes: usage

@@ -38,7 +38,7 @@ pub(super) fn container(node: &Node, container: &Container) -> Vec<Sample> {
     let group = Group::new(&node.hierarchies, &container.record.cgroup);
     let mut samples = cpu(&group);
     samples.extend(memory(&group));
-    let used = stats::layer(node, container).used_bytes.map_or(0, |bytes| bytes.value);
+    let used = stats::layer(node, container).and_then(|layer| layer.used_bytes).map_or(0, |bytes| bytes.value);
     samples.extend(disk(&group, &node.places.writable().join(&container.id), used));
     samples.extend(pressure(&group));
     samples.extend(huge_pages(&group));
