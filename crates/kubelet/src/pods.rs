@@ -114,6 +114,28 @@ impl PodTable {
         inbox.map(|inbox| inbox.cut(cut)).is_some()
     }
 
+    /// Has what is left of the containers of Pods that are over removed; the uids of those Pods.
+    pub(crate) fn discard_dead(&self) -> Vec<String> {
+        let inboxes: Vec<Arc<Inbox>> = self.inboxes.lock().values().cloned().collect();
+        let is_dead = |inbox: &Arc<Inbox>| {
+            let Shown { pod, seen } = inbox.shown();
+            let ended = spec::is_over(&pod) && pod.metadata.deletion_timestamp.is_none();
+            ended && !seen.containers.is_empty() && !seen.containers.iter().any(Instance::alive)
+        };
+        let dead = inboxes.iter().filter(|inbox| is_dead(inbox)).map(|inbox| {
+            inbox.discard();
+            inbox.uid().to_owned()
+        });
+        dead.collect()
+    }
+
+    /// Whether nothing is left of the containers of these Pods.
+    pub(crate) fn hold_no_container(&self, uids: &[String]) -> bool {
+        let inboxes = self.inboxes.lock();
+        let mut known = uids.iter().filter_map(|uid| inboxes.get(uid));
+        known.all(|inbox| inbox.shown().seen.containers.is_empty())
+    }
+
     /// The runtime may have something new of any Pod.
     pub(crate) fn all_changed(&self) {
         self.inboxes.lock().values().for_each(|inbox| inbox.runtime_changed());

@@ -89,6 +89,8 @@ pub(crate) struct Memory {
     pub(crate) rejected: Option<(String, String)>,
     /// Why the node ends the Pod, if it does.
     pub(crate) cut: Option<Cut>,
+    /// The node needs the room that dead containers take.
+    pub(crate) discard: bool,
     /// The grace of the Pod's end, and since when it has run.
     pub(crate) grace: Option<(i64, Timestamp)>,
     /// What the Pod's own group was last given, since this worker began.

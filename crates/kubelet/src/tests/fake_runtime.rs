@@ -32,6 +32,8 @@ struct State {
     exec_code: i32,
     /// What its only handler can do.
     features: RuntimeHandlerFeatures,
+    /// What Pods use is not told.
+    counting: bool,
     /// Sandboxes and containers that hang.
     stuck: BTreeSet<String>,
     /// Logs that are opened anew when they shall be, by container id.
@@ -93,6 +95,17 @@ impl FakeRuntime {
 
     pub(super) fn set_exec_code(&self, code: i32) {
         self.state.lock().exec_code = code;
+    }
+
+    /// From now on nobody is told what Pods use: that is being counted.
+    pub(super) fn count_for_ever(&self) {
+        self.state.lock().counting = true;
+    }
+
+    /// The names of all containers.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let state = self.state.lock();
+        state.containers.values().map(|container| container.1.metadata.as_ref().unwrap().name.clone()).collect()
     }
 
     /// From now on the sandbox of this id cannot be stopped, or the container's log not be opened anew.
@@ -346,6 +359,23 @@ impl RuntimeService for Service {
         }
     }
 
+    fn list_pod_sandbox_stats<'life0, 'async_trait>(
+        &'life0 self,
+        _request: Request<ListPodSandboxStatsRequest>,
+    ) -> Answer<'async_trait, ListPodSandboxStatsResponse>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let counting = self.0.state.lock().counting;
+        Box::pin(async move {
+            match counting {
+                true => std::future::pending().await,
+                false => Ok(Response::new(ListPodSandboxStatsResponse::default())),
+            }
+        })
+    }
+
     fn reopen_container_log<'life0, 'async_trait>(
         &'life0 self,
         request: Request<ReopenContainerLogRequest>,
@@ -379,7 +409,6 @@ impl RuntimeService for Service {
         container_stats(ContainerStatsRequest) -> ContainerStatsResponse;
         list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse;
         pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse;
-        list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse;
         update_runtime_config(UpdateRuntimeConfigRequest) -> UpdateRuntimeConfigResponse;
         checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse;
         checkpoint_pod(CheckpointPodRequest) -> CheckpointPodResponse;

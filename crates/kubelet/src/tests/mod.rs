@@ -2,6 +2,7 @@
 //! in-memory connection, real HTTP requests and watches, time that jumps.
 
 mod admission;
+mod eviction;
 mod fake_api;
 mod fake_runtime;
 mod hooks;
@@ -34,12 +35,20 @@ struct World {
     runtime: Arc<FakeRuntime>,
     dir: tempfile::TempDir,
     kubelet: Option<Handle>,
+    /// When the kubelet ends Pods: whatever the machine that tests run on is short of, they stay, unless a test says so.
+    eviction: crate::Thresholds,
 }
 
 impl World {
     async fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("sampan-t").tempdir().unwrap();
-        let mut world = Self { api: FakeApi::new(), runtime: FakeRuntime::new(), dir, kubelet: None };
+        let mut world = Self {
+            api: FakeApi::new(),
+            runtime: FakeRuntime::new(),
+            dir,
+            kubelet: None,
+            eviction: crate::Thresholds::none(),
+        };
         world.start().await;
         world
     }
@@ -50,8 +59,7 @@ impl World {
         options.root_dir = self.dir.path().join("kubelet");
         options.log_dir = self.dir.path().join("logs");
         options.log_links = self.dir.path().join("log-links");
-        // Whatever the machine that tests run on is short of, Pods stay.
-        options.eviction = crate::Thresholds::none();
+        options.eviction = self.eviction.clone();
         options.image_gc_percent = (100, 100);
         options.static_pod_dir = Some(self.manifests());
         options.resolv_conf = self.dir.path().join("resolv.conf");

@@ -128,11 +128,15 @@ impl Meter {
         Ok(reading)
     }
 
+    /// Where the runtime keeps images, if it has been asked.
+    pub(crate) fn known_image_directory(&self) -> Option<PathBuf> {
+        self.images.lock().clone()
+    }
+
     /// Where the runtime keeps images; it is asked once. Nothing if it does not say.
     pub(crate) async fn image_directory(&self) -> Option<PathBuf> {
-        let known = self.images.lock().clone();
-        if known.is_some() {
-            return known;
+        if let Some(known) = self.known_image_directory() {
+            return Some(known);
         }
         let answer = self.runtime.image_file_systems().await.ok()?;
         let told = answer.image_filesystems.into_iter().next()?.fs_id?.mountpoint;

@@ -34,6 +34,8 @@ struct State {
     pod: Arc<Pod>,
     removed: bool,
     cut: Option<Cut>,
+    /// Dead containers are to go.
+    discard: bool,
     news: News,
     shown: Shown,
 }
@@ -51,7 +53,7 @@ impl Inbox {
         let shown = Shown { pod: Arc::clone(&pod), seen: Seen::default() };
         Self {
             uid: spec::uid(&pod).to_owned(),
-            state: Mutex::new(State { pod, removed, cut: None, news: News::default(), shown }),
+            state: Mutex::new(State { pod, removed, cut: None, discard: false, news: News::default(), shown }),
             bell: Notify::new(),
             changes: Arc::clone(changes),
         }
@@ -112,6 +114,18 @@ impl Inbox {
     /// Why the node ends the Pod, if it does.
     pub(crate) fn why_cut(&self) -> Option<Cut> {
         self.state.lock().cut.clone()
+    }
+
+    /// The node needs the room that the Pod's dead containers take.
+    pub(crate) fn discard(&self) {
+        let mut state = self.state.lock();
+        state.discard = true;
+        self.ring(state, |news| news.other = true);
+    }
+
+    /// Whether it does.
+    pub(crate) fn discards(&self) -> bool {
+        self.state.lock().discard
     }
 
     /// The runtime has told of a container.

@@ -272,6 +272,7 @@ impl Worker {
             news = self.inbox.news() => {
                 self.look |= news.runtime;
                 self.memory.cut = self.inbox.why_cut();
+                self.memory.discard = self.inbox.discards();
                 if news.objects {
                     self.memory.sources_changed(sampan_clock::now());
                 }
