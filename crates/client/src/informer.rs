@@ -195,6 +195,9 @@ impl<K: Resource> Shared<K> {
                 tell(&handlers, &Change::Deleted(Arc::clone(last)));
             }
         }
+        // Who was there first is told of first: of those that want the same it has it.
+        let mut fresh: Vec<_> = fresh.into_iter().collect();
+        fresh.sort_by_cached_key(|(_, new)| new.meta().creation_timestamp.as_ref().map(|created| created.0));
         for (key, new) in fresh {
             let old = old.get(&key).cloned();
             if old.as_ref().is_none_or(|old| old.meta().resource_version != new.meta().resource_version) {
@@ -240,5 +243,33 @@ impl Informers {
             Box::new(Informer::<K>::start(Api::all(self.client.clone()), watcher::Config::default(), &self.tasks))
         });
         informer.downcast_ref::<Informer<K>>().expect("invariant: an informer stands under its own type").clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn after_a_gap_what_is_older_is_told_first() {
+        let shared =
+            Shared { objects: RwLock::default(), handlers: Mutex::default(), synced: watch::Sender::new(false) };
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let tells = Arc::clone(&told);
+        shared.handlers.lock().push(Box::new(move |change: &Change<ConfigMap>| {
+            tells.lock().push(change.object().metadata.name.clone().unwrap_or_default());
+        }));
+        let object = |name: &str, second: i32| -> Arc<ConfigMap> {
+            let created = format!("2026-01-01T00:00:{second:02}Z");
+            Arc::new(from_value(json!({"metadata": {"name": name, "creationTimestamp": created}})).expect("an object"))
+        };
+        shared.apply(object("gone", 1));
+        let fresh = (0..20).map(|second| object(&format!("object-{second}"), second));
+        shared.replace(fresh.map(|object| (Key::of(&*object), object)).collect());
+        let want = ["gone", "gone"].map(str::to_owned).into_iter().chain((0..20).map(|n| format!("object-{n}")));
+        assert_eq!(*told.lock(), want.collect::<Vec<_>>());
     }
 }
