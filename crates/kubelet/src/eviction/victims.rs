@@ -87,13 +87,14 @@ impl Victims {
     }
 
     /// Has the containers of Pods that are over removed, with their logs, and waits for that, not for ever; whether there
-    /// were any.
+    /// were any, and are not any more.
     pub(super) async fn remove_dead_containers(&self) -> bool {
         let dead = self.pods.discard_dead();
-        if !self.until(|| self.pods.hold_no_container(&dead)).await {
+        let removed = self.until(|| self.pods.hold_no_container(&dead)).await;
+        if !removed {
             tracing::warn!("containers of Pods that are over are still there");
         }
-        !dead.is_empty()
+        removed && !dead.is_empty()
     }
 
     /// Waits, not for ever, until Pods are as `is` wants; whether they are.
