@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sampan_testkit::{Cluster, Containerd, Helper, eventually, program, retry};
+use tokio::time::Instant;
 
 fn pod(name: &str, more: &str, resources: &str) -> String {
     format!(
@@ -169,6 +171,24 @@ fn a_containerd_leaves_nothing_of_its_pods() -> Result<()> {
     Ok(())
 }
 
+/// A Pod whose three sidecars do not heed SIGTERM.
+const CREW: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: crew}
+spec:
+  terminationGracePeriodSeconds: 60
+  initContainers:
+  - {name: one, image: busybox, imagePullPolicy: IfNotPresent, restartPolicy: Always, command: [sleep, infinity]}
+  - {name: two, image: busybox, imagePullPolicy: IfNotPresent, restartPolicy: Always, command: [sleep, infinity]}
+  - {name: three, image: busybox, imagePullPolicy: IfNotPresent, restartPolicy: Always, command: [sleep, infinity]}
+  containers:
+  - name: c
+    image: busybox
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, 'trap \"exit 0\" TERM; sleep infinity & wait']
+";
+
 #[test]
 fn pods_end_before_the_machine_goes_down() -> Result<()> {
     let machine = Machine::start()?;
@@ -178,14 +198,20 @@ fn pods_end_before_the_machine_goes_down() -> Result<()> {
     machine.until_said("inhibited: shutdown kubelet delay")?;
     cluster.import_busybox()?;
     cluster.apply(&pod("plain", "", "{}"))?;
-    cluster.kubectl("wait --for=condition=Ready pod/plain --timeout=60s")?;
+    cluster.apply(CREW)?;
+    cluster.kubectl("wait --for=condition=Ready pod/plain pod/crew --timeout=60s")?;
 
     // It is about to go down: Pods end in the words of upstream, then the machine may.
     machine.logind.signal("-USR1")?;
+    let begun = Instant::now();
     let status = "get pod plain -o jsonpath={.status.phase}|{.status.reason}|{.status.message}";
     let ended = "Failed|Terminated|Pod was terminated in response to imminent node shutdown.".to_owned();
     until("the Pod has ended", &ended, || cluster.kubectl(status))?;
     machine.until_said("released")?;
+    // Sidecars that do not heed their signal share the grace of 15 s, but for two seconds that each has in any case.
+    let status = "get pod crew -o jsonpath={.status.phase}|{.status.reason}|{.status.message}";
+    until("the Pod with sidecars has ended", &ended, || cluster.kubectl(status))?;
+    ensure!(begun.elapsed() < Duration::from_secs(28), "sidecars took {:?}", begun.elapsed());
     let disrupted = "get pod plain -o jsonpath={.status.conditions[?(@.type==\"DisruptionTarget\")].reason}";
     ensure!(cluster.kubectl(disrupted)? == "TerminationByKubelet");
     let ready = "get node -o jsonpath={range.items[0].status.conditions[?(@.type==\"Ready\")]}{.status}|{.reason}|{.message}{end}";
