@@ -53,6 +53,11 @@ library() {
   "$1" --list "$2" | grep -c ': test$' >/dev/null && "$1" -q "$2"
 }
 
+# The clusters are gone, and with them what they have given the kernel.
+no_profile_stays() {
+  ! grep -e '-default (' /sys/kernel/security/apparmor/profiles
+}
+
 mount_all
 swap_on
 cd "$TREE" || exit
@@ -70,6 +75,7 @@ else
   SCRIPTS=$TREE/tests/cgroup2 check "scripts of version 2" "$testkit_tests_scripts"
   check "scripts of the node" "$testkit_tests_scripts" limits resize
 fi
+check "no profile stays" no_profile_stays
 if [ "$failed" = 0 ]; then echo 'cgroup2: passed'; else echo 'cgroup2: FAILED'; fi
 sync
 echo o >/proc/sysrq-trigger

@@ -123,6 +123,12 @@ impl AppArmor {
     pub(crate) fn new(instance: &str) -> Self {
         let enabled = kernel::is_enabled();
         let parser = enabled.then(kernel::parser).flatten();
+        if enabled && parser.is_none() {
+            tracing::warn!(
+                "AppArmor is on, but containers that name no profile are not confined: apparmor_parser is missing; \
+                 install the package apparmor and start this again"
+            );
+        }
         Self { enabled, parser, own: format!("{instance}-default"), loaded: Mutex::new(false) }
     }
 
