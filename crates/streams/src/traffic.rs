@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Response;
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::BodyExt;
-use http_body_util::combinators::MapFrame;
 
 /// The requests of one connection.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +30,7 @@ impl Drop for UnderWay {
 
 impl UnderWay {
     /// The answer to the request; this one goes when its body does.
-    pub fn until_sent<B: Body>(
-        self,
-        response: Response<B>,
-    ) -> Response<MapFrame<B, impl FnMut(Frame<B::Data>) -> Frame<B::Data>>> {
+    pub fn until_sent<B: Body>(self, response: Response<B>) -> Response<impl Body<Data = B::Data, Error = B::Error>> {
         response.map(|body| {
             body.map_frame(move |frame| {
                 let _under_way = &self;
