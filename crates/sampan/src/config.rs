@@ -101,6 +101,7 @@ impl Config {
             reserved.insert("cpu".to_owned(), cpus.len().to_string());
         }
         let (service_cidr, cluster_dns) = services(flags, &file)?;
+        let pods = pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into());
         let ports = pick(&flags.service_node_port_range, file.service_node_port_range, || "30000-32767".into());
         Ok(Self {
             audit,
@@ -138,10 +139,7 @@ impl Config {
                 format!("/etc/{instance}/manifests").into()
             }),
             allowed_unsafe_sysctls: pick(&flags.allowed_unsafe_sysctls, file.allowed_unsafe_sysctls, Vec::new),
-            cluster_cidr: network(
-                "cluster-cidr",
-                &pick(&flags.cluster_cidr, file.cluster_cidr, || "10.42.0.0/16".into()),
-            )?,
+            cluster_cidr: network("cluster-cidr", &pods)?,
             service_cidr,
             cluster_dns,
             cluster_domain,
