@@ -135,6 +135,7 @@ mod tests {
         let answer = caller.send_request(request).await.unwrap();
         let told = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!((told("grpc-status"), told("grpc-message")), ("4".into(), "context%20deadline%20exceeded".into()));
-        (server.abort(), connection.abort());
+        server.abort();
+        connection.abort();
     }
 }
