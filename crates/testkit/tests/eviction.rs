@@ -1,5 +1,7 @@
 //! A node that is short of memory by its own thresholds: what it says of itself, whom it turns away and whom it ends.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use sampan_testkit::{Cluster, retry};
 
@@ -74,5 +76,33 @@ fn a_node_short_of_disk_takes_nothing_more() -> Result<()> {
             status.starts_with("Failed:")
         })?;
     ensure!(why == "Failed:Evicted:Pod was rejected: The node had condition: [DiskPressure]. ", "{why}");
+    Ok(())
+}
+
+#[test]
+fn a_node_short_of_disk_is_rid_of_dead_containers() -> Result<()> {
+    let mut cluster = Cluster::start(&[])?;
+    cluster.import_busybox()?;
+    let node = cluster.kubectl("get node -o jsonpath={.items[0].metadata.name}")?;
+    let over = pod("over", &node, "{}").replace("[sleep, infinity]", "[echo, said]");
+    cluster.apply(&over.replace("spec:\n", "spec:\n  restartPolicy: Never\n"))?;
+    cluster.kubectl("wait --for=jsonpath={.status.phase}=Succeeded pod/over --timeout=60s")?;
+    ensure!(cluster.kubectl("logs over")?.trim() == "said");
+
+    // From now on the disk is too full: the Pod is over, and what it keeps there goes.
+    cluster.kill_server()?;
+    cluster.add_flag("--eviction-soft", "nodefs.available<99.9%");
+    cluster.add_flag("--eviction-soft-grace-period", "nodefs.available=1s");
+    cluster.up()?;
+    let uid = cluster.kubectl("get pod over -o jsonpath={.metadata.uid}")?;
+    let logs = PathBuf::from(format!("/var/lib/{}/logs/default_over_{uid}/c", cluster.instance()));
+    retry("the container's log is gone", || {
+        let left = std::fs::read_dir(&logs).map_or(0, Iterator::count);
+        ensure!(left == 0, "{left} files are still there");
+        Ok(())
+    })?;
+    ensure!(cluster.kubectl("logs over").is_err(), "the container is still there");
+    let known = "get pod over -o jsonpath={.status.phase}:{.status.containerStatuses[0].state.terminated.reason}";
+    ensure!(cluster.kubectl(known)? == "Succeeded:Completed");
     Ok(())
 }
