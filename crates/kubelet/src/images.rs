@@ -132,24 +132,25 @@ impl Images {
 
     /// Pulls the image, of whose name one may be `present` already.
     async fn pull(&self, wish: &Wish<'_>, present: Option<&Image>) -> Result<Ready, Error> {
-        let image = wish.image;
         let asked = Instant::now();
         let _permit = self.pulls.acquire().await.map_err(|_| Error::Missing("the kubelet is stopping".to_owned()))?;
-        let begun = Instant::now();
-        if present.is_none_or(|present| !present.pinned) {
-            let name = image.to_owned();
-            self.record(move |ledger| ledger.begin(&name)).await?;
+        if present.is_some_and(|present| present.pinned) {
+            return Ok(self.fetch(wish, asked).await?.0);
         }
-        let (reference, proof) = match self.first_accepted(wish).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if present.is_none() {
-                    let name = image.to_owned();
-                    self.record(move |ledger| ledger.give_up(&name)).await?;
-                }
-                return Err(error);
-            }
-        };
+        let name = wish.image.to_owned();
+        let pulling = self.record(move |ledger| ledger.begin(&name)).await?;
+        let fetched = self.fetch(wish, asked).await;
+        if let Ok((_, image, proof)) = &fetched {
+            self.note(wish.image, image, proof.clone()).await;
+        }
+        self.record(move |_| pulling.end()).await?;
+        Ok(fetched?.0)
+    }
+
+    /// Has the runtime pull; what it brought, and by what.
+    async fn fetch(&self, wish: &Wish<'_>, asked: Instant) -> Result<(Ready, Image, Option<Proof>), Error> {
+        let (image, begun) = (wish.image, Instant::now());
+        let (reference, proof) = self.first_accepted(wish).await?;
         self.pulled.notify_one();
         let (pulling, waiting) = (begun.elapsed(), asked.elapsed());
         let found = match self.runtime.image(&reference).await? {
@@ -157,16 +158,13 @@ impl Images {
             None => self.runtime.image(image).await?,
         };
         let found = found.ok_or_else(|| Error::Missing(format!("image \"{image}\" is gone after its pull")))?;
-        if !found.pinned {
-            self.note(image, &found, proof).await;
-        }
         let text = format!(
             "Successfully pulled image \"{image}\" in {} ({} including waiting). Image size: {} bytes.",
             seconds(pulling),
             seconds(waiting),
             found.size
         );
-        Ok(ready(found, text))
+        Ok((ready(found.clone(), text), found, proof))
     }
 
     /// Pulls with the credentials of the Pod, one after the other, or with none if it has none for this registry. Answers
@@ -196,7 +194,10 @@ impl Images {
     }
 
     /// Changes the records of who may use what, where that may block.
-    async fn record(&self, change: impl FnOnce(&Ledger) -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+    async fn record<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Arc<Ledger>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let ledger = Arc::clone(&self.ledger);
         let changed = tokio::task::spawn_blocking(move || change(&ledger)).await;
         changed.unwrap_or_else(|_| Err(Error::Missing("the kubelet is stopping".to_owned())))

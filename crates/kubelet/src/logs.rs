@@ -48,7 +48,11 @@ impl LogLimits {
     /// What is said, as `50Mi` and a number of files, and the defaults for the rest; an error names the flag.
     pub fn parse(max_size: Option<&str>, max_files: Option<usize>) -> Result<Self, String> {
         let defaults = Self::default();
-        let bytes = |text: &str| quantity::value(&quantity::of(text)).and_then(|bytes| u64::try_from(bytes).ok());
+        // Less than nothing turns rotation off.
+        let bytes = |text: &str| {
+            let bytes = quantity::value(&quantity::of(text))?;
+            Some(if bytes < 0 { u64::MAX } else { bytes.try_into().ok()? })
+        };
         let max_bytes = match max_size {
             None => defaults.max_bytes,
             Some(text) => bytes(text)
@@ -367,7 +371,7 @@ mod tests {
             (Some("1500k"), Some(2), Ok((1_500_000, 2))),
             (Some("much"), None, Err("container-log-max-size: \"much\" is no amount such as 50Mi")),
             (Some("0"), None, Err("container-log-max-size: \"0\" is no amount such as 50Mi")),
-            (Some("-1"), None, Err("container-log-max-size: \"-1\" is no amount such as 50Mi")),
+            (Some("-1"), None, Ok((u64::MAX, 5))),
             (None, Some(1), Err("container-log-max-files: 1 must be greater than 1")),
         ] {
             let got = LogLimits::parse(size, files).map(|limits| (limits.max_bytes, limits.max_files));

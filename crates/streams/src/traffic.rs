@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use http::Response;
-use http_body::Body;
-use http_body_util::BodyExt;
+use http_body::{Body, Frame, SizeHint};
 
 /// The requests of one connection.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +16,7 @@ pub struct Traffic(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// Requests that came, and answers that were given.
     seen: AtomicU64,
     under_way: AtomicU64,
 }
@@ -24,19 +27,42 @@ pub struct UnderWay(Arc<Counts>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.0.seen.fetch_add(1, Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl UnderWay {
     /// The answer to the request; this one goes when its body does.
-    pub fn until_sent<B: Body>(self, response: Response<B>) -> Response<impl Body<Data = B::Data, Error = B::Error>> {
-        response.map(|body| {
-            body.map_frame(move |frame| {
-                let _under_way = &self;
-                frame
-            })
-        })
+    pub fn until_sent<B>(self, response: Response<B>) -> Response<Counted<B>> {
+        response.map(|body| Counted { body, _under_way: self })
+    }
+}
+
+/// The body of an answer, which counts as under way until it goes.
+#[derive(Debug)]
+pub struct Counted<B> {
+    body: B,
+    _under_way: UnderWay,
+}
+
+impl<B: Body + Unpin> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -48,10 +74,9 @@ impl Traffic {
         UnderWay(Arc::clone(&self.0))
     }
 
-    /// Returns when no request came within `first`, or later none for at least `idle` (and at most twice that) while none
-    /// was under way.
+    /// Returns when nothing came or was under way for `first`, or later for at least `idle`, and at most twice that.
     pub async fn ceased(&self, first: Duration, idle: Duration) {
-        let (mut seen, mut pause) = (0, first);
+        let (mut seen, mut pause) = (self.0.seen.load(Ordering::Relaxed), first);
         loop {
             tokio::time::sleep(pause).await;
             let now = self.0.seen.load(Ordering::Relaxed);
@@ -86,8 +111,9 @@ mod tests {
         tokio::pin!(ceased);
         let long = Duration::from_secs(3600);
         tokio::time::timeout(long, ceased.as_mut()).await.unwrap_err();
+        assert_eq!(answer.body().size_hint().exact(), Some(0), "its length is still told");
         drop(answer);
         ceased.await;
-        assert!(begin.elapsed() <= long + 2 * IDLE);
+        assert!((long + IDLE..=long + 2 * IDLE).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     }
 }

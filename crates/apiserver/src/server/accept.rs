@@ -143,13 +143,13 @@ async fn serve(
         if !seen.came.is_cancelled() {
             seen.came.cancel();
         }
-        let (under_way, until_sent) = (seen.under_way.token(), seen.traffic.begin());
+        let (under_way, counted) = (seen.under_way.token(), seen.traffic.begin());
         let mut request = drain.behind(request);
         request.extensions_mut().insert(peer.clone());
         let answer = service.clone().call(request);
         async move {
             let _under_way = under_way;
-            answer.await.map(|answer| until_sent.until_sent(answer))
+            answer.await.map(|answer| counted.until_sent(answer))
         }
     });
     let builder = builder();
@@ -159,8 +159,12 @@ async fn serve(
         ended = connection.as_mut() => return log_end(ended, address),
         () = requests.traffic.ceased(HANDSHAKE, IDLE) => {
             connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(FLUSH, connection).await;
-            return;
+            tokio::select! {
+                ended = connection.as_mut() => return log_end(ended, address),
+                // A request that came at the last moment is answered.
+                () = requests.traffic.ceased(FLUSH, FLUSH) => return,
+                () = stop.cancelled() => {}
+            }
         }
         () = stop.cancelled() => {}
     }

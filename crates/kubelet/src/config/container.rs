@@ -39,7 +39,8 @@ pub(crate) fn config(pod: &Pod, container: &Container, inputs: Inputs<'_>) -> Re
     if let Some(profile) = &mut security_context.seccomp
         && profile.profile_type() == ProfileType::Localhost
     {
-        profile.localhost_ref = inputs.seccomp_profiles.join(&profile.localhost_ref).display().to_string();
+        profile.localhost_ref =
+            inputs.seccomp_profiles.join(profile.localhost_ref.trim_start_matches('/')).display().to_string();
     }
     let mut resources = resources::of_container(pod, container, inputs.machine);
     if inputs.unified {

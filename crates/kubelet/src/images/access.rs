@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::names;
-use crate::Error;
+use crate::{Error, checkpoint};
 
 /// Below the kubelet's directory.
 const FILE: &str = "image_access.json";
@@ -65,15 +66,18 @@ struct Access {
 }
 
 impl Access {
-    fn note(&mut self, proof: Option<&Proof>) {
-        let Some(proof) = proof else {
-            self.everybody = true;
-            return;
-        };
+    /// Remembers what was accepted; whether that was news.
+    fn note(&mut self, proof: Option<&Proof>) -> bool {
+        let Some(proof) = proof else { return !std::mem::replace(&mut self.everybody, true) };
+        if self.proofs.contains(proof) {
+            return false;
+        }
         self.proofs.retain(|known| !known.is_of_same_secret(proof));
-        if self.proofs.len() < MOST_PROOFS {
+        let has_room = self.proofs.len() < MOST_PROOFS;
+        if has_room {
             self.proofs.push(proof.clone());
         }
+        has_room
     }
 }
 
@@ -124,10 +128,86 @@ impl Records {
     }
 }
 
+/// A name whose pull is under way.
+#[derive(Debug, Default)]
+struct Pulls {
+    /// How many there are.
+    count: usize,
+    /// It was noted as begun before the first of them.
+    was_begun: bool,
+    /// One of them has brought an image, and that is recorded.
+    succeeded: bool,
+}
+
+/// The records, and what need not survive.
+#[derive(Debug, Default)]
+struct State {
+    records: Records,
+    /// By names in full.
+    under_way: BTreeMap<String, Pulls>,
+    /// Counts what was recorded.
+    moment: u64,
+    /// When something was last recorded of an image, by its id.
+    last: BTreeMap<String, u64>,
+}
+
+impl State {
+    fn begin(&mut self, name: &str) -> bool {
+        if self.records.pulling.len() >= MOST_PULLING {
+            self.records.pulling.clear();
+            self.records.incomplete = true;
+        }
+        let is_new = self.records.pulling.insert(name.to_owned());
+        let pulls = self.under_way.entry(name.to_owned()).or_default();
+        if pulls.count == 0 {
+            pulls.was_begun = !is_new;
+        }
+        pulls.count += 1;
+        is_new
+    }
+
+    /// A pull of `name` has ended. The last one takes the note along that it has begun, unless an earlier pull is still
+    /// not known to have ended.
+    fn end(&mut self, name: &str) -> bool {
+        let Some(pulls) = self.under_way.get_mut(name) else { return false };
+        pulls.count -= 1;
+        if pulls.count > 0 {
+            return false;
+        }
+        let done = pulls.succeeded || !pulls.was_begun;
+        self.under_way.remove(name);
+        done && self.records.pulling.remove(name)
+    }
+
+    fn note(&mut self, name: &str, image: &str, proof: Option<&Proof>) -> bool {
+        self.moment += 1;
+        self.last.insert(image.to_owned(), self.moment);
+        if let Some(pulls) = self.under_way.get_mut(&names::full(name)) {
+            pulls.succeeded = true;
+        }
+        let record = self.records.pulled.entry(image.to_owned()).or_default();
+        let is_new = !record.contains_key(&names::repository(name));
+        record.entry(names::repository(name)).or_default().note(proof) || is_new
+    }
+
+    fn keep(&mut self, images: &[Image], moment: u64) -> bool {
+        let ids: BTreeSet<&str> = images.iter().map(|image| image.id.as_str()).collect();
+        let last = &self.last;
+        let before = self.records.pulled.len();
+        let is_later = |id: &str| last.get(id).is_some_and(|last| *last > moment);
+        self.records.pulled.retain(|id, _| ids.contains(id.as_str()) || is_later(id));
+        let records = &self.records;
+        self.last.retain(|id, _| records.pulled.contains_key(id));
+        records.pulled.len() < before
+    }
+}
+
 /// The records, and the file that they are in.
 pub(super) struct Ledger {
     file: PathBuf,
-    records: Mutex<Records>,
+    state: Mutex<State>,
+    /// Held by who writes the file, from before the records change until they are written.
+    writing: Mutex<()>,
 }
 
 impl Ledger {
@@ -135,70 +215,88 @@ impl Ledger {
     /// is asked for everything that was not imported.
     pub(super) fn open(root: &Path) -> Self {
         let file = root.join(FILE);
-        let records = match std::fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                tracing::error!(file = %file.display(), %error, "who may use which image cannot be read; registries are asked again");
-                Records { incomplete: true, ..Records::default() }
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Records::default(),
-            Err(error) => {
-                tracing::error!(file = %file.display(), %error, "who may use which image cannot be read; registries are asked again");
-                Records { incomplete: true, ..Records::default() }
-            }
-        };
-        Self { file, records: Mutex::new(records) }
+        let records = read(&file).unwrap_or_else(|error| {
+            tracing::error!(file = %file.display(), %error, "who may use which image cannot be read; registries are asked again");
+            Records { incomplete: true, ..Records::default() }
+        });
+        Self { file, state: Mutex::new(State { records, ..State::default() }), writing: Mutex::default() }
     }
 
     /// Whether a Pod with the credentials `own` may use `image` by `name`.
     pub(super) fn verdict(&self, name: &str, image: &Image, own: &[Proof]) -> Verdict {
-        self.records.lock().verdict(name, image, own)
+        self.state.lock().records.verdict(name, image, own)
     }
 
-    /// A pull of `name` begins. Blocks: what this says is on the disk when it returns.
-    pub(super) fn begin(&self, name: &str) -> Result<(), Error> {
-        self.change(|records| {
-            if records.pulling.len() >= MOST_PULLING {
-                records.pulling.clear();
-                records.incomplete = true;
-            }
-            records.pulling.insert(names::full(name))
-        })
-    }
-
-    /// A pull of `name` has failed, and there was no image of that name before it. Blocks.
-    pub(super) fn give_up(&self, name: &str) -> Result<(), Error> {
-        self.change(|records| records.pulling.remove(&names::full(name)))
+    /// A pull of `name` begins, and goes on as long as the answer lives. Blocks: that it has begun is on the disk then.
+    pub(super) fn begin(self: &Arc<Self>, name: &str) -> Result<Pulling, Error> {
+        let name = names::full(name);
+        let pulling = Pulling { ledger: Arc::clone(self), name: name.clone(), is_over: false };
+        self.change(|state| state.begin(&name))?;
+        Ok(pulling)
     }
 
     /// A pull has brought `image` by `name`, with credentials or without. Blocks.
     pub(super) fn note(&self, name: &str, image: &Image, proof: Option<&Proof>) -> Result<(), Error> {
-        self.change(|records| {
-            let access =
-                records.pulled.entry(image.id.clone()).or_default().entry(names::repository(name)).or_default();
-            access.note(proof);
-            records.pulling.remove(&names::full(name));
-            true
-        })
+        self.change(|state| state.note(name, &image.id, proof))
     }
 
-    /// Forgets images that are not among `images`. Blocks.
-    pub(super) fn keep(&self, images: &[Image]) -> Result<(), Error> {
-        let ids: BTreeSet<&str> = images.iter().map(|image| image.id.as_str()).collect();
-        self.change(|records| {
-            let before = records.pulled.len();
-            records.pulled.retain(|id, _| ids.contains(id.as_str()));
-            records.pulled.len() < before
-        })
+    /// The moment before what is recorded from now on.
+    pub(super) fn moment(&self) -> u64 {
+        self.state.lock().moment
+    }
+
+    /// Forgets images that are not among `images`, but for what was recorded after `moment`. Blocks.
+    pub(super) fn keep(&self, images: &[Image], moment: u64) -> Result<(), Error> {
+        self.change(|state| state.keep(images, moment))
     }
 
     /// Changes the records, and the file if `change` says that it did.
-    fn change(&self, change: impl FnOnce(&mut Records) -> bool) -> Result<(), Error> {
-        let mut records = self.records.lock();
-        if !change(&mut records) {
-            return Ok(());
-        }
+    fn change(&self, change: impl FnOnce(&mut State) -> bool) -> Result<(), Error> {
+        let _writing = self.writing.lock();
+        let text = {
+            let mut state = self.state.lock();
+            if !change(&mut state) {
+                return Ok(());
+            }
+            serde_json::to_vec(&state.records)
+        };
         let wrong = |error: serde_json::Error| Error::io("writing", &self.file)(std::io::Error::from(error));
-        crate::checkpoint::replace(&self.file, &serde_json::to_vec(&*records).map_err(wrong)?)
+        checkpoint::replace_durably(&self.file, &text.map_err(wrong)?)
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<Records> {
+    match std::fs::read(file) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Records::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A pull that is under way. One that is given up half way stays noted as begun: the runtime may finish it.
+pub(super) struct Pulling {
+    ledger: Arc<Ledger>,
+    name: String,
+    is_over: bool,
+}
+
+impl Pulling {
+    /// The pull has ended, one way or the other. Blocks.
+    pub(super) fn end(mut self) -> Result<(), Error> {
+        self.is_over = true;
+        self.ledger.change(|state| state.end(&self.name))
+    }
+}
+
+impl Drop for Pulling {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut state = self.ledger.state.lock();
+            if let Some(pulls) = state.under_way.get_mut(&self.name) {
+                pulls.was_begun = true;
+            }
+            state.end(&self.name);
+        }
     }
 }
 
@@ -218,13 +316,14 @@ mod tests {
     #[test]
     fn an_image_is_for_those_who_could_pull_it() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path());
+        let ledger = Arc::new(Ledger::open(dir.path()));
         let (a, own) = (image("a"), [proof("s", "1")]);
         assert_eq!(ledger.verdict("r.io/a:1", &a, &[]), Verdict::Open, "it was here before");
-        ledger.begin("r.io/a:1").unwrap();
+        let pulling = ledger.begin("r.io/a:1").unwrap();
         assert_eq!(ledger.verdict("r.io/a:1", &a, &own), Verdict::Ask, "its pull has not ended");
         assert_eq!(ledger.verdict("r.io/other@sha256:0", &a, &own), Verdict::Ask, "by any of its names");
         ledger.note("r.io/a:1", &a, Some(&own[0])).unwrap();
+        pulling.end().unwrap();
         for (name, shown, want) in [
             ("r.io/a:1", vec![], Verdict::Ask),
             ("r.io/a:1", vec![proof("s", "1")], Verdict::Open),
@@ -237,7 +336,7 @@ mod tests {
             assert_eq!(ledger.verdict(name, &a, &shown), want, "{name} {shown:?}");
         }
         let reopened = Ledger::open(dir.path());
-        assert_eq!(*reopened.records.lock(), *ledger.records.lock());
+        assert_eq!(reopened.state.lock().records, ledger.state.lock().records);
         ledger.note("r.io/a:1", &a, None).unwrap();
         assert_eq!(ledger.verdict("r.io/a:1", &a, &[]), Verdict::Open, "somebody could pull it without any");
     }
@@ -245,8 +344,8 @@ mod tests {
     #[test]
     fn what_was_imported_is_for_everybody() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path());
-        ledger.begin("r.io/a:1").unwrap();
+        let ledger = Arc::new(Ledger::open(dir.path()));
+        let _pulling = ledger.begin("r.io/a:1").unwrap();
         assert_eq!(ledger.verdict("r.io/a:1", &Image { pinned: true, ..image("a") }, &[]), Verdict::Open);
     }
 
@@ -261,14 +360,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pull_is_noted_as_begun_until_the_last_of_its_name_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::open(dir.path()));
+        let verdict = || ledger.verdict("r.io/a:1", &image("a"), &[]);
+        let (one, other) = (ledger.begin("r.io/a:1").unwrap(), ledger.begin("r.io/a:1").unwrap());
+        one.end().unwrap();
+        assert_eq!(verdict(), Verdict::Ask, "another one may bring it");
+        other.end().unwrap();
+        assert_eq!(verdict(), Verdict::Open, "both have failed: the image was here before them");
+        drop(ledger.begin("r.io/a:1").unwrap());
+        assert_eq!(verdict(), Verdict::Ask, "the runtime may have gone on with it");
+        ledger.begin("r.io/a:1").unwrap().end().unwrap();
+        assert_eq!(verdict(), Verdict::Ask, "nor does a failure tell how that one ended");
+        let reopened = Arc::new(Ledger::open(dir.path()));
+        assert_eq!(reopened.verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask);
+        let pulling = reopened.begin("r.io/a:1").unwrap();
+        reopened.note("r.io/a:1", &image("b"), None).unwrap();
+        pulling.end().unwrap();
+        assert!(reopened.state.lock().records.pulling.is_empty(), "it is known what the name means");
+    }
+
+    #[test]
     fn pulls_that_nobody_saw_the_end_of_do_not_pile_up() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(dir.path());
-        ledger.begin("r.io/a:1").unwrap();
-        ledger.give_up("r.io/a:1").unwrap();
-        assert_eq!(ledger.verdict("r.io/a:1", &image("a"), &[]), Verdict::Open);
-        (0..=MOST_PULLING).for_each(|number| ledger.begin(&format!("r.io/x:{number}")).unwrap());
-        assert_eq!(ledger.records.lock().pulling.len(), 1);
+        let ledger = Arc::new(Ledger::open(dir.path()));
+        (0..=MOST_PULLING).for_each(|number| drop(ledger.begin(&format!("r.io/x:{number}")).unwrap()));
+        assert_eq!((ledger.state.lock().records.pulling.len(), ledger.state.lock().under_way.len()), (1, 0));
         assert_eq!(ledger.verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask);
     }
 
@@ -279,9 +397,12 @@ mod tests {
         for number in 0..=MOST_PROOFS {
             ledger.note("r.io/a:1", &image("a"), Some(&proof(&format!("s{number}"), "1"))).unwrap();
         }
-        assert_eq!(ledger.records.lock().pulled["a"]["r.io/a"].proofs.len(), MOST_PROOFS);
+        assert_eq!(ledger.state.lock().records.pulled["a"]["r.io/a"].proofs.len(), MOST_PROOFS);
         ledger.note("r.io/b:1", &image("b"), None).unwrap();
-        ledger.keep(&[image("b")]).unwrap();
-        assert_eq!(ledger.records.lock().pulled.keys().collect::<Vec<_>>(), ["b"]);
+        let listed = ledger.moment();
+        ledger.note("r.io/c:1", &image("c"), None).unwrap();
+        ledger.keep(&[image("b")], listed).unwrap();
+        let kept: Vec<String> = ledger.state.lock().records.pulled.keys().cloned().collect();
+        assert_eq!(kept, ["b", "c"], "that one came after the list was made");
     }
 }

@@ -64,6 +64,7 @@ fn names(listed: &Container, seen: Option<Instance>) -> impl Iterator<Item = Str
 impl Images {
     /// Removes images that nobody uses, those used longest ago first, until `wanted_bytes` are free; how many that were.
     pub(crate) async fn remove_unused(&self, wanted_bytes: i64) -> i64 {
+        let moment = self.ledger.moment();
         let (images, used) = match tokio::try_join!(self.runtime.images(), self.used()) {
             Ok(both) => both,
             Err(error) => {
@@ -72,7 +73,7 @@ impl Images {
             }
         };
         let known = images.clone();
-        if let Err(error) = self.record(move |ledger| ledger.keep(&known)).await {
+        if let Err(error) = self.record(move |ledger| ledger.keep(&known, moment)).await {
             tracing::warn!(%error, "who might use images that are gone is not forgotten");
         }
         let order: Vec<Image> = self.uses.lock().order(&images, &used, Instant::now()).into_iter().cloned().collect();
@@ -99,7 +100,11 @@ impl Images {
     async fn used(&self) -> Result<HashSet<String>, Error> {
         let mut used = HashSet::new();
         for container in self.runtime.containers().await? {
-            used.extend(names(&container, self.runtime.instance(&container).await?));
+            let seen = self.runtime.instance(&container).await.unwrap_or_else(|error| {
+                tracing::warn!(container = container.id, %error, "the images that are its volumes are not known");
+                None
+            });
+            used.extend(names(&container, seen));
         }
         Ok(used)
     }

@@ -7,15 +7,20 @@ pub(super) fn split(image: &str) -> (&str, String) {
         true => (first, rest),
         false => ("docker.io", image),
     };
+    let registry = if registry == "index.docker.io" { "docker.io" } else { registry };
     let official = if registry == "docker.io" && !repository.contains('/') { "library/" } else { "" };
     (registry, format!("{official}{repository}"))
 }
 
-/// `image` in full: with its registry, and with a tag if it has no digest.
+/// `image` in full: with its registry, and with its digest or else a tag.
 pub(super) fn full(image: &str) -> String {
-    let (registry, repository) = split(image);
-    let bare = without_version(&repository).len() == repository.len();
-    format!("{registry}/{repository}{}", if bare { ":latest" } else { "" })
+    let (registry, named) = split(image);
+    let repository = without_version(&named);
+    match named.split_once('@') {
+        Some((_, digest)) => format!("{registry}/{repository}@{digest}"),
+        None if repository.len() == named.len() => format!("{registry}/{repository}:latest"),
+        None => format!("{registry}/{named}"),
+    }
 }
 
 /// The registry and repository of `image`.
@@ -41,7 +46,8 @@ mod tests {
             ("busybox", "docker.io/library/busybox:latest", "docker.io/library/busybox"),
             ("team/app:1", "docker.io/team/app:1", "docker.io/team/app"),
             ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000/a"),
-            ("r.io/a/b:1@sha256:0", "r.io/a/b:1@sha256:0", "r.io/a/b"),
+            ("r.io/a/b:1@sha256:0", "r.io/a/b@sha256:0", "r.io/a/b"),
+            ("index.docker.io/library/b:1", "docker.io/library/b:1", "docker.io/library/b"),
             ("r.io/a@sha256:0", "r.io/a@sha256:0", "r.io/a"),
         ] {
             assert_eq!((full(image), repository(image)), (whole.to_owned(), repo.to_owned()), "{image}");

@@ -92,7 +92,11 @@ async fn connection(stream: TcpStream, address: SocketAddr, tls: Tls, (router, s
         ended = connection.as_mut() => ended,
         () = traffic.ceased(HANDSHAKE_TIMEOUT, IDLE) => {
             connection.as_mut().graceful_shutdown();
-            timeout(FLUSH, connection).await.unwrap_or(Ok(()))
+            tokio::select! {
+                ended = connection => ended,
+                // A request that came at the last moment is answered.
+                () = traffic.ceased(FLUSH, FLUSH) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

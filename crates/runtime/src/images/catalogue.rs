@@ -24,7 +24,7 @@ pub(crate) struct Image {
     pub(crate) layers: Vec<String>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Catalogue {
     /// By id.
     images: BTreeMap<String, Entry>,
@@ -48,9 +48,11 @@ struct Entry {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Layer {
-    directory: String,
-    size_bytes: u64,
+pub(super) struct Layer {
+    /// Its name among the layers.
+    pub(super) directory: String,
+    /// The size of its files.
+    pub(super) size_bytes: u64,
 }
 
 impl Catalogue {
@@ -126,9 +128,9 @@ impl Catalogue {
         true
     }
 
-    /// The directory of a layer that is there.
-    pub(super) fn layer(&self, chain_id: &str) -> Option<String> {
-        self.layers.get(chain_id).map(|layer| layer.directory.clone())
+    /// A layer that is there.
+    pub(super) fn layer(&self, chain_id: &str) -> Option<&Layer> {
+        self.layers.get(chain_id)
     }
 
     /// A directory name that was never used.
@@ -137,8 +139,8 @@ impl Catalogue {
         self.next_directory.to_string()
     }
 
-    pub(super) fn add_layer(&mut self, chain_id: &str, directory: &str, size_bytes: u64) {
-        self.layers.insert(chain_id.to_owned(), Layer { directory: directory.to_owned(), size_bytes });
+    pub(super) fn add_layer(&mut self, chain_id: &str, layer: Layer) {
+        self.layers.insert(chain_id.to_owned(), layer);
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -147,7 +149,7 @@ impl Catalogue {
 
     pub(super) fn needed_layers(&self) -> HashSet<String> {
         let chains = self.images.values().flat_map(|entry| &entry.chain);
-        chains.filter_map(|id| self.layer(id)).collect()
+        chains.filter_map(|id| Some(self.layer(id)?.directory.clone())).collect()
     }
 
     pub(super) fn drop_layers(&mut self, directories: &[String]) {

@@ -3,22 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, Layer};
 
-/// A layer in its place.
-pub(super) struct Layer {
-    /// The digest of all layers up to it.
-    pub(super) chain_id: String,
-    /// Its name among the layers.
-    pub(super) directory: String,
-    /// The size of its files.
-    pub(super) size_bytes: u64,
-}
-
-/// The new layers of one image; those that are not [handed over](Self::hand_over) are removed when this is dropped.
+/// The new layers of one image; those that are not [left to](Self::leave_to) the catalogue are removed when this is dropped.
 pub(super) struct Fresh {
     layers: PathBuf,
-    own: Vec<Layer>,
+    /// With the digests of all layers up to them.
+    own: Vec<(String, Layer)>,
 }
 
 impl Fresh {
@@ -27,26 +18,30 @@ impl Fresh {
         Self { layers: layers.to_path_buf(), own: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, layer: Layer) {
-        self.own.push(layer);
+    pub(super) fn add(&mut self, chain_id: &str, layer: Layer) {
+        self.own.push((chain_id.to_owned(), layer));
     }
 
     /// Enters them into `catalogue`, but for those that somebody else has brought meanwhile.
-    pub(super) fn hand_over(&mut self, catalogue: &mut Catalogue) {
-        let layers = &self.layers;
-        self.own.retain(|layer| {
-            let there = catalogue.layer(&layer.chain_id).is_some_and(|directory| layers.join(directory).is_dir());
-            if !there {
-                catalogue.add_layer(&layer.chain_id, &layer.directory, layer.size_bytes);
+    pub(super) fn enter(&self, catalogue: &mut Catalogue) {
+        for (chain_id, layer) in &self.own {
+            if catalogue.layer(chain_id).is_none_or(|known| !self.layers.join(&known.directory).is_dir()) {
+                catalogue.add_layer(chain_id, layer.clone());
             }
-            there
+        }
+    }
+
+    /// Leaves to `catalogue`, which is on the disk now, those that it knows.
+    pub(super) fn leave_to(mut self, catalogue: &Catalogue) {
+        self.own.retain(|(chain_id, layer)| {
+            catalogue.layer(chain_id).is_none_or(|known| known.directory != layer.directory)
         });
     }
 }
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        for layer in &self.own {
+        for (_, layer) in &self.own {
             let path = self.layers.join(&layer.directory);
             if let Err(error) = sampan_trees::remove(&path) {
                 tracing::warn!(path = %path.display(), %error, "a layer of an image that failed is left until layers are removed");

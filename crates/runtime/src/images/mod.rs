@@ -118,7 +118,6 @@ pub(crate) struct Import {
 struct NewLayer<'a> {
     source: &'a LayerSource,
     diff_id: &'a str,
-    chain_id: &'a str,
 }
 
 /// The image store.
@@ -214,9 +213,9 @@ impl Images {
         chain_ids(diff_ids).iter().map(|id| self.unpacked(&catalogue, id).is_none()).collect()
     }
 
-    /// The directory of a layer that is there.
-    fn unpacked(&self, catalogue: &Catalogue, chain_id: &str) -> Option<String> {
-        catalogue.layer(chain_id).filter(|directory| self.layers.join(directory).is_dir())
+    /// A layer that is there.
+    fn unpacked(&self, catalogue: &Catalogue, chain_id: &str) -> Option<catalogue::Layer> {
+        catalogue.layer(chain_id).filter(|layer| self.layers.join(&layer.directory).is_dir()).cloned()
     }
 
     fn admit(&self, source: &Source, staging: &Staging) -> Result<Image, Error> {
@@ -227,44 +226,46 @@ impl Images {
         let mut room = self.options.max_image_bytes;
         for ((diff_id, chain_id), source) in source.config.rootfs.diff_ids.iter().zip(&chain).zip(&source.layers) {
             let known = self.unpacked(&self.catalogue.lock(), chain_id);
-            let directory = match known {
-                Some(directory) => directory,
+            let layer = match known {
+                Some(layer) => layer,
                 None => {
-                    let layer = self.unpack(&NewLayer { source, diff_id, chain_id }, (&below, room), staging)?;
-                    let directory = layer.directory.clone();
-                    room = room.saturating_sub(layer.size_bytes);
-                    fresh.add(layer);
-                    directory
+                    let under = layer::Below { layers: &self.layers, names: &below, limit_bytes: room };
+                    let layer = self.unpack(&NewLayer { source, diff_id }, &under, staging)?;
+                    fresh.add(chain_id, layer.clone());
+                    layer
                 }
             };
-            below.insert(0, directory);
+            room = room.saturating_sub(layer.size_bytes);
+            below.insert(0, layer.directory);
         }
         // The catalogue must not promise what power loss could take away.
         fs::File::open(&self.layers)
             .and_then(|layers| Ok(rustix::fs::syncfs(&layers)?))
             .map_err(Error::io("writing layers to the disk"))?;
         let mut catalogue = self.catalogue.lock();
-        fresh.hand_over(&mut catalogue);
-        let image = catalogue.insert(source, &names, chain);
-        self.save(&catalogue)?;
+        let mut next = catalogue.clone();
+        fresh.enter(&mut next);
+        let image = next.insert(source, &names, chain);
+        self.save(&next)?;
+        *catalogue = next;
+        fresh.leave_to(&catalogue);
         Ok(image)
     }
 
-    /// Unpacks a layer over those `below`, topmost first, and puts it into its place. It may have `room` bytes.
+    /// Unpacks a layer over those below it, and puts it into its place.
     fn unpack(
         &self,
         layer: &NewLayer<'_>,
-        (below, room): (&[String], u64),
+        below: &layer::Below<'_>,
         staging: &Staging,
-    ) -> Result<fresh::Layer, Error> {
+    ) -> Result<catalogue::Layer, Error> {
         let directory = self.catalogue.lock().reserve();
         let place = staging.path.join("layer").join(&directory);
-        let below = layer::Below { layers: &self.layers, names: below, limit_bytes: room };
-        let size_bytes = layer::apply(layer.source, layer.diff_id, &place, &below)?;
+        let size_bytes = layer::apply(layer.source, layer.diff_id, &place, below)?;
         let home = self.layers.join(&directory);
         sampan_trees::remove(&home).map_err(Error::io(format!("clearing {}", home.display())))?;
         fs::rename(place.join("root"), &home).map_err(Error::io(format!("placing layer {}", home.display())))?;
-        Ok(fresh::Layer { chain_id: layer.chain_id.to_owned(), directory, size_bytes })
+        Ok(catalogue::Layer { directory, size_bytes })
     }
 
     /// Forgets what `reference` means; returns whether there was such an image. Its layers go with [`Self::sweep`].

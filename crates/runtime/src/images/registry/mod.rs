@@ -102,14 +102,13 @@ impl Registry {
         Ok(Self { name: name.to_owned(), target: target.to_owned(), sessions })
     }
 
-    /// The digest that the name means now.
+    /// The digest that the name means now. The registry is asked for one that is a digest too: whether these credentials
+    /// may have it, nobody else can say.
     pub(super) async fn resolve(&self) -> Result<String, Error> {
-        if reference::is_digest(&self.target) {
-            return Ok(self.target.clone());
-        }
         let mut first = None;
         for session in self.sessions.iter().filter(|session| session.endpoint.resolves) {
             match self.resolve_at(session).await {
+                Ok(_) if reference::is_digest(&self.target) => return Ok(self.target.clone()),
                 Ok(digest) => return Ok(digest),
                 Err(error) => {
                     tracing::debug!(name = self.name, origin = %session.endpoint.origin, %error, "not resolved here");
