@@ -135,15 +135,20 @@ impl Images {
         let asked = Instant::now();
         let _permit = self.pulls.acquire().await.map_err(|_| Error::Missing("the kubelet is stopping".to_owned()))?;
         if present.is_some_and(|present| present.pinned) {
-            return Ok(self.fetch(wish, asked).await?.0);
+            let (ready, image, proof) = self.fetch(wish, asked).await?;
+            if !image.pinned {
+                self.note(wish.image, &image, proof).await;
+            }
+            return Ok(ready);
         }
         let name = wish.image.to_owned();
         let pulling = self.record(move |ledger| ledger.begin(&name)).await?;
         let fetched = self.fetch(wish, asked).await;
-        if let Ok((_, image, proof)) = &fetched {
-            self.note(wish.image, image, proof.clone()).await;
+        let brought = fetched.as_ref().ok().map(|(_, image, proof)| (image.clone(), proof.clone()));
+        let ended = self.record(move |_| pulling.end(brought.as_ref().map(|(image, proof)| (image, proof.as_ref()))));
+        if let Err(error) = ended.await {
+            tracing::warn!(%error, "who may use an image is not remembered");
         }
-        self.record(move |_| pulling.end()).await?;
         Ok(fetched?.0)
     }
 

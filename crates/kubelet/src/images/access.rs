@@ -137,6 +137,8 @@ struct Pulls {
     was_begun: bool,
     /// One of them has brought an image, and that is recorded.
     succeeded: bool,
+    /// Nobody waits for one of them any more: the runtime may finish it.
+    given_up: bool,
 }
 
 /// The records, and what need not survive.
@@ -145,6 +147,8 @@ struct State {
     records: Records,
     /// By names in full.
     under_way: BTreeMap<String, Pulls>,
+    /// The file does not say what these records say.
+    is_unwritten: bool,
     /// Counts what was recorded.
     moment: u64,
     /// When something was last recorded of an image, by its id.
@@ -174,7 +178,7 @@ impl State {
         if pulls.count > 0 {
             return false;
         }
-        let done = pulls.succeeded || !pulls.was_begun;
+        let done = !pulls.given_up && (pulls.succeeded || !pulls.was_begun);
         self.under_way.remove(name);
         done && self.records.pulling.remove(name)
     }
@@ -182,9 +186,6 @@ impl State {
     fn note(&mut self, name: &str, image: &str, proof: Option<&Proof>) -> bool {
         self.moment += 1;
         self.last.insert(image.to_owned(), self.moment);
-        if let Some(pulls) = self.under_way.get_mut(&names::full(name)) {
-            pulls.succeeded = true;
-        }
         let record = self.records.pulled.entry(image.to_owned()).or_default();
         let is_new = !record.contains_key(&names::repository(name));
         record.entry(names::repository(name)).or_default().note(proof) || is_new
@@ -231,13 +232,13 @@ impl Ledger {
     pub(super) fn begin(self: &Arc<Self>, name: &str) -> Result<Pulling, Error> {
         let name = names::full(name);
         let pulling = Pulling { ledger: Arc::clone(self), name: name.clone(), is_over: false };
-        self.change(|state| state.begin(&name))?;
+        self.change(checkpoint::replace_durably, |state| state.begin(&name))?;
         Ok(pulling)
     }
 
-    /// A pull has brought `image` by `name`, with credentials or without. Blocks.
+    /// By `name`, `image` is for those who show `proof`, or for everybody. Blocks.
     pub(super) fn note(&self, name: &str, image: &Image, proof: Option<&Proof>) -> Result<(), Error> {
-        self.change(|state| state.note(name, &image.id, proof))
+        self.change(checkpoint::replace, |state| state.note(name, &image.id, proof))
     }
 
     /// The moment before what is recorded from now on.
@@ -247,23 +248,30 @@ impl Ledger {
 
     /// Forgets images that are not among `images`, but for what was recorded after `moment`. Blocks.
     pub(super) fn keep(&self, images: &[Image], moment: u64) -> Result<(), Error> {
-        self.change(|state| state.keep(images, moment))
+        self.change(checkpoint::replace, |state| state.keep(images, moment))
     }
 
-    /// Changes the records, and the file if `change` says that it did.
-    fn change(&self, change: impl FnOnce(&mut State) -> bool) -> Result<(), Error> {
+    /// Changes the records, and with `write` the file if `change` says that it did. Only that a pull has begun has to
+    /// survive a loss of power: without the rest, registries are asked again.
+    fn change(&self, write: Write, change: impl FnOnce(&mut State) -> bool) -> Result<(), Error> {
         let _writing = self.writing.lock();
         let text = {
             let mut state = self.state.lock();
-            if !change(&mut state) {
+            state.is_unwritten |= change(&mut state);
+            if !state.is_unwritten {
                 return Ok(());
             }
             serde_json::to_vec(&state.records)
         };
         let wrong = |error: serde_json::Error| Error::io("writing", &self.file)(std::io::Error::from(error));
-        checkpoint::replace_durably(&self.file, &text.map_err(wrong)?)
+        write(&self.file, &text.map_err(wrong)?)?;
+        self.state.lock().is_unwritten = false;
+        Ok(())
     }
 }
+
+/// How a file is replaced.
+type Write = fn(&Path, &[u8]) -> Result<(), Error>;
 
 fn read(file: &Path) -> std::io::Result<Records> {
     match std::fs::read(file) {
@@ -281,10 +289,18 @@ pub(super) struct Pulling {
 }
 
 impl Pulling {
-    /// The pull has ended, one way or the other. Blocks.
-    pub(super) fn end(mut self) -> Result<(), Error> {
+    /// The pull has ended, and has `brought` an image with these credentials, or with none. Blocks.
+    pub(super) fn end(mut self, brought: Option<(&Image, Option<&Proof>)>) -> Result<(), Error> {
         self.is_over = true;
-        self.ledger.change(|state| state.end(&self.name))
+        self.ledger.change(checkpoint::replace, |state| {
+            let is_new = brought.is_some_and(|(image, proof)| {
+                if let Some(pulls) = state.under_way.get_mut(&self.name) {
+                    pulls.succeeded = true;
+                }
+                state.note(&self.name, &image.id, proof)
+            });
+            state.end(&self.name) || is_new
+        })
     }
 }
 
@@ -293,7 +309,7 @@ impl Drop for Pulling {
         if !self.is_over {
             let mut state = self.ledger.state.lock();
             if let Some(pulls) = state.under_way.get_mut(&self.name) {
-                pulls.was_begun = true;
+                pulls.given_up = true;
             }
             state.end(&self.name);
         }
@@ -322,8 +338,7 @@ mod tests {
         let pulling = ledger.begin("r.io/a:1").unwrap();
         assert_eq!(ledger.verdict("r.io/a:1", &a, &own), Verdict::Ask, "its pull has not ended");
         assert_eq!(ledger.verdict("r.io/other@sha256:0", &a, &own), Verdict::Ask, "by any of its names");
-        ledger.note("r.io/a:1", &a, Some(&own[0])).unwrap();
-        pulling.end().unwrap();
+        pulling.end(Some((&a, Some(&own[0])))).unwrap();
         for (name, shown, want) in [
             ("r.io/a:1", vec![], Verdict::Ask),
             ("r.io/a:1", vec![proof("s", "1")], Verdict::Open),
@@ -365,20 +380,33 @@ mod tests {
         let ledger = Arc::new(Ledger::open(dir.path()));
         let verdict = || ledger.verdict("r.io/a:1", &image("a"), &[]);
         let (one, other) = (ledger.begin("r.io/a:1").unwrap(), ledger.begin("r.io/a:1").unwrap());
-        one.end().unwrap();
+        one.end(None).unwrap();
         assert_eq!(verdict(), Verdict::Ask, "another one may bring it");
-        other.end().unwrap();
+        other.end(None).unwrap();
         assert_eq!(verdict(), Verdict::Open, "both have failed: the image was here before them");
         drop(ledger.begin("r.io/a:1").unwrap());
         assert_eq!(verdict(), Verdict::Ask, "the runtime may have gone on with it");
-        ledger.begin("r.io/a:1").unwrap().end().unwrap();
+        ledger.begin("r.io/a:1").unwrap().end(None).unwrap();
         assert_eq!(verdict(), Verdict::Ask, "nor does a failure tell how that one ended");
         let reopened = Arc::new(Ledger::open(dir.path()));
         assert_eq!(reopened.verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask);
-        let pulling = reopened.begin("r.io/a:1").unwrap();
-        reopened.note("r.io/a:1", &image("b"), None).unwrap();
-        pulling.end().unwrap();
+        let (given_up, brings) = (reopened.begin("r.io/a:1").unwrap(), reopened.begin("r.io/a:1").unwrap());
+        brings.end(Some((&image("b"), None))).unwrap();
+        drop(given_up);
+        assert_eq!(reopened.verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask, "it may yet come");
+        reopened.begin("r.io/a:1").unwrap().end(Some((&image("b"), None))).unwrap();
         assert!(reopened.state.lock().records.pulling.is_empty(), "it is known what the name means");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_with_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("kubelet");
+        let ledger = Arc::new(Ledger::open(&root));
+        assert!(ledger.begin("r.io/a:1").is_err(), "there is no directory");
+        std::fs::create_dir(&root).unwrap();
+        let _pulling = ledger.begin("r.io/a:1").unwrap();
+        assert_eq!(Ledger::open(&root).verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask);
     }
 
     #[test]
@@ -386,7 +414,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Arc::new(Ledger::open(dir.path()));
         (0..=MOST_PULLING).for_each(|number| drop(ledger.begin(&format!("r.io/x:{number}")).unwrap()));
-        assert_eq!((ledger.state.lock().records.pulling.len(), ledger.state.lock().under_way.len()), (1, 0));
+        let left = (|state: &State| (state.records.pulling.len(), state.under_way.len()))(&ledger.state.lock());
+        assert_eq!(left, (1, 0));
         assert_eq!(ledger.verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask);
     }
 

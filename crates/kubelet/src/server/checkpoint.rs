@@ -57,7 +57,9 @@ fn limit(parameters: &Parameters) -> Result<Duration, Failure> {
     let Some((_, asked)) = parameters.iter().rfind(|(name, _)| name == "timeout") else { return Ok(LEAST_TIMEOUT) };
     // Not found is upstream's answer.
     let seconds: i64 = asked.parse().map_err(|_| Failure::not_found("cannot parse value of timeout parameter"))?;
-    Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).max(LEAST_TIMEOUT))
+    let seconds = u64::try_from(seconds)
+        .map_err(|_| Failure::internal("CheckpointContainer requires the timeout value to be > 0"))?;
+    Ok(Duration::from_secs(seconds).max(LEAST_TIMEOUT))
 }
 
 /// Where checkpoints lie: for the node's administrator alone.
@@ -86,7 +88,7 @@ mod tests {
         };
         check(&[], Ok(120));
         check(&["5"], Ok(120));
-        check(&["-1"], Ok(120));
+        check(&["-1"], Err("CheckpointContainer requires the timeout value to be > 0"));
         check(&["5", "300"], Ok(300));
         check(&["300", "soon"], Err("cannot parse value of timeout parameter"));
     }

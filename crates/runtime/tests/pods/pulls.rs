@@ -7,7 +7,7 @@ use sampan_runtime::archive::PullRequest;
 use sampan_runtime::archive::pull_progress::Phase;
 
 use super::fixture::{Fixture, entry, layer, link};
-use super::registry::{DOCKER, Guard, Manner, OCI, OCI_INDEX, PASSWORD, Registry, USER};
+use super::registry::{DOCKER, Guard, Manner, OCI, OCI_INDEX, PASSWORD, Registry, USER, digest};
 
 fn credentials(password: &str) -> Option<AuthConfig> {
     Some(AuthConfig { username: USER.to_owned(), password: password.to_owned(), ..AuthConfig::default() })
@@ -236,6 +236,11 @@ pub(crate) async fn asks_mirrors_first(mut fixture: Fixture) -> Fixture {
     runs(&mut fixture, &id, "mirrored").await;
     assert!(mirror.count("GET", "?ns=docker.io") > 0);
     assert_eq!(fixture.image("docker.io/library/tool:1").await.unwrap().id, id);
+    // For a digest, a mirror need not know what names mean.
+    fixture.hosts_of("docker.io", &text.replace(", \"resolve\"", ""));
+    let manifest = mirror.state.lock().manifest("/v2/library/tool/manifests/1");
+    assert_eq!(fixture.pull(&format!("tool@{}", digest(&manifest)), None).await.unwrap(), id);
+    fixture.hosts_of("docker.io", &text);
     let error = fixture.pull("tool:2", None).await.unwrap_err();
     assert!(error.message().contains("failed to do request: HEAD"), "the first reason is told: {error}");
     fixture

@@ -235,13 +235,15 @@ pub(crate) async fn breaks_off_starts_that_nobody_waits_for(mut fixture: Fixture
                 format!(r#"{{"id":1,"call":{{"Start":{{"container":"{id}","directory":"{}"}}}}}}"#, bundle.display());
             rustix::io::write(&predecessor, start.as_bytes()).unwrap();
             // It is being set up, and gets no further.
-            while is_killed(&group) {
+            let looks = PATIENCE.as_millis() / PAUSE.as_millis();
+            let is_there = (0..looks).any(|_| {
                 std::thread::sleep(PAUSE);
-            }
+                !is_killed(&group)
+            });
+            assert!(is_there, "the shim puts nothing into the container's group");
             // It would go on then, if the successor had not had it killed.
             let group = group.clone();
             std::thread::spawn(move || {
-                let looks = PATIENCE.as_millis() / PAUSE.as_millis();
                 let is_over = (0..looks).any(|_| {
                     std::thread::sleep(PAUSE);
                     is_killed(&group)

@@ -105,10 +105,12 @@ impl Registry {
     /// The digest that the name means now. The registry is asked for one that is a digest too: whether these credentials
     /// may have it, nobody else can say.
     pub(super) async fn resolve(&self) -> Result<String, Error> {
+        let is_digest = reference::is_digest(&self.target);
+        let knows = |session: &&Session| if is_digest { session.endpoint.pulls } else { session.endpoint.resolves };
         let mut first = None;
-        for session in self.sessions.iter().filter(|session| session.endpoint.resolves) {
+        for session in self.sessions.iter().filter(knows) {
             match self.resolve_at(session).await {
-                Ok(_) if reference::is_digest(&self.target) => return Ok(self.target.clone()),
+                Ok(_) if is_digest => return Ok(self.target.clone()),
                 Ok(digest) => return Ok(digest),
                 Err(error) => {
                     tracing::debug!(name = self.name, origin = %session.endpoint.origin, %error, "not resolved here");
