@@ -71,7 +71,8 @@ fn write_down(
         stop_signal: signals::stop_signal(config.stop_signal(), &image.config.stop_signal)?,
         log: log_path(sandbox, &config)?,
     };
-    let bundle = bundle(node, sandbox, &config, (&id, image, &record, &volumes, apparmor))?;
+    let parts = Parts { id: &id, image, record: &record, volumes: &volumes, apparmor };
+    let bundle = bundle(node, sandbox, &config, &parts)?;
     let written = write_files(&directory, &config, &record, &bundle);
     if let Err(error) = written {
         let _ = sampan_trees::remove(&directory);
@@ -106,18 +107,19 @@ fn write_files(directory: &Path, config: &ContainerConfig, record: &ContainerRec
     records::write_record(directory, record)
 }
 
-fn bundle(
-    node: &Node,
-    sandbox: &Sandbox,
-    config: &ContainerConfig,
-    (id, image, record, volumes, apparmor): (
-        &str,
-        &Image,
-        &ContainerRecord,
-        &HashMap<String, Vec<String>>,
-        Option<&str>,
-    ),
-) -> Result<Bundle> {
+/// What a bundle is made of besides what was asked for.
+struct Parts<'a> {
+    id: &'a str,
+    image: &'a Image,
+    record: &'a ContainerRecord,
+    /// The layers of images that are volumes, by the ids of those.
+    volumes: &'a HashMap<String, Vec<String>>,
+    /// The profile that confines it.
+    apparmor: Option<&'a str>,
+}
+
+fn bundle(node: &Node, sandbox: &Sandbox, config: &ContainerConfig, parts: &Parts<'_>) -> Result<Bundle> {
+    let Parts { id, image, record, volumes, apparmor } = *parts;
     let security = spec::security_context(config);
     let (directory, writable) = (node.places.container(id), node.places.writable().join(id));
     let spec = spec::spec(&Inputs {

@@ -414,8 +414,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Arc::new(Ledger::open(dir.path()));
         (0..=MOST_PULLING).for_each(|number| drop(ledger.begin(&format!("r.io/x:{number}")).unwrap()));
-        let left = (|state: &State| (state.records.pulling.len(), state.under_way.len()))(&ledger.state.lock());
-        assert_eq!(left, (1, 0));
+        {
+            let state = ledger.state.lock();
+            assert_eq!((state.records.pulling.len(), state.under_way.len()), (1, 0));
+        }
         assert_eq!(ledger.verdict("r.io/a:1", &image("a"), &[]), Verdict::Ask);
     }
 
