@@ -1,9 +1,8 @@
 //! All Pods of this node: who has a worker, what reaches it, and what the kubelet's HTTPS API may know.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,18 +15,20 @@ use crate::config::paths::PodPaths;
 use crate::config::{apparmor, labels, sysctls};
 use crate::eviction;
 use crate::machine::Cut;
-use crate::node::{Active, Fit, Node, Refusal, fit, refusal};
+use crate::node::{Active, Fit, Node, Offer, Refusal, fit, refusal};
 use crate::seen::Instance;
 use crate::server;
 use crate::static_pods::{StaticPods, is_static};
-use crate::worker::{Inbox, Room, Shown, Worker};
+use crate::worker::{Inbox, Room, Shown, Standing, Worker};
 use crate::{mirrors, shutdown, spec, volumes};
+
+type Inboxes = HashMap<String, Arc<Inbox>>;
 
 /// The Pods of this node, by uid.
 pub(crate) struct PodTable {
     node: Arc<Node>,
     tasks: Tasks,
-    inboxes: Mutex<HashMap<String, Arc<Inbox>>>,
+    inboxes: Mutex<Inboxes>,
     /// The static Pods that there are to be.
     statics: Mutex<StaticPods>,
     changes: Arc<watch::Sender<u64>>,
@@ -159,14 +160,22 @@ impl PodTable {
 
     fn start(self: &Arc<Self>, pod: Arc<Pod>, removed: bool) {
         let uid = spec::uid(&pod).to_owned();
-        let inbox = Arc::new(Inbox::new(Arc::clone(&pod), removed, &self.changes));
-        let refusal = if removed { None } else { self.refusal(&pod) };
-        match self.inboxes.lock().entry(uid.clone()) {
+        // Held until the Pod has its place, if it gets one: what is left is given once.
+        let mut inboxes = self.inboxes.lock();
+        if inboxes.contains_key(&uid) {
             // Somebody else has started it since it was looked for: a Pod has one worker.
-            Entry::Occupied(_) => return,
-            Entry::Vacant(place) => place.insert(Arc::clone(&inbox)),
+            return;
+        }
+        let refusal = if removed { None } else { self.refusal(&pod, &inboxes) };
+        let standing = match &refusal {
+            _ if removed => Standing::Removed,
+            Some(_) => Standing::Refused,
+            None => Standing::Taken,
         };
-        let worker = Worker::new(&self.node, inbox, refusal, self.room());
+        let inbox = Arc::new(Inbox::new(pod, standing, &self.changes));
+        inboxes.insert(uid.clone(), Arc::clone(&inbox));
+        drop(inboxes);
+        let worker = Worker::new(&self.node, inbox, refusal, Arc::new(Beside(Arc::downgrade(self))));
         let table = Arc::clone(self);
         self.tasks.spawn(async move {
             worker.run().await;
@@ -176,7 +185,7 @@ impl PodTable {
     }
 
     /// Why the Pod is not taken. One that has been taken before is not judged again.
-    fn refusal(&self, pod: &Pod) -> Option<Refusal> {
+    fn refusal(&self, pod: &Pod, inboxes: &Inboxes) -> Option<Refusal> {
         let node = &self.node;
         if spec::status(pod).start_time.is_some() {
             return None;
@@ -188,26 +197,7 @@ impl PodTable {
             .or_else(|| sysctls::refusal(pod, &node.options.allowed_unsafe_sysctls))
             .or_else(|| apparmor::refusal(pod, node.has_apparmor))
             .or_else(|| node.runtime_features.borrow().refusal(pod));
-        let active = || Active::of(self.counted().iter().map(AsRef::as_ref));
-        refused.map(Refusal::from).or_else(|| refusal(pod, &active(), &node.offer()))
-    }
-
-    /// Whether a Pod can have what it wishes beside all the others.
-    fn room(self: &Arc<Self>) -> Room {
-        let table = Arc::downgrade(self);
-        Arc::new(move |pod| {
-            let Some(table) = table.upgrade() else { return Fit::Now };
-            let others = table.counted();
-            let others = others.iter().map(AsRef::as_ref).filter(|other| spec::uid(other) != spec::uid(pod));
-            fit(pod, &Active::of(others), &table.node.capacity.allocatable)
-        })
-    }
-
-    /// The Pods whose requests count: those that the scheduler counts too. One that is gone from the API server may still
-    /// be taken down here, but its place has been given away.
-    fn counted(&self) -> Vec<Arc<Pod>> {
-        let inboxes = self.inboxes.lock();
-        inboxes.values().filter(|inbox| !inbox.removed()).map(|inbox| inbox.shown().pod).collect()
+        refused.map(Refusal::from).or_else(|| refusal(pod, &beside(pod, inboxes), &node.offer()))
     }
 
     fn shown(&self) -> Vec<Shown> {
@@ -231,6 +221,35 @@ impl PodTable {
             pod: shown.pod,
         }
     }
+}
+
+/// What the Pods of a table leave to one of them.
+struct Beside(Weak<PodTable>);
+
+impl Room for Beside {
+    fn fit(&self, pod: &Pod) -> Fit {
+        let Some(table) = self.0.upgrade() else { return Fit::Now };
+        let others = beside(pod, &table.inboxes.lock());
+        fit(pod, &others, &table.node.capacity.allocatable)
+    }
+
+    fn take(&self, pod: &Pod, offer: &Offer) -> Option<Refusal> {
+        let table = self.0.upgrade()?;
+        let inboxes = table.inboxes.lock();
+        let refused = refusal(pod, &beside(pod, &inboxes), offer);
+        if let (None, Some(inbox)) = (&refused, inboxes.get(spec::uid(pod))) {
+            inbox.take();
+        }
+        refused
+    }
+}
+
+/// What the Pods beside `pod` have of the node: those that the scheduler counts too. One that is gone from the API server
+/// may still be taken down here, but its place has been given away; one that was refused never had any.
+fn beside(pod: &Pod, inboxes: &Inboxes) -> Active {
+    let others = inboxes.values().filter(|inbox| inbox.is_taken() && inbox.uid() != spec::uid(pod));
+    let others: Vec<Arc<Pod>> = others.map(|inbox| inbox.shown().pod).collect();
+    Active::of(others.iter().map(AsRef::as_ref))
 }
 
 /// A Pod that has a worker.

@@ -57,7 +57,7 @@ pub(crate) struct Offer {
 
 impl Offer {
     /// Whether the node is one that `pod` wants.
-    pub(super) fn is_wanted_by(&self, pod: &Pod) -> bool {
+    fn is_wanted_by(&self, pod: &Pod) -> bool {
         wants(spec::of(pod), Place { name: &self.name, labels: &self.labels })
     }
 

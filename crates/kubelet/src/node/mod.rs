@@ -20,7 +20,7 @@ use kube::Client;
 use sampan_client::{EventRecorder, Informer, Tasks};
 use tokio::sync::watch;
 
-pub(crate) use admission::{Active, Fit, Refusal, fit, refusal};
+pub(crate) use admission::{Active, Fit, Offer, Refusal, fit, refusal};
 pub(crate) use capacity::Capacity;
 pub(crate) use lease::keep as keep_lease;
 pub(crate) use oom::tell_of_ooms;

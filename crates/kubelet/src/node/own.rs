@@ -1,14 +1,14 @@
 //! The node's object as the API server has it: what people and controllers have said of the node, its labels and taints
 //! above all.
 
-use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use sampan_client::{Informer, Key, Tasks};
 
 use super::admission::Offer;
 use super::{Node, report};
-use crate::Options;
+use crate::{Error, Options};
 
 /// The node's own object.
 pub(crate) struct Own {
@@ -51,15 +51,9 @@ impl Node {
         }
     }
 
-    /// Whether the node is one that `pod` wants, by labels that are fresh from the API server: who labels a node and then
-    /// sends a Pod there may be faster than the watch.
-    pub(crate) async fn is_wanted_by(&self, pod: &Pod) -> bool {
-        match self.own.api.get(&self.options.node_name).await {
-            Ok(object) => self.offer_of(&object).is_wanted_by(pod),
-            Err(error) => {
-                tracing::warn!(%error, "the node's labels could not be read");
-                false
-            }
-        }
+    /// The same, fresh from the API server: who labels a node and then sends a Pod there may be faster than the watch.
+    pub(crate) async fn fresh_offer(&self) -> Result<Offer, Error> {
+        let object = self.own.api.get(&self.options.node_name).await;
+        object.map(|object| self.offer_of(&object)).map_err(Error::api("reading the node"))
     }
 }

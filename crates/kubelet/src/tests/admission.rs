@@ -78,3 +78,26 @@ async fn a_tainted_node_takes_what_tolerates_it_and_its_own() {
     world.refused("plain", "TaintToleration", why).await;
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_refused_pod_asks_for_is_for_others() {
+    let mut world = World::without_kubelet();
+    let asks = |cpu: &str| {
+        let mut spec = pod(&json!({}));
+        spec["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+        spec
+    };
+    // The kubelet hears of all of these at once, and of the older one first.
+    let mut elsewhere = with_port(8080);
+    elsewhere["nodeSelector"] = json!({"disk": "fast"});
+    world.younger_pod("elsewhere", 1, elsewhere);
+    world.younger_pod("port", 2, with_port(8080));
+    world.younger_pod("huge", 3, asks("100000"));
+    world.younger_pod("small", 4, asks("100m"));
+    world.start().await;
+    world.until("elsewhere", "refused", |pod| pod["status"]["reason"] == "NodeAffinity").await;
+    world.until("huge", "refused", |pod| pod["status"]["reason"] == "OutOfcpu").await;
+    world.running("port").await;
+    world.running("small").await;
+    world.end().await;
+}

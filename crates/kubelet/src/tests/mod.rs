@@ -41,16 +41,21 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        let mut world = Self::without_kubelet();
+        world.start().await;
+        world
+    }
+
+    /// One in which no kubelet has started yet.
+    fn without_kubelet() -> Self {
         let dir = tempfile::Builder::new().prefix("sampan-t").tempdir().unwrap();
-        let mut world = Self {
+        Self {
             api: FakeApi::new(),
             runtime: FakeRuntime::new(),
             dir,
             kubelet: None,
             eviction: crate::Thresholds::none(),
-        };
-        world.start().await;
-        world
+        }
     }
 
     async fn start(&mut self) {
@@ -84,6 +89,15 @@ impl World {
     fn pod(&self, name: &str, mut spec: Value) {
         spec["nodeName"] = json!("n1");
         self.api.put("v1", "pods", json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec}));
+    }
+
+    /// Creates a Pod bound to the node, so many seconds after the Pods that are created without a time.
+    fn younger_pod(&self, name: &str, age_s: u32, mut spec: Value) {
+        spec["nodeName"] = json!("n1");
+        let created = format!("2026-01-01T00:00:{age_s:02}Z");
+        let metadata =
+            json!({"name": name, "namespace": "ns", "uid": format!("uid-of-{name}"), "creationTimestamp": created});
+        self.api.put("v1", "pods", json!({"metadata": metadata, "spec": spec}));
     }
 
     /// Waits until the Pod's status is as `is` wants.

@@ -30,9 +30,20 @@ pub(crate) struct Inbox {
     changes: Arc<watch::Sender<u64>>,
 }
 
+/// What a Pod is to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has its place here.
+    Taken,
+    /// The node does not take it: others may have what it asks for.
+    Refused,
+    /// The API server has it no more; that is the end of it.
+    Removed,
+}
+
 struct State {
     pod: Arc<Pod>,
-    removed: bool,
+    standing: Standing,
     cut: Option<Cut>,
     /// Dead containers are to go.
     discard: bool,
@@ -49,11 +60,11 @@ pub(crate) struct Shown {
 
 impl Inbox {
     /// The inbox for `pod`.
-    pub(crate) fn new(pod: Arc<Pod>, removed: bool, changes: &Arc<watch::Sender<u64>>) -> Self {
+    pub(crate) fn new(pod: Arc<Pod>, standing: Standing, changes: &Arc<watch::Sender<u64>>) -> Self {
         let shown = Shown { pod: Arc::clone(&pod), seen: Seen::default() };
         Self {
             uid: spec::uid(&pod).to_owned(),
-            state: Mutex::new(State { pod, removed, cut: None, discard: false, news: News::default(), shown }),
+            state: Mutex::new(State { pod, standing, cut: None, discard: false, news: News::default(), shown }),
             bell: Notify::new(),
             changes: Arc::clone(changes),
         }
@@ -76,7 +87,29 @@ impl Inbox {
 
     /// Whether the API server has the Pod no more.
     pub(crate) fn removed(&self) -> bool {
-        self.state.lock().removed
+        self.state.lock().standing == Standing::Removed
+    }
+
+    /// Whether the Pod has its place here.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.state.lock().standing == Standing::Taken
+    }
+
+    /// The node takes the Pod after all.
+    pub(crate) fn take(&self) {
+        self.stand(Standing::Taken);
+    }
+
+    /// The node does not take the Pod.
+    pub(crate) fn refuse(&self) {
+        self.stand(Standing::Refused);
+    }
+
+    fn stand(&self, standing: Standing) {
+        let mut state = self.state.lock();
+        if state.standing != Standing::Removed {
+            state.standing = standing;
+        }
     }
 
     /// The Pod has changed, or of a static Pod its mirror.
@@ -100,7 +133,7 @@ impl Inbox {
     /// The Pod is gone from the API server.
     pub(crate) fn remove(&self) {
         let mut state = self.state.lock();
-        state.removed = true;
+        state.standing = Standing::Removed;
         self.ring(state, |news| news.other = true);
     }
 
@@ -213,7 +246,7 @@ mod tests {
             Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
         };
         for (source, first) in [("api", "5"), ("file", "")] {
-            let inbox = Inbox::new(pod(first, source), false, &Arc::default());
+            let inbox = Inbox::new(pod(first, source), Standing::Taken, &Arc::default());
             let put = |version: &str| {
                 inbox.put(pod(version, source));
                 let news = std::mem::take(&mut inbox.state.lock().news);

@@ -17,6 +17,7 @@ mod kill;
 mod places;
 mod publish;
 mod resize;
+mod room;
 mod sandbox;
 mod start;
 
@@ -31,9 +32,9 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use inbox::{Inbox, Shown};
+pub(crate) use inbox::{Inbox, Shown, Standing};
 pub(crate) use jobs::Done;
-pub(crate) use resize::Room;
+pub(crate) use room::Room;
 
 use crate::burstable;
 use crate::config::fields::Facts;
@@ -87,7 +88,7 @@ pub(crate) struct Worker {
     refusal: Option<Refusal>,
     /// What the Pod adds to the weight of all Burstable Pods.
     part: burstable::Part,
-    room: Room,
+    room: Arc<dyn Room>,
     /// A resize was granted, and its end has not been told.
     resizing: bool,
     /// Ticks when other Pods change: a deferred resize may have room then.
@@ -95,9 +96,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker for the Pod in `inbox`; `refusal` says why the node does not take it, if so, `room` whether there is room
-    /// for a resize.
-    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, refusal: Option<Refusal>, room: Room) -> Self {
+    /// A worker for the Pod in `inbox`; `refusal` says why the node does not take it, if so, `room` what others leave.
+    pub(crate) fn new(node: &Arc<Node>, inbox: Arc<Inbox>, refusal: Option<Refusal>, room: Arc<dyn Room>) -> Self {
         let pod = inbox.pod();
         let told = Arc::clone(&inbox);
         let on_change: OnChange = Arc::new(move || told.object_changed());
@@ -186,19 +186,39 @@ impl Worker {
     async fn give(&mut self) {
         let pod = self.inbox.pod();
         if let Some(refusal) = self.refusal.take()
-            && !(refusal.by_labels && self.env.node.is_wanted_by(&pod).await)
+            && let Some(refusal) = self.look_again(&pod, refusal).await
         {
-            self.memory.rejected = Some((refusal.reason, refusal.message));
+            self.reject(&refusal.reason, refusal.message);
         }
         if self.memory.rejected.is_some() || self.inbox.removed() || spec::status(&pod).start_time.is_some() {
             return;
         }
         if let Err(why) = self.env.node.devices.allocate(&pod).await {
             let message = format!("Pod was rejected: Allocate failed due to {why}, which is unexpected");
-            self.memory.rejected = Some(("UnexpectedAdmissionError".to_owned(), message));
+            self.reject("UnexpectedAdmissionError", message);
         } else if let Err(refusal) = self.env.node.cpus.allocate(&pod) {
-            self.memory.rejected = Some((refusal.reason.to_owned(), refusal.message));
+            self.reject(refusal.reason, refusal.message);
         }
+    }
+
+    /// A refusal for the node's labels alone may be out of date: what becomes of it by those that the API server has now.
+    async fn look_again(&self, pod: &Pod, refusal: Refusal) -> Option<Refusal> {
+        if !refusal.by_labels {
+            return Some(refusal);
+        }
+        match self.env.node.fresh_offer().await {
+            Ok(offer) => self.room.take(pod, &offer),
+            Err(error) => {
+                tracing::warn!(%error, "the node's labels could not be read");
+                Some(refusal)
+            }
+        }
+    }
+
+    /// The Pod fails, and others may have its place from now on.
+    fn reject(&mut self, reason: &str, message: String) {
+        self.inbox.refuse();
+        self.memory.rejected = Some((reason.to_owned(), message));
     }
 
     /// The Pod as it is now, with what it has been given of the node; what hangs on it follows.

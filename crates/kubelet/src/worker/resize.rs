@@ -14,9 +14,6 @@ use crate::{Error, cpus, spec};
 /// Upstream's words.
 const NOT_BESIDE_STATIC: &str = "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy";
 
-/// Says whether the node can give the Pod what it wishes, beside all others.
-pub(crate) type Room = Arc<dyn Fn(&Pod) -> Fit + Send + Sync>;
-
 impl Worker {
     /// Judges the wish of `pod` if it differs from what the Pod was given.
     pub(super) fn judge(&mut self, pod: &Arc<Pod>) {
@@ -54,7 +51,7 @@ impl Worker {
         };
         match self.env.node.cpus.are_given() && wanted(&self.allocation.apply(pod)) != wanted(pod) {
             true => Fit::Infeasible(NOT_BESIDE_STATIC.to_owned()),
-            false => (self.room)(pod),
+            false => self.room.fit(pod),
         }
     }
 
