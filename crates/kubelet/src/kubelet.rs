@@ -148,13 +148,16 @@ async fn run_pods(node: Arc<Node>, pods: Arc<PodTable>, tasks: Tasks) {
 /// Takes over what the kubelet before has left: first what is no Pod any more is on its way out, then the static Pods
 /// of today are there. So a Pod whose file has changed meanwhile waits for the end of what runs under its name.
 async fn take_over(node: &Arc<Node>, pods: &Arc<PodTable>, tasks: &Tasks) {
-    let Some(dir) = node.options.static_pod_dir.clone() else {
-        return remove_orphans(node, pods, &StaticPods::new()).await;
+    let dir = node.options.static_pod_dir.clone();
+    let statics = match &dir {
+        Some(dir) => static_pods::read(dir, &node.options.node_name).await,
+        None => StaticPods::new(),
     };
-    let statics = static_pods::read(&dir, &node.options.node_name).await;
     remove_orphans(node, pods, &statics).await;
     pods.set_static(&statics);
-    follow_static_pods(node, pods, dir, tasks);
+    if let Some(dir) = dir {
+        follow_static_pods(node, pods, dir, tasks);
+    }
 }
 
 /// Ends the Pods that were deleted while no kubelet was there; tries until the runtime has told of them.

@@ -29,7 +29,8 @@ pub(crate) struct Mirrors {
 
 #[derive(Default)]
 struct State {
-    statics: StaticPods,
+    /// The static Pods, once it is known which there are.
+    statics: Option<StaticPods>,
     /// What the API server has, by the mirror's uid.
     known: BTreeMap<String, Arc<Pod>>,
 }
@@ -53,7 +54,7 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
 impl Mirrors {
     /// These are the static Pods now.
     pub(crate) fn set(&self, statics: &StaticPods) {
-        self.state.lock().statics.clone_from(statics);
+        self.state.lock().statics = Some(statics.clone());
         self.bell.notify_one();
     }
 
@@ -77,12 +78,19 @@ impl Mirrors {
         state.known.values().find(is).cloned()
     }
 
+    /// Before it is known which static Pods there are: the mirrors of those that ran.
+    pub(crate) fn of_unread(&self) -> Vec<Arc<Pod>> {
+        let state = self.state.lock();
+        let ran = |mirror: &&Arc<Pod>| spec::status(mirror).start_time.is_some();
+        state.known.values().filter(ran).filter(|_| state.statics.is_none()).cloned().collect()
+    }
+
     /// Keeps mirrors as they should be, for as long as it is let.
     pub(crate) async fn keep(&self, node: &Node) {
         loop {
             let steps = {
                 let state = self.state.lock();
-                steps(&state.statics, &state.known)
+                state.statics.as_ref().map(|statics| steps(statics, &state.known)).unwrap_or_default()
             };
             let mut failed = false;
             for step in steps {
@@ -98,6 +106,14 @@ impl Mirrors {
             }
         }
     }
+}
+
+/// A static Pod with the status that its mirror has.
+pub(crate) fn mirrored(pod: &Pod, mirror: &Pod) -> Pod {
+    let mut pod = Pod { status: mirror.status.clone(), ..pod.clone() };
+    pod.metadata.resource_version.clone_from(&mirror.metadata.resource_version);
+    pod.metadata.generation = mirror.metadata.generation;
+    pod
 }
 
 fn is_going(pod: &Pod) -> bool {

@@ -94,7 +94,11 @@ impl PodTable {
         let known: Vec<Known> = self.inboxes.lock().values().map(known).collect();
         for pod in startable(&statics, &known) {
             let uid = spec::uid(&pod).to_owned();
-            self.start(pod, false);
+            // What its mirror says of a Pod counts: one that ran before is not judged again.
+            let mirror = self.node.mirrors.of(&uid);
+            let as_shown = mirror.map(|mirror| Arc::new(mirrors::mirrored(&pod, &mirror)));
+            self.start(as_shown.unwrap_or(pod), false);
+            // The mirror may have come just now, when nobody was there to be told.
             let started = self.inboxes.lock().get(&uid).cloned();
             if let (Some(inbox), Some(mirror)) = (started, self.node.mirrors.of(&uid)) {
                 inbox.put(mirror);
@@ -184,7 +188,7 @@ impl PodTable {
         });
     }
 
-    /// Why the Pod is not taken. One that has been taken before is not judged again.
+    /// Why the Pod is not taken. One that has been taken before is not judged again; of a static Pod its mirror tells.
     fn refusal(&self, pod: &Pod, inboxes: &Inboxes) -> Option<Refusal> {
         let node = &self.node;
         if spec::status(pod).start_time.is_some() {
@@ -197,7 +201,17 @@ impl PodTable {
             .or_else(|| sysctls::refusal(pod, &node.options.allowed_unsafe_sysctls))
             .or_else(|| apparmor::refusal(pod, node.has_apparmor))
             .or_else(|| node.runtime_features.borrow().refusal(pod));
-        refused.map(Refusal::from).or_else(|| refusal(pod, &beside(pod, inboxes), &node.offer()))
+        refused.map(Refusal::from).or_else(|| refusal(pod, &self.beside(pod, inboxes), &node.offer()))
+    }
+
+    /// What the Pods beside `pod` have of the node: those that the scheduler counts too. One that is gone from the API
+    /// server may still be taken down here, but its place has been given away; one that was refused never had any. When
+    /// the kubelet has just started, static Pods run that it does not know yet.
+    fn beside(&self, pod: &Pod, inboxes: &Inboxes) -> Active {
+        let others = inboxes.values().filter(|inbox| inbox.is_taken() && inbox.uid() != spec::uid(pod));
+        let others = others.map(|inbox| inbox.shown().pod);
+        let all: Vec<Arc<Pod>> = others.chain(self.node.mirrors.of_unread()).collect();
+        Active::of(all.iter().map(AsRef::as_ref))
     }
 
     fn shown(&self) -> Vec<Shown> {
@@ -229,27 +243,19 @@ struct Beside(Weak<PodTable>);
 impl Room for Beside {
     fn fit(&self, pod: &Pod) -> Fit {
         let Some(table) = self.0.upgrade() else { return Fit::Now };
-        let others = beside(pod, &table.inboxes.lock());
+        let others = table.beside(pod, &table.inboxes.lock());
         fit(pod, &others, &table.node.capacity.allocatable)
     }
 
     fn take(&self, pod: &Pod, offer: &Offer) -> Option<Refusal> {
         let table = self.0.upgrade()?;
         let inboxes = table.inboxes.lock();
-        let refused = refusal(pod, &beside(pod, &inboxes), offer);
+        let refused = refusal(pod, &table.beside(pod, &inboxes), offer);
         if let (None, Some(inbox)) = (&refused, inboxes.get(spec::uid(pod))) {
             inbox.take();
         }
         refused
     }
-}
-
-/// What the Pods beside `pod` have of the node: those that the scheduler counts too. One that is gone from the API server
-/// may still be taken down here, but its place has been given away; one that was refused never had any.
-fn beside(pod: &Pod, inboxes: &Inboxes) -> Active {
-    let others = inboxes.values().filter(|inbox| inbox.is_taken() && inbox.uid() != spec::uid(pod));
-    let others: Vec<Arc<Pod>> = others.map(|inbox| inbox.shown().pod).collect();
-    Active::of(others.iter().map(AsRef::as_ref))
 }
 
 /// A Pod that has a worker.

@@ -80,12 +80,13 @@ pub(crate) enum Fit {
 
 /// Whether the node can give `pod` what it wishes, beside what is `active` without it.
 pub(crate) fn fit(pod: &Pod, active: &Active, allocatable: &BTreeMap<String, Quantity>) -> Fit {
-    if let Some(Shortage { resource, requested, capacity, .. }) = shortage(pod, &Active::default(), allocatable) {
+    if let Some(Shortage { resource, requested, capacity, .. }) = shortages(pod, &Active::default(), allocatable).next()
+    {
         let text =
             format!("Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}");
         return Fit::Infeasible(text);
     }
-    shortage(pod, active, allocatable).map_or(Fit::Now, |shortage| Fit::Deferred(shortage.describe()))
+    shortages(pod, active, allocatable).next().map_or(Fit::Now, |shortage| Fit::Deferred(shortage.describe()))
 }
 
 /// Why the node does not take a Pod.
@@ -139,9 +140,15 @@ struct Misfit {
     by_labels: bool,
 }
 
-/// Everything about `pod` that does not fit, in upstream's order and words.
+/// What more Pods can share than there is enough of for all.
+const SHARED: [&str; 4] = ["pods", "cpu", "memory", "ephemeral-storage"];
+
+/// Everything about `pod` that does not fit, in upstream's order and words. What the node cannot do without shares what
+/// there is; upstream ends other Pods for it.
 fn misfits(pod: &Pod, active: &Active, offer: &Offer) -> Vec<Misfit> {
-    let scarce = shortage(pod, active, &offer.allocatable).map(|shortage| {
+    let shares = |resource: &str| spec::is_critical(pod) && SHARED.contains(&resource);
+    let scarce = shortages(pod, active, &offer.allocatable).find(|shortage| !shares(&shortage.resource));
+    let scarce = scarce.map(|shortage| {
         let (reason, message) = (format!("OutOf{}", shortage.resource), shortage.describe());
         Misfit { reason, message, by_labels: false }
     });
@@ -183,9 +190,9 @@ impl Shortage {
     }
 }
 
-/// The first thing that `pod` asks for and that is not left beside what is `active`. An extended resource that the node
-/// does not know is somebody else's to give.
-fn shortage(pod: &Pod, active: &Active, allocatable: &BTreeMap<String, Quantity>) -> Option<Shortage> {
+/// What `pod` asks for and what is not left beside what is `active`. An extended resource that the node does not know is
+/// somebody else's to give.
+fn shortages(pod: &Pod, active: &Active, allocatable: &BTreeMap<String, Quantity>) -> impl Iterator<Item = Shortage> {
     let limit = |resource: &str| allocatable.get(resource).and_then(|limit| amount(resource, limit));
     let places = limit("pods").map(|capacity| ("pods".to_owned(), 1, active.pods, capacity));
     let mut wishes: Vec<(String, i64)> = requests::of(pod).into_iter().filter(|(_, wish)| *wish > 0).collect();
@@ -199,9 +206,10 @@ fn shortage(pod: &Pod, active: &Active, allocatable: &BTreeMap<String, Quantity>
         let used = active.requests.get(&resource).copied().unwrap_or(0);
         Some((resource, requested, used, capacity))
     });
-    let mut all = places.into_iter().chain(resources);
-    let scarce = all.find(|(_, requested, used, capacity)| used + requested > *capacity);
-    scarce.map(|(resource, requested, used, capacity)| Shortage { resource, requested, used, capacity })
+    let all = places.into_iter().chain(resources);
+    let scarce = all.filter(|(_, requested, used, capacity)| used + requested > *capacity);
+    let scarce = scarce.map(|(resource, requested, used, capacity)| Shortage { resource, requested, used, capacity });
+    scarce.collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
@@ -266,6 +274,28 @@ mod tests {
         let mut taken = asks_for("cpu", "8");
         taken["status"]["startTime"] = json!("2026-01-01T00:00:00Z");
         check(taken, None);
+    }
+
+    #[test]
+    fn what_the_node_cannot_do_without_shares_what_there_is() {
+        let check = |mut asking: Value, plain: &str, critical: Option<&str>| {
+            asking["spec"]["priority"] = json!(1_999_999_999);
+            check(asking.clone(), Some(plain));
+            asking["spec"]["priority"] = json!(2_000_000_000);
+            check(asking.clone(), critical);
+            asking["spec"]["priority"] = Value::Null;
+            asking["metadata"] = json!({"annotations": {"kubernetes.io/config.source": "file"}});
+            check(asking, critical);
+        };
+        check(asks_for("cpu", "501m"), "OutOfcpu", None);
+        check(asks_for("memory", "2Gi"), "OutOfmemory", None);
+        check(asks_for("ephemeral-storage", "2Gi"), "OutOfephemeral-storage", None);
+        // Of these nobody can have what another one has.
+        check(asks_for("hugepages-2Mi", "6Mi"), "OutOfhugepages-2Mi", Some("OutOfhugepages-2Mi"));
+        check(asks_for("sampan.test/dongle", "1"), "OutOfsampan.test/dongle", Some("OutOfsampan.test/dongle"));
+        let mut both = asks_for("cpu", "501m");
+        both["spec"]["nodeSelector"] = json!({"zone": "b"});
+        check(both, "OutOfcpu", Some("NodeAffinity"));
     }
 
     #[test]

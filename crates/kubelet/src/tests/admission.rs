@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::World;
+use super::{World, first};
 
 fn pod(more: &Value) -> Value {
     let container = json!({"name": "c", "image": "busybox", "imagePullPolicy": "IfNotPresent"});
@@ -18,6 +18,14 @@ fn with_port(port: i32) -> Value {
 }
 
 impl World {
+    /// Describes a static Pod in a file.
+    fn static_pod(&self, name: &str, spec: &Value) {
+        let metadata = json!({"name": name, "namespace": "ns"});
+        let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+        std::fs::create_dir_all(self.manifests()).unwrap();
+        std::fs::write(self.manifests().join(format!("{name}.json")), manifest.to_string()).unwrap();
+    }
+
     /// Waits until the Pod is refused, and checks why.
     async fn refused(&self, name: &str, reason: &str, message: &str) {
         let pod = self.until(name, "refused", |pod| pod["status"]["phase"] == "Failed").await;
@@ -69,9 +77,7 @@ async fn a_tainted_node_takes_what_tolerates_it_and_its_own() {
     world.api.put("v1", "nodes", node);
     world.pod("tolerant", pod(&json!({"tolerations": [{"key": "broken", "operator": "Exists"}]})));
     world.running("tolerant").await;
-    let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "own", "namespace": "ns"},
-        "spec": pod(&json!({}))});
-    std::fs::write(world.manifests().join("own.json"), manifest.to_string()).unwrap();
+    world.static_pod("own", &pod(&json!({})));
     world.running("own-n1").await;
     world.pod("plain", pod(&json!({})));
     let why = "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate";
@@ -99,5 +105,29 @@ async fn what_a_refused_pod_asks_for_is_for_others() {
     world.until("huge", "refused", |pod| pod["status"]["reason"] == "OutOfcpu").await;
     world.running("port").await;
     world.running("small").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_pod_that_runs_is_not_judged_again() {
+    let mut world = World::new().await;
+    let mut spec = with_port(8080);
+    spec["containers"][0]["ports"].as_array_mut().unwrap().push(json!({"containerPort": 81, "hostPort": 8081}));
+    world.static_pod("own", &spec);
+    let before = world.running("own-n1").await;
+    world.kubelet.take().unwrap().shutdown().await;
+    world.younger_pod("late", 1, with_port(8080));
+    // One that was taken in spite of the static Pod.
+    world.younger_pod("twin", 2, with_port(8081));
+    let mut twin = world.api.get("pods", "ns", "twin").unwrap();
+    twin["status"] = json!({"phase": "Running", "startTime": "2026-01-01T00:00:02Z"});
+    world.api.put("v1", "pods", twin);
+    world.start().await;
+    world.until("late", "refused", |pod| pod["status"]["reason"] == "NodePorts").await;
+    // Whatever is held against it is told by then.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let after = world.running("own-n1").await;
+    assert_eq!(first(&before)["containerID"], first(&after)["containerID"]);
+    assert_eq!((first(&after)["restartCount"].as_i64(), &after["status"]["reason"]), (Some(0), &Value::Null));
     world.end().await;
 }

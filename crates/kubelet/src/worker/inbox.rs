@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::machine::Cut;
 use crate::seen::Seen;
-use crate::{spec, static_pods};
+use crate::{mirrors, spec, static_pods};
 
 /// What has come in since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,8 @@ impl Inbox {
         if !is_newer(&pod, &state.pod) {
             return;
         }
-        state.pod = if static_pods::is_static(&state.pod) { Arc::new(mirrored(&state.pod, &pod)) } else { pod };
+        state.pod =
+            if static_pods::is_static(&state.pod) { Arc::new(mirrors::mirrored(&state.pod, &pod)) } else { pod };
         self.ring(state, |news| news.other = true);
     }
 
@@ -212,14 +213,6 @@ impl Inbox {
     pub(crate) fn shown(&self) -> Shown {
         self.state.lock().shown.clone()
     }
-}
-
-/// A static Pod with the status that its mirror has.
-fn mirrored(pod: &Pod, mirror: &Pod) -> Pod {
-    let mut pod = Pod { status: mirror.status.clone(), ..pod.clone() };
-    pod.metadata.resource_version.clone_from(&mirror.metadata.resource_version);
-    pod.metadata.generation = mirror.metadata.generation;
-    pod
 }
 
 /// Resource versions of one object grow; whatever has none that can be read counts as new. A static Pod has none before
