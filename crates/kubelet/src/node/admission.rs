@@ -33,7 +33,8 @@ impl Active {
             sum.pods += 1;
             sum.ports.extend(host_ports(spec::of(pod)));
             for (resource, amount) in requests::of(pod) {
-                *sum.requests.entry(resource).or_default() += amount;
+                let sum = sum.requests.entry(resource).or_default();
+                *sum = sum.saturating_add(amount);
             }
         }
         sum
@@ -207,7 +208,7 @@ fn shortages(pod: &Pod, active: &Active, allocatable: &BTreeMap<String, Quantity
         Some((resource, requested, used, capacity))
     });
     let all = places.into_iter().chain(resources);
-    let scarce = all.filter(|(_, requested, used, capacity)| used + requested > *capacity);
+    let scarce = all.filter(|(_, requested, used, capacity)| *requested > capacity.saturating_sub(*used));
     let scarce = scarce.map(|(resource, requested, used, capacity)| Shortage { resource, requested, used, capacity });
     scarce.collect::<Vec<_>>().into_iter()
 }
@@ -242,7 +243,7 @@ mod tests {
         };
         let running =
             pod(json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 8080}],
-            "resources": {"requests": {"cpu": "1500m", "sampan.test/dongle": "1"}}}]}}));
+            "resources": {"requests": {"cpu": "1500m", "memory": "1Mi", "sampan.test/dongle": "1"}}}]}}));
         refusal(&pod(asking), &Active::of([&running].into_iter()), &offer)
     }
 
@@ -263,6 +264,7 @@ mod tests {
         check(asks_for("cpu", "500m"), None);
         check(asks_for("cpu", "501m"), Some("OutOfcpu"));
         check(asks_for("memory", "2Gi"), Some("OutOfmemory"));
+        check(asks_for("memory", "16Ei"), Some("OutOfmemory"));
         check(asks_for("ephemeral-storage", "1Gi"), None);
         check(asks_for("ephemeral-storage", "2Gi"), Some("OutOfephemeral-storage"));
         check(asks_for("hugepages-2Mi", "4Mi"), None);
@@ -346,6 +348,13 @@ mod tests {
         let with_users = |status: Value| json!({"spec": {"hostNetwork": true, "hostUsers": false, "containers": []}, "status": status});
         check(with_users(json!({})), Some("PodFeatureUnsupported"));
         check(with_users(json!({"startTime": "2026-01-01T00:00:00Z"})), None);
+    }
+
+    #[test]
+    fn what_pods_ask_for_together_has_no_end() {
+        let huge = pod(asks_for("memory", "16Ei"));
+        let active = Active::of([&huge, &huge].into_iter());
+        assert_eq!(active.requests["memory"], i64::MAX);
     }
 
     #[test]

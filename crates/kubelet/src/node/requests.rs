@@ -31,15 +31,15 @@ pub(crate) fn request(pod: &Pod, resource: &str) -> i64 {
         |requests: Option<&BTreeMap<String, Quantity>>| requests?.get(resource).and_then(|of| amount(resource, of));
     let asked = |resources: &Option<ResourceRequirements>| read(resources.as_ref()?.requests.as_ref());
     let of = |container: &Container| asked(&container.resources).unwrap_or(0);
-    let (mut apps, mut init) = (0, 0);
+    let (mut apps, mut init) = (0_i64, 0);
     for (role, container) in spec::containers(pod) {
         match role {
-            spec::Role::Init => init = init.max(apps + of(container)),
-            _ => apps += of(container),
+            spec::Role::Init => init = init.max(apps.saturating_add(of(container))),
+            _ => apps = apps.saturating_add(of(container)),
         }
     }
     let overhead = read(spec::of(pod).overhead.as_ref()).unwrap_or(0);
-    asked(&spec::of(pod).resources).unwrap_or_else(|| apps.max(init)) + overhead
+    asked(&spec::of(pod).resources).unwrap_or_else(|| apps.max(init)).saturating_add(overhead)
 }
 
 #[cfg(test)]
@@ -61,5 +61,10 @@ mod tests {
         let own = json!({"requests": {"cpu": "2"}});
         let spec = json!({"containers": containers, "resources": own, "overhead": {"cpu": "50m", "memory": "1"}});
         check(spec, &[("cpu", 2050), ("memory", 1025), ("x.test/y", 2)]);
+        // No sum is more than can be counted.
+        let huge = |name: &str| json!({"name": name, "resources": {"requests": {"memory": "16Ei"}}});
+        let spec =
+            json!({"initContainers": [huge("i")], "containers": [huge("a"), huge("b")], "overhead": {"memory": "1"}});
+        check(spec, &[("memory", i64::MAX)]);
     }
 }
