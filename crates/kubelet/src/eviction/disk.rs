@@ -18,28 +18,33 @@ use super::{limits, observe};
 const USUAL: Duration = Duration::from_secs(10);
 /// And how many times as long as the look has taken: it costs a tenth of a core at most.
 const REST: u32 = 10;
+
+fn rest(took: Duration) -> Duration {
+    USUAL.max(took * REST)
+}
+
 /// Images are looked through no more often than this.
 const IMAGES_EVERY: Duration = Duration::from_secs(300);
 
 /// Keeps the disk for as long as it is let, and makes room when an order comes.
 pub(super) async fn run(victims: Victims, mut orders: watch::Receiver<Option<Order>>) {
-    let mut keeper = Keeper { victims, images_at: None, acted_at: Instant::now() };
+    let mut keeper = Keeper { victims, images_at: None, heed_after: Instant::now() };
     let mut next = Instant::now();
     loop {
         tokio::select! {
-            Some(order) = next_order(&mut orders, keeper.acted_at) => keeper.make_room(&order, &orders).await,
+            Some(order) = next_order(&mut orders, keeper.heed_after) => keeper.make_room(&order, &orders).await,
             () = sleep_until(next) => {
                 keeper.thin_out_images().await;
                 let took = keeper.enforce_limits().await;
-                next = Instant::now() + USUAL.max(took * REST);
+                next = Instant::now() + rest(took);
             }
         }
     }
 }
 
-/// The next order of something that was seen after `acted_at`: what was seen before something was done does not count.
-async fn next_order(orders: &mut watch::Receiver<Option<Order>>, acted_at: Instant) -> Option<Order> {
-    let fresh = |order: &Option<Order>| order.as_ref().is_some_and(|order| order.at > acted_at);
+/// The next order of something that was seen after `heed_after`.
+async fn next_order(orders: &mut watch::Receiver<Option<Order>>, heed_after: Instant) -> Option<Order> {
+    let fresh = |order: &Option<Order>| order.as_ref().is_some_and(|order| order.at > heed_after);
     orders.wait_for(fresh).await.ok()?.clone()
 }
 
@@ -47,8 +52,9 @@ struct Keeper {
     victims: Victims,
     /// When images were last looked through.
     images_at: Option<Instant>,
-    /// When something was last done for an order.
-    acted_at: Instant,
+    /// What was seen before this does not count: something has been done since, or there was nothing to be done and it is
+    /// too early to look again.
+    heed_after: Instant,
 }
 
 impl Keeper {
@@ -95,18 +101,22 @@ impl Keeper {
     }
 
     /// Makes room: by dead containers and images that nobody uses, and when that was of no use by the Pod that ranks first.
+    /// If there is none that may be ended, what fills the disk is nothing of the kubelet's, and it rests.
     async fn make_room(&mut self, order: &Order, orders: &watch::Receiver<Option<Order>>) {
         self.victims.tell(order);
         let removed = self.victims.remove_dead_containers().await;
         let freed_bytes = self.victims.node.images.remove_unused(i64::MAX).await;
+        let mut pause = Duration::ZERO;
         if !removed && freed_bytes == 0 {
+            let begun = Instant::now();
             let candidates = self.victims.measured(self.victims.active()).await;
+            let took = begun.elapsed();
             // Looking may have taken long: somebody else may have made room.
-            if orders.borrow().is_some() {
-                self.victims.end_first(candidates, order).await;
+            if orders.borrow().is_some() && !self.victims.end_first(candidates, order).await {
+                pause = rest(took);
             }
         }
-        self.acted_at = Instant::now();
+        self.heed_after = Instant::now() + pause;
     }
 }
 

@@ -86,7 +86,10 @@ impl Evictor {
         self.victims.tell(order);
         for _ in 0..READINGS {
             match tokio::time::timeout(READING, self.victims.used(self.victims.active())).await {
-                Ok(Ok(candidates)) => return self.victims.end_first(candidates, order).await,
+                Ok(Ok(candidates)) => {
+                    self.victims.end_first(candidates, order).await;
+                    return;
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "what Pods use could not be read"),
                 Err(_) => tracing::warn!("what Pods use is not told in time"),
             }

@@ -56,16 +56,18 @@ impl Victims {
         node.recorder.warning(&node.reference(), "EvictionThresholdMet", message);
     }
 
-    /// Ends the Pod that ranks first, and waits until it is gone.
-    pub(super) async fn end_first(&self, mut candidates: Vec<Candidate>, order: &Order) {
+    /// Ends the Pod that ranks first, and waits until it is gone; whether there is one that may be ended.
+    pub(super) async fn end_first(&self, mut candidates: Vec<Candidate>, order: &Order) -> bool {
         rank(&mut candidates, order.threshold.signal);
         for candidate in candidates {
             let why = message::message(&order.threshold, order.seen, &candidate);
             let grace_s = grace_s(&order.threshold, &candidate.pod, self.node.options.eviction.max_pod_grace_s);
             if self.end(&candidate.pod, grace_s, &why, true) {
-                return self.gone(&[candidate.pod]).await;
+                self.gone(&[candidate.pod]).await;
+                return true;
             }
         }
+        false
     }
 
     /// Ends a Pod, unless the node cannot do without it.

@@ -48,3 +48,21 @@ async fn a_full_disk_is_rid_of_dead_containers_first() {
     assert_eq!(over["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_nothing_of_the_kubelet_fills_is_not_looked_through_all_the_time() {
+    let mut world = World::without_kubelet();
+    let mut critical = pod("critical");
+    critical["priority"] = json!(2_000_000_000);
+    world.pod("critical", critical);
+    world.eviction = Thresholds::parse(Some("nodefs.available<99.9%"), "", "", "").unwrap();
+    world.start().await;
+    world.running("critical").await;
+    world.event("EvictionThresholdMet").await;
+    let before = world.runtime.image_lists();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let looks = world.runtime.image_lists() - before;
+    assert!((3..=8).contains(&looks), "{looks}");
+    assert_eq!(world.api.get("pods", "ns", "critical").unwrap()["status"]["phase"], "Running");
+    world.end().await;
+}

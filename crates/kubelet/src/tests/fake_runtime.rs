@@ -28,6 +28,8 @@ struct State {
     calls: Vec<String>,
     /// How often the status of a sandbox or a container was asked for.
     reads: usize,
+    /// And how often the list of all images.
+    image_lists: usize,
     /// Exit code of the next commands run by exec.
     exec_code: i32,
     /// What its only handler can do.
@@ -147,6 +149,11 @@ impl FakeRuntime {
     pub(super) fn count(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.sandboxes.len(), state.containers.len())
+    }
+
+    /// How often the list of all images was asked for.
+    pub(super) fn image_lists(&self) -> usize {
+        self.state.lock().image_lists
     }
 
     /// How often the status of a sandbox or container was asked for.
@@ -429,7 +436,9 @@ impl ImageService for Service {
 
     served! {
         list_images(service, _request: ListImagesRequest) -> ListImagesResponse {
-            Ok(ListImagesResponse { images: service.state.lock().images.iter().map(|name| image(name)).collect() })
+            let mut state = service.state.lock();
+            state.image_lists += 1;
+            Ok(ListImagesResponse { images: state.images.iter().map(|name| image(name)).collect() })
         }
         image_status(service, request: ImageStatusRequest) -> ImageStatusResponse {
             let name = request.image.unwrap().image;
