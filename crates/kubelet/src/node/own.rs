@@ -1,6 +1,8 @@
 //! The node's object as the API server has it: what people and controllers have said of the node, its labels and taints
 //! above all.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -9,6 +11,9 @@ use sampan_client::{Informer, Key, Tasks};
 use super::admission::Offer;
 use super::{Node, report};
 use crate::{Error, Options};
+
+/// A fresh look at the object takes this long at most: a Pod waits for it, and its deletion meanwhile.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The node's own object.
 pub(crate) struct Own {
@@ -53,7 +58,8 @@ impl Node {
 
     /// The same, fresh from the API server: who labels a node and then sends a Pod there may be faster than the watch.
     pub(crate) async fn fresh_offer(&self) -> Result<Offer, Error> {
-        let object = self.own.api.get(&self.options.node_name).await;
-        object.map(|object| self.offer_of(&object)).map_err(Error::api("reading the node"))
+        let asked = tokio::time::timeout(FRESH, self.own.api.get(&self.options.node_name)).await;
+        let answer = asked.unwrap_or_else(|late| Err(kube::Error::Service(late.into())));
+        answer.map(|object| self.offer_of(&object)).map_err(Error::api("reading the node"))
     }
 }

@@ -1,6 +1,9 @@
 //! Pods that come to the node past the scheduler.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{World, first};
 
@@ -64,6 +67,19 @@ async fn a_pod_that_wants_another_node_does_not_run() {
     world.api.put("v1", "nodes", node);
     world.pod("b", spec());
     world.running("b").await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_silent_does_not_hold_up_a_refusal() {
+    let world = World::new().await;
+    world.api.silence("nodes");
+    let begun = Instant::now();
+    world.pod("a", pod(&json!({"nodeSelector": {"disk": "fast"}})));
+    world.until("a", "refused", |pod| pod["status"]["reason"] == "NodeAffinity").await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    world.api.delete("ns", "a", 1);
+    world.gone("a").await;
     world.end().await;
 }
 

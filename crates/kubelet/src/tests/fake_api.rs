@@ -1,7 +1,7 @@
 //! An API server of values: objects by place, lists, watches with field selectors, merge and strategic patches. No
 //! validation, no authorization.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -30,6 +30,8 @@ type Happening = (Place, &'static str, Value);
 pub(super) struct FakeApi {
     store: Arc<Mutex<Store>>,
     happenings: broadcast::Sender<Happening>,
+    /// Resources of which no single object is told.
+    silent: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A request's place and what it asks of it.
@@ -44,7 +46,7 @@ struct Target {
 
 impl FakeApi {
     pub(super) fn new() -> Self {
-        Self { store: Arc::default(), happenings: broadcast::channel(4096).0 }
+        Self { store: Arc::default(), happenings: broadcast::channel(4096).0, silent: Arc::default() }
     }
 
     pub(super) fn client(&self) -> kube::Client {
@@ -59,6 +61,11 @@ impl FakeApi {
     pub(super) fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let place = (resource.to_owned(), namespace.to_owned(), name.to_owned());
         self.store.lock().objects.get(&place).cloned()
+    }
+
+    /// From now on whoever asks for an object of this resource waits for ever.
+    pub(super) fn silence(&self, resource: &str) {
+        self.silent.lock().insert(resource.to_owned());
     }
 
     /// Creates or replaces an object.
@@ -142,6 +149,7 @@ impl FakeApi {
         match (parts.method.as_str(), target.name.as_str(), target.subresource.as_str()) {
             ("GET", "", _) if query.get("watch").is_some_and(|watch| watch == "true") => self.watch(&target, &query),
             ("GET", "", _) => self.list(&target, &query),
+            ("GET", ..) if self.silent.lock().contains(&target.resource) => std::future::pending().await,
             ("GET", ..) => match self.get(&target.resource, &target.namespace, &target.name) {
                 Some(object) => json_response(200, &object),
                 None => not_found(&target),
