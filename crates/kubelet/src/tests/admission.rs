@@ -62,7 +62,7 @@ async fn a_pod_that_wants_another_node_does_not_run() {
     let why = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
     world.refused("a", "NodeAffinity", why).await;
     // Who labels the node and sends a Pod at once is understood.
-    let mut node = world.api.get("nodes", "", "n1").unwrap();
+    let mut node = world.api.until("nodes", "", "n1", |node| node.is_some()).await.unwrap();
     node["metadata"]["labels"]["disk"] = json!("fast");
     world.api.put("v1", "nodes", node);
     world.pod("b", spec());
