@@ -1,4 +1,4 @@
-//! The nftables text of a node's Pod network. Pure; [`crate::nft`] carries it out.
+//! The nftables text of a node's Pod network. Pure; [`sampan_nft`] carries it out.
 //!
 //! Two tables of the same name. The inet one lets Pods out under the node's address and keeps loopback addresses where
 //! they belong. The bridge one lets a Pod send only as itself: hardware addresses follow from addresses

@@ -1,4 +1,4 @@
-//! The nftables text: the table once, then elements for changes. Pure; [`crate::nft`] carries it out.
+//! The nftables text: the table once, then elements for changes. Pure; [`sampan_nft`] carries it out.
 //!
 //! ```text
 //!   prerouting, output ─▶ dispatch: address . protocol . port ──vmap services──▶ chain services-tcp-3
