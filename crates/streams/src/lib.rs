@@ -6,8 +6,9 @@
 //! Who may do what is decided elsewhere, before a request comes here.
 //!
 //! Start at [`proxy`] for the way there and at [`remotecommand`] for its end. [`Sessions`] owns what outlives a response.
-//! [`Traffic`] tells servers when a connection carries nothing any more.
+//! [`connection`] bounds what clients may have a server hold; [`Traffic`] tells servers when a connection carries nothing any more.
 
+pub mod connection;
 mod handshake;
 mod idle;
 mod pipe;

@@ -1,11 +1,10 @@
 //! What a connection carries: so that one that carries nothing does not keep its place for ever.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Response;
 use http_body::{Body, Frame, SizeHint};

@@ -14,10 +14,9 @@ use futures::FutureExt as _;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use sampan_auth::authority::Issued;
-use sampan_streams::Traffic;
+use sampan_streams::{Traffic, connection};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -37,12 +36,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(90);
 /// Time to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(15);
-/// Bytes of headers.
-const MAX_HEADER_BYTES: u32 = 64 << 10;
-/// Concurrent streams of an HTTP/2 connection.
-const MAX_STREAMS: u32 = 250;
-/// Streams that a client may reset before they were looked at (CVE-2023-44487).
-const MAX_PENDING_RESETS: usize = 50;
 /// How long after a failed accept (no file descriptors left) the next one is tried.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long requests under way may take after the stop: as long as any request may.
@@ -152,7 +145,7 @@ async fn serve(
             answer.await.map(|answer| counted.until_sent(answer))
         }
     });
-    let builder = builder();
+    let builder = connection::server(HEADERS);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler);
     tokio::pin!(connection);
     tokio::select! {
@@ -189,21 +182,4 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>, address:
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "connection ended");
     }
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(MAX_HEADER_BYTES as usize)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(Duration::from_secs(15));
-    builder
 }

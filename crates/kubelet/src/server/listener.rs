@@ -5,12 +5,9 @@ use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Durat
 use axum::{Router, body::Body};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-};
+use hyper_util::rt::TokioIo;
 use sampan_auth::Peer;
-use sampan_streams::{Sessions, Traffic};
+use sampan_streams::{Sessions, Traffic, connection};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -30,12 +27,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(90);
 /// How long a client may take to notice that its connection ends.
 const FLUSH: Duration = Duration::from_secs(5);
-/// Bytes of a request's headers.
-const MAX_HEADER_BYTES: u32 = 64 << 10;
-/// Concurrent streams of an HTTP/2 connection.
-const MAX_STREAMS: u32 = 250;
-/// Streams that a client may reset before they were looked at.
-const MAX_PENDING_RESETS: usize = 50;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -86,7 +77,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, tls: Tls, (router, s
             Ok::<_, Infallible>(under_way.until_sent(answer))
         }
     });
-    let builder = builder();
+    let builder = connection::server(HANDSHAKE_TIMEOUT);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -102,21 +93,4 @@ async fn connection(stream: TcpStream, address: SocketAddr, tls: Tls, (router, s
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "kubelet API: connection");
     }
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES as usize)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(Duration::from_secs(15));
-    builder
 }
